@@ -1,0 +1,165 @@
+"""What makes a sampler a sampler: it runs everywhere, it is what its plan says, and its claims hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from difftool.checks.finding import Finding, at_least, at_most, holds, near
+from difftool.checks.orders import global_order, one_step_order, weak_order
+from difftool.errors import DifftoolError, NotAffine
+from difftool.models import GaussianMixture
+from difftool.plan import Plan
+from difftool.plan.analysis import Gaussian, output_law
+from difftool.samplers.base import Sampler
+from difftool.sampling import Job, make_path, prepare
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, VPLinear
+
+SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
+MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
+TOLERANCE = 0.15  # of a measured order
+
+
+def check_sampler(sampler: Sampler) -> list[Finding]:
+    """The contract of a sampler, with figures.
+
+    Finite on every built-in schedule at 1, 2, 3 and 10 steps; network evaluations as declared; the same numbers twice,
+    and in any batches if it is batch independent; its plan, the plan driven step by step and the plain loop agree;
+    point mass (unless it declares otherwise); the law of its samples on Gaussian data is the one that the analysis
+    computes; the orders that it claims.
+    """
+    findings = [
+        holds("runs on every schedule, 1 to 10 steps", "finite", lambda: _runs(sampler)),
+        holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
+        at_most("the same numbers twice", _twice(sampler), 0.0),
+    ]
+    if sampler.batch_independent:
+        findings.append(at_most("the same in batches of 1, 2 and 3", _batches(sampler), 1e-6))
+    if _plan(sampler) is None:
+        return [*findings, Finding("plan", "any", "runs as the plain loop", True)]
+    findings.append(at_most("plan = plain loop = stepper", _plan_is_loop(sampler), 1e-10))
+    if sampler.point_mass:
+        findings.append(at_most("point mass: ends at the point, with sigma_end", _point_mass(sampler), 1e-9))
+    if sampler.stochastic:
+        findings.append(at_most("analysis = Monte Carlo (standard errors)", _monte_carlo(sampler), 5.0))
+    return findings + _orders(sampler)
+
+
+def _orders(sampler: Sampler) -> list[Finding]:
+    out = []
+    if not sampler.stochastic and sampler.accuracy is not None:
+        out.append(near("order of one step, exact history", one_step_order(sampler), sampler.accuracy, TOLERANCE))
+        expected = sampler.global_order or sampler.accuracy
+        out.append(near("order over a run", global_order(sampler), expected, TOLERANCE))
+    if sampler.stochastic and sampler.weak_order is not None:
+        out.append(at_least("weak order over a run", weak_order(sampler), sampler.weak_order - TOLERANCE))
+    return out
+
+
+def model() -> GaussianMixture:
+    """Three components in three dimensions: the exact model that samplers are run on here."""
+    return GaussianMixture(torch.tensor([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]]), 0.04)
+
+
+def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: object) -> Job:
+    """A small run of the sampler in float64; adaptive samplers ignore the steps."""
+    wanted = None if sampler.adaptive else steps
+    options.setdefault("schedule", VPLinear())
+    return prepare(model(), sampler, shape=(count, 3), steps=wanted, dtype=torch.float64, **options)  # type: ignore[arg-type]
+
+
+def _runs(sampler: Sampler) -> str:
+    for schedule in SCHEDULES:
+        for steps in (1, 2, 3, 10):
+            run = job(sampler, steps, schedule=schedule)
+            run.batch(0, 6)
+    return f"{len(SCHEDULES)} schedules"
+
+
+def _evaluations(sampler: Sampler) -> str:
+    counts = []
+    for steps in (1, 2, 7):
+        run = job(sampler, steps)
+        declared, run.plan = run.nfe, None
+        run.batch(0, 6)
+        assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
+        counts.append(f"{run.nfe} in {run.steps}")
+    return ", ".join(counts)
+
+
+def _twice(sampler: Sampler) -> float:
+    run = job(sampler)
+    return _distance(run.batch(0, 6), run.batch(0, 6))
+
+
+def _batches(sampler: Sampler) -> float:
+    run = job(sampler)
+    return _distance(torch.cat([run.batch(0, 1), run.batch(1, 2), run.batch(3, 3)]), run.batch(0, 6))
+
+
+def _plan(sampler: Sampler) -> Plan | None:
+    try:
+        return job(sampler).plan
+    except NotAffine:
+        return None
+
+
+def _plan_is_loop(sampler: Sampler) -> float:
+    worst = 0.0
+    for schedule in SCHEDULES:
+        run = job(sampler, schedule=schedule)
+        out, stepped = run.batch(0, 6), _stepped(run)
+        run.plan = None
+        loop = run.batch(0, 6)
+        worst = max(worst, _distance(out, loop), _distance(stepped, loop))
+    return worst
+
+
+def _stepped(run: Job) -> Tensor:
+    bound, source = run.start(0, 6)
+    assert run.plan is not None
+    with torch.no_grad():
+        steps = run.plan.steps(run.origin.sigma * source.initial(), noise=source)
+        x, p, row = next(steps)
+        while row.channels:
+            x, p, row = steps.send(bound(x, p))
+    return x
+
+
+def _point_mass(sampler: Sampler) -> float:
+    """Deviation of mean and standard deviation at the end from (alpha mu, sigma) for data N(mu, 0), any schedule."""
+    data = Gaussian.of([0.4, -0.7], 0.0)
+    worst = 0.0
+    for schedule in SCHEDULES:
+        for end in (None, schedule.t_at_level(0.05)):
+            path = make_path(model(), sampler, steps=7, schedule=schedule)
+            times = path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
+            plan = prepare(model(), sampler, shape=(1, 3), grid=times, schedule=schedule).plan
+            assert plan is not None
+            law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
+            std = np.sqrt(law.variance) - np.sqrt(exact.variance)
+            worst = max(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
+    return worst
+
+
+def _monte_carlo(sampler: Sampler, count: int = 20000) -> float:
+    """Largest deviation of a sample's means and variances from the analysis, in standard errors."""
+    mean, variance = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(VARIANCE, dtype=torch.float64)
+    gaussian = GaussianMixture(mean[None], variance[None])
+    run = prepare(gaussian, sampler, shape=(count, 3), steps=6, schedule=VPLinear(), dtype=torch.float64, seed=7)
+    assert run.plan is not None
+    data = Gaussian.of(MEAN, VARIANCE)
+    law = output_law(run.plan, data, Gaussian.of([0.0] * 3, run.origin.sigma**2))
+    x = run.batch(0, count).numpy()
+    means = (x.mean(0) - law.mean) / np.sqrt(law.variance / count)
+    variances = (x.var(0) / law.variance - 1) / math.sqrt(2 / count)
+    return float(max(abs(means).max(), abs(variances).max()))
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        raise DifftoolError(f"shapes differ: {tuple(a.shape)}, {tuple(b.shape)}")
+    return float((a - b).abs().max() / (1 + b.abs().max()))

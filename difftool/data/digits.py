@@ -1,0 +1,36 @@
+"""The UCI optical handwritten digits: 1797 grey images of 8x8 pixels with their labels.
+
+Origin: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
+doi 10.24432/C50P49, licence CC BY 4.0; the test part of it, as scikit-learn 1.9 ships it. Kept here unchanged, as
+integers 0..16, in `digits.npz`. Held out: every fifth image of each class, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+from typing import NamedTuple
+
+import numpy as np
+
+SHAPE = (1, 8, 8)
+
+
+class Digits(NamedTuple):
+    """images (1797, 1, 8, 8), float32 in [-1, 1]; labels (1797,), int64; held_out (1797,), bool."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    held_out: np.ndarray
+
+
+@cache
+def digits() -> Digits:
+    """The digits and their fixed split."""
+    with as_file(files("difftool.data") / "digits.npz") as name, np.load(name, allow_pickle=False) as data:
+        images = data["images"].astype(np.float32)[:, None] / 8 - 1
+        labels = data["labels"].astype(np.int64)
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in range(10):
+        held_out[np.flatnonzero(labels == label)[4::5]] = True
+    return Digits(images, labels, held_out)

@@ -1,0 +1,35 @@
+"""What difftool raises: every error a user can cause is a `DifftoolError` whose text is one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DifftoolError(Exception):
+    """Base of all errors that difftool raises on bad input: expected, got and a way out, in one line."""
+
+
+class NotAffine(DifftoolError):
+    """A sampler did something to its state that no plan can hold; it can only run as the plain loop."""
+
+
+class NonFinite(DifftoolError):
+    """The model returned NaN or infinity.
+
+    `state` is the run as it stood before that evaluation (`difftool.plan.RunState`), or None for a plain loop;
+    `done` holds the samples of the batches that were finished before (None if none was).
+    """
+
+    def __init__(self, message: str, state: object = None, done: object = None):
+        super().__init__(message)
+        self.state = state
+        self.done = done
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
+    """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return DifftoolError(f"no {what} {name!r}; {hint}there are: {', '.join(names) or 'none'}")

@@ -1,0 +1,45 @@
+"""What a plugin may offer. Each hook returns a mapping from names to objects, or to lazy "module:attribute" strings.
+
+A plugin is a package with an entry point in the group `difftool` that names a module (or object) with any of these
+functions, marked with `hookimpl`:
+
+    from difftool.hookspecs import hookimpl
+
+    @hookimpl
+    def difftool_samplers():
+        return {"my-sampler": "my_package.samplers:MySampler"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("difftool")
+hookimpl = pluggy.HookimplMarker("difftool")
+
+
+@hookspec
+def difftool_schedules() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `Schedule` classes."""
+
+
+@hookspec
+def difftool_grids() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `Grid` classes."""
+
+
+@hookspec
+def difftool_models() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to functions (or classes) that make a `Model`; their parameters are the options."""
+
+
+@hookspec
+def difftool_samplers() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `Sampler` classes."""
+
+
+@hookspec
+def difftool_commands() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to functions with typer annotations, each a command of the CLI."""

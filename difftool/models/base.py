@@ -1,0 +1,141 @@
+"""Models: estimates of the clean data, x0 = E[x_0 | x_t]. All samplers speak of x0 and of nothing else.
+
+A model may have a schedule of its own (a trained network has) or know any point (an exact model does). To be sampled
+along schedule S, a model trained on schedule M is asked at M's point q of the same noise level as S's point p,
+
+    sigma_q / alpha_q = sigma_p / alpha_p,     x_q = x_p (alpha_q + sigma_q) / (alpha_p + sigma_p),
+
+because the estimate depends on x / alpha and sigma / alpha only. `Model.bind` returns the model tied in that way to
+the sampling schedule and to its conditioning: a `Bound`, which is all that samplers and plans ever see.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.schedules.base import Point, Schedule
+
+
+class Affine(NamedTuple):
+    """x0 = skip x + out F, with F = network(scale x, time): a parametrization at one point."""
+
+    skip: float
+    out: float
+    scale: float = 1.0
+    time: float = 0.0
+
+
+class Model(ABC):
+    """An estimate of x_0. A new model implements `x0`; the rest has defaults.
+
+    schedule: the schedule that it was trained on, None if it knows every point.
+    shape: the shape of one sample, None if any goes.
+    divides_by_alpha: True if the estimate is undefined at alpha = 0 (networks that predict eps or the score).
+    """
+
+    schedule: Schedule | None = None
+    shape: tuple[int, ...] | None = None
+    divides_by_alpha: bool = False
+
+    @abstractmethod
+    def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
+        """E[x_0 | x_t = x] at the point p of the model's own schedule; same shape and dtype as x."""
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The model on that device, with that dtype of its network."""
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in; the state of a run is never below float32."""
+        return torch.float32
+
+    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+        """This model as seen from the sampling schedule (None: from bare points), with its conditioning filled in."""
+        return Bound(self, schedule, dict(cond or {}))
+
+
+class Bound:
+    """A model tied to a sampling schedule and a conditioning: `bound(x, p) -> x0`.
+
+    At sigma = 0 the answer is x / alpha and costs no evaluation. Raises `DifftoolError` for a noise level above the
+    model's own largest and for an answer of another shape, dtype or device.
+    """
+
+    def __init__(self, model: Model, schedule: Schedule | None, cond: dict[str, Any]):
+        self.model, self.schedule, self.cond = model, schedule, cond
+        self.foreign = model.schedule is not None and model.schedule != schedule
+
+    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
+        if p.sigma == 0:
+            return x / p.alpha
+        if outputs != 1:
+            raise DifftoolError(f"{type(self.model).__name__} gives one output per evaluation, asked for {outputs}")
+        return check_output(self.evaluate(x, p), x, type(self.model).__name__)
+
+    def evaluate(self, x: Tensor, p: Point) -> Tensor:
+        """x0 at the sampling point p, unchecked."""
+        q, rescale = self.own(p)
+        return self.model.x0(x if rescale == 1 else x * rescale, q, **self.cond)
+
+    def own(self, p: Point) -> tuple[Point, float]:
+        """The model's own point at the noise level of p, and the factor from x there to x here."""
+        if not self.foreign or self.model.schedule is None:
+            return p, 1.0
+        return same_level(p, self.model.schedule)
+
+    def affine(self, p: Point) -> Affine | None:
+        """How x0 follows from the network's raw output at p; None if it does not in an affine way."""
+        return None
+
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """`call(x, i)`: the evaluation at points[i], with all that does not depend on x computed beforehand.
+
+        Returns the raw output where `affine` is not None, else x0.
+        """
+        return lambda x, i: self.evaluate(x, points[i])
+
+
+def same_level(p: Point, schedule: Schedule) -> tuple[Point, float]:
+    """The point of `schedule` with the noise level of p, and the factor from x_p to x there."""
+    level, top = p.level, schedule.level(schedule.domain[1])
+    if level > top * (1 + 1e-9):
+        raise DifftoolError(
+            f"the run reaches noise level {level:.6g}, the model was trained up to {top:.6g} ({schedule!r}); "
+            f"start at or below that level"
+        )
+    q = schedule.at(schedule.t_at_level(min(level, top)))
+    return q, (q.alpha + q.sigma) / (p.alpha + p.sigma)
+
+
+def check_output(out: Any, x: Tensor, who: str) -> Tensor:
+    """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
+    if not isinstance(out, Tensor):
+        raise DifftoolError(f"{who} returned a {type(out).__name__}, expected a tensor of shape {tuple(x.shape)}")
+    for name in ("shape", "dtype", "device"):
+        got, expected = getattr(out, name), getattr(x, name)
+        if got != expected:
+            got, expected = (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
+            raise DifftoolError(f"{who} returned {name} {got}, expected {expected} (that of the state)")
+    return out
+
+
+def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:
+    """The conditioning of samples first .. first + count: tensors are cut along their first axis, the rest is kept."""
+    out: dict[str, Any] = {}
+    for name, value in cond.items():
+        if isinstance(value, Tensor) and value.ndim:
+            if len(value) != total:
+                raise DifftoolError(f"cond {name!r} has {len(value)} rows, expected {total}, one for each sample")
+            value = value[first : first + count]
+        out[name] = value
+    return out
+
+

@@ -1,0 +1,197 @@
+"""Gaussian mixtures: the data law whose diffusion model is known exactly, under every schedule.
+
+x_0 ~ sum_k w_k N(c_k, S_k) with S_k diagonal. At a point (alpha, sigma) the law of x_t is again a mixture, with means
+alpha c_k and variances V_k = alpha^2 S_k + sigma^2, so
+
+    r_k(x) = softmax_k( log w_k + log N(x; alpha c_k, V_k) )                  the responsibilities
+    x0     = sum_k r_k ( c_k + (alpha S_k / V_k) (x - alpha c_k) )            E[x_0 | x_t = x]
+    score  = (alpha x0 - x) / sigma^2                                         Tweedie's formula
+
+All of it is matrix products of (B, K) and (K, D); no tensor of shape (B, K, D) is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import Bound, Model
+from difftool.schedules.base import Point, Schedule
+
+
+class GaussianMixture(Model):
+    """The exact model of a Gaussian mixture.
+
+    means: (K, ...), the centres; the trailing shape is that of a sample.
+    variance: a number, or a tensor that broadcasts to (K, ...): shared, per component, or per component and element.
+    weights: (K,), default equal; need not be normalised.
+    labels: (K,) integers, optional: the class of each component. Then `cond={"label": y}` with y of shape (B,)
+        restricts sample b to the components of class y_b; -1 stands for no restriction.
+
+    Raises `DifftoolError` for negative variances, weights or shapes that do not fit, and unknown labels.
+    """
+
+    def __init__(
+        self,
+        means: Tensor,
+        variance: float | Tensor,
+        weights: Tensor | None = None,
+        labels: Tensor | None = None,
+    ):
+        means = torch.as_tensor(means, dtype=torch.float64)
+        if means.ndim < 2:
+            raise DifftoolError(f"means has shape {tuple(means.shape)}, expected (components, ...)")
+        count, self.shape = len(means), tuple(means.shape[1:])
+        try:
+            spread = torch.as_tensor(variance, dtype=torch.float64)
+            spread = spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim)) if spread.ndim == 1 else spread
+            spread.expand(means.shape)
+        except (RuntimeError, ValueError):
+            raise DifftoolError(f"variance does not broadcast to the means' shape {tuple(means.shape)}") from None
+        if not bool((spread >= 0).all()) or not bool(torch.isfinite(means).all()):
+            raise DifftoolError("a mixture takes finite means and variances >= 0")
+        self._means = means.reshape(count, -1)
+        self._var = _flatten(spread, means.shape)
+        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        if weights.shape != (count,) or not bool((weights >= 0).all()) or not float(weights.sum()) > 0:
+            raise DifftoolError(f"weights must be {count} numbers >= 0 with a positive sum")
+        self._log_w = (weights.double() / weights.double().sum()).log()
+        self.labels = None if labels is None else torch.as_tensor(labels).long()
+        if self.labels is not None and self.labels.shape != (count,):
+            raise DifftoolError(f"labels must be {count} integers, one for each component")
+        self._var_min = float(self._var.min())
+        self._norm2_max = float((self._means**2).sum(1).max())
+        self._cache: dict[Any, tuple[Tensor, ...]] = {}
+
+    @property
+    def means(self) -> Tensor:
+        """The centres (K, ...), float64."""
+        return self._means.reshape(-1, *self._sample_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variances, broadcastable to the centres, float64."""
+        if self._var.shape[1] == 1:
+            return self._var.reshape(-1, *[1] * len(self._sample_shape))
+        return self._var.reshape(-1, *self._sample_shape)
+
+    @property
+    def _sample_shape(self) -> tuple[int, ...]:
+        assert self.shape is not None
+        return self.shape
+
+    def at(self, p: Point) -> Self:
+        """The law of x_t = alpha x_0 + sigma eps at p: again a mixture."""
+        return type(self)(p.alpha * self.means, p.alpha**2 * self.variance + p.sigma**2, self._log_w.exp(), self.labels)
+
+    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+        """As `Model.bind`; the only conditioning is `label`, checked here once."""
+        cond = dict(cond or {})
+        if set(cond) - {"label"}:
+            raise DifftoolError(f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}")
+        label = cond.get("label")
+        return Bound(self, schedule, {} if label is None else {"mask": self.allowed(label, torch.as_tensor(label).numel())})
+
+    def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:
+        """E[x_0 | x_t = x], within the class `label` of each sample (or the components in `mask`, (B, K))."""
+        flat = x.reshape(len(x), -1)
+        means, var, log_w = self._tensors(flat, p)
+        flat = flat.to(means.dtype)
+        gain = p.alpha * var / (p.alpha**2 * var + p.sigma**2)
+        mask = self.allowed(label, len(x), x.device) if mask is None else mask.to(x.device)
+        r = torch.softmax(self._logits(flat, p, means, var, log_w, mask), dim=1)
+        centres = means * (1 - p.alpha * gain)
+        out = torch.addmm(flat * gain, r, centres) if len(var) == 1 else r @ centres + flat * (r @ gain)
+        return out.to(x.dtype).reshape(x.shape)
+
+    def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
+        """The gradient of the log density of x_t, same shape as x."""
+        return (p.alpha * self.x0(x, p, label) - x) / p.sigma**2
+
+    def log_density(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
+        """log p_t(x), shape (B,), float64; the density of the class if a label is given."""
+        flat = x.reshape(len(x), -1).double()
+        means, var, log_w = (a.to(x.device) for a in (self._means, self._var, self._log_w))
+        v = p.alpha**2 * var + p.sigma**2
+        mask = self.allowed(label, len(x), x.device)
+        prior = log_w.expand(len(x), -1)
+        prior = prior if mask is None else prior.masked_fill(~mask, -math.inf)
+        out = self._logits(flat, p, means, var, log_w, mask).logsumexp(1) - prior.logsumexp(1)
+        if len(v) == 1:  # the terms that all components share, which _logits leaves out
+            out = out - 0.5 * (flat**2 / v + v.log()).sum(1)
+        return out - 0.5 * flat.shape[1] * math.log(2 * math.pi)
+
+    def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
+        """`count` exact samples of x_0, (count, ...), float32."""
+        g = torch.Generator().manual_seed(seed)
+        weights = self._log_w.exp()
+        if label is not None and label >= 0:
+            if self.labels is None or not bool((self.labels == label).any()):
+                raise DifftoolError(f"the mixture has no component of class {label}")
+            weights = weights * (self.labels == label)
+        which = torch.multinomial(weights, count, replacement=True, generator=g)
+        std = self._var.expand(len(self._means), -1).sqrt()[which]
+        eps = torch.randn(count, self._means.shape[1], generator=g, dtype=torch.float64)
+        return (self._means[which] + std * eps).reshape(count, *self._sample_shape).float()
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (D,) and covariance (D, D) of the flattened data, float64."""
+        w = self._log_w.exp()[:, None]
+        mean = (w * self._means).sum(0)
+        centred = self._means - mean
+        inner = (w * self._var.expand_as(self._means)).sum(0)
+        return mean, (w * centred).T @ centred + inner.diag()
+
+    def _logits(
+        self, x: Tensor, p: Point, means: Tensor, var: Tensor, log_w: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """log w_k + log N(x; alpha c_k, V_k) up to terms that are the same for all k; (B, K)."""
+        inv = 1 / (p.alpha**2 * var + p.sigma**2)
+        scaled = means * (p.alpha * inv)
+        offset = log_w - 0.5 * p.alpha * (means * scaled).sum(1)
+        out = torch.addmm(offset, x, scaled.T)
+        if len(var) > 1:
+            inv = inv.expand(-1, x.shape[1])
+            out = out - 0.5 * ((x**2) @ inv.T - inv.log().sum(1))
+        return out if mask is None else out.masked_fill(~mask, -math.inf)
+
+    def allowed(self, label: Any, count: int, device: Any = None) -> Tensor | None:
+        """Which components each of `count` samples may come from, (count, K); None for no restriction."""
+        if label is None:
+            return None
+        if self.labels is None:
+            raise DifftoolError("this mixture has no labels; leave out cond['label'] or give it labels")
+        wanted = torch.as_tensor(label, device=device).reshape(-1, 1)
+        mask = ((self.labels.to(wanted.device) == wanted) | (wanted < 0)).expand(count, -1)
+        if not bool(mask.any(dim=1).all()):
+            asked = sorted(set(wanted.flatten().tolist()) - set(self.labels.tolist()))
+            raise DifftoolError(f"unknown class {asked}; the model knows: {self._known()}")
+        return mask
+
+    def _known(self) -> str:
+        return ", ".join(map(str, sorted(set(self.labels.tolist())))) if self.labels is not None else "none"
+
+    def _tensors(self, x: Tensor, p: Point) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, variances and log weights where x lives, in a dtype in which the logits keep three digits."""
+        size = p.alpha**2 * self._norm2_max / max(p.alpha**2 * self._var_min + p.sigma**2, 1e-300)
+        dtype = torch.float64 if x.dtype == torch.float64 or size > 3e4 else torch.float32
+        dtype = torch.float32 if x.device.type == "mps" else dtype
+        key = (x.device, dtype)
+        if key not in self._cache:
+            self._cache[key] = tuple(a.to(x.device, dtype) for a in (self._means, self._var, self._log_w))
+        means, var, log_w = self._cache[key]
+        return means, var, log_w
+
+
+def _flatten(variance: Tensor, shape: torch.Size) -> Tensor:
+    """Variances as (1 or K, 1 or D), the smallest that says the same."""
+    full = variance.reshape(*[1] * (len(shape) - variance.ndim), *variance.shape)
+    rows = full.shape[0]
+    if all(n == 1 for n in full.shape[1:]):
+        return full.reshape(rows, 1)
+    return full.expand(rows, *shape[1:]).reshape(rows, -1)

@@ -1,0 +1,182 @@
+"""Networks as models. What a network returns, F, gives x0 by one affine form at every point p = (t, alpha, sigma):
+
+    x0 = c_skip x + c_out F(c_in x, c_noise)
+
+    predicts   F estimates                   c_skip                c_out                  c_in
+    eps        eps                           1 / alpha             -sigma / alpha         1
+    x0         x_0                           0                     1                      1
+    v          alpha eps - sigma x_0         alpha / n             -sigma / n             1         n = alpha^2 + sigma^2
+    flow       eps - x_0                     1 / (alpha + sigma)   -sigma / (alpha+sigma) 1
+    score      grad log p_t = -eps / sigma   1 / alpha             sigma^2 / alpha        1
+    edm        (Karras et al. 2022, tab. 1)  alpha s^2 / m         sigma s / sqrt(m)      1 / sqrt(m)   m = sigma^2 + alpha^2 s^2
+
+with s the standard deviation of the data. Sources: Ho et al. 2020 (arXiv 2006.11239), Salimans & Ho 2022 (v, arXiv
+2202.00512), Lipman et al. 2022 (flow, arXiv 2210.02747), Song et al. 2021 (score, arXiv 2011.13456).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError, unknown
+from difftool.models.base import Affine, Bound, Model, check_output
+from difftool.schedules._math import log, sqrt
+from difftool.schedules.base import Point, Schedule
+
+
+@dataclass(frozen=True)
+class Parametrization:
+    """What a network returns, as (c_skip, c_out, c_in) of a point and the data's standard deviation."""
+
+    coefficients: Callable[[Point, float], tuple[Any, Any, Any]]
+    divides_by_alpha: bool = False
+
+
+def _eps(p: Point, std: float) -> tuple[Any, Any, Any]:
+    return 1 / p.alpha, -p.sigma / p.alpha, 1.0
+
+
+def _x0(p: Point, std: float) -> tuple[Any, Any, Any]:
+    return 0.0, 1.0, 1.0
+
+
+def _v(p: Point, std: float) -> tuple[Any, Any, Any]:
+    norm = p.alpha**2 + p.sigma**2
+    return p.alpha / norm, -p.sigma / norm, 1.0
+
+
+def _flow(p: Point, std: float) -> tuple[Any, Any, Any]:
+    return 1 / (p.alpha + p.sigma), -p.sigma / (p.alpha + p.sigma), 1.0
+
+
+def _score(p: Point, std: float) -> tuple[Any, Any, Any]:
+    return 1 / p.alpha, p.sigma**2 / p.alpha, 1.0
+
+
+def _edm(p: Point, std: float) -> tuple[Any, Any, Any]:
+    m = p.sigma**2 + (p.alpha * std) ** 2
+    return p.alpha * std**2 / m, p.sigma * std / sqrt(m), 1 / sqrt(m)
+
+
+PARAMETRIZATIONS = {
+    "eps": Parametrization(_eps, divides_by_alpha=True),
+    "x0": Parametrization(_x0),
+    "v": Parametrization(_v),
+    "flow": Parametrization(_flow),
+    "score": Parametrization(_score, divides_by_alpha=True),
+    "edm": Parametrization(_edm),
+}
+
+
+def _index(p: Point) -> Any:
+    return 1000 * p.t - 1
+
+
+def _rounded_index(p: Point) -> Any:
+    i = _index(p)
+    return min(max(round(i), 0), 999) if isinstance(i, (float, int)) else i.round().clip(0, 999).long()
+
+
+TIMES: dict[str, Callable[[Point], Any]] = {
+    "t": lambda p: p.t,
+    "index": _index,
+    "rounded-index": _rounded_index,
+    "level": lambda p: p.level,
+    "log-level": lambda p: log(p.level) / 4,
+}
+
+
+class NetworkModel(Model):
+    """Any network `net(x, time, **cond)` as a model.
+
+    net: an `nn.Module` or a function; gets x (B, ...) in its own dtype and time (B,), returns a tensor like x.
+    schedule: the schedule that it was trained on.
+    predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table above).
+    time: what it is told as time: `t`, `index` (1000 t - 1, continuous), `rounded-index` (to the nearest of the 1000
+        entries, as integers), `level` (sigma / alpha), `log-level` (log(sigma / alpha) / 4), or a function of a point.
+    data_std: the standard deviation of the data, for `edm`.
+    shape: the shape of one sample, if only one goes.
+
+    Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device.
+    """
+
+    def __init__(
+        self,
+        net: Callable[..., Tensor],
+        schedule: Schedule,
+        predicts: str = "eps",
+        time: str | Callable[[Point], Any] = "t",
+        data_std: float = 0.5,
+        shape: tuple[int, ...] | None = None,
+    ):
+        if predicts not in PARAMETRIZATIONS:
+            raise unknown("parametrization", predicts, PARAMETRIZATIONS)
+        if isinstance(time, str) and time not in TIMES:
+            raise unknown("time", time, TIMES)
+        if not 0 < data_std < math.inf:
+            raise DifftoolError(f"data_std must be positive, got {data_std}")
+        self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
+        self.parametrization = PARAMETRIZATIONS[predicts]
+        self.time = TIMES[time] if isinstance(time, str) else time
+        self.data_std = data_std
+        self.divides_by_alpha = self.parametrization.divides_by_alpha
+
+    @property
+    def dtype(self) -> torch.dtype:
+        if isinstance(self.net, torch.nn.Module):
+            for tensor in self.net.parameters():
+                if tensor.is_floating_point():
+                    return tensor.dtype
+        return torch.float32
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Moves the network (in place, as `nn.Module.to` does) and returns the model."""
+        if isinstance(self.net, torch.nn.Module):
+            self.net.to(device=device, dtype=dtype)
+        return self
+
+    def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
+        skip, out, scale = self.parametrization.coefficients(p, self.data_std)
+        time = torch.as_tensor(self.time(p), device=x.device)
+        time = time if time.dtype == torch.int64 else time.to(torch.float32)
+        time = time.reshape(-1) if time.ndim else time.expand(len(x))
+        raw = self.net((x * scale).to(self.dtype), time, **cond)
+        return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
+
+    def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
+        return BoundNetwork(self, schedule, dict(cond or {}))
+
+
+class BoundNetwork(Bound):
+    """A network tied to a sampling schedule: its affine form at every point of that schedule is known beforehand."""
+
+    model: NetworkModel
+
+    def affine(self, p: Point) -> Affine:
+        q, rescale = self.own(p)
+        skip, out, scale = self.model.parametrization.coefficients(q, self.model.data_std)
+        return Affine(skip * rescale, out, scale * rescale, self.model.time(q))
+
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
+        net, cond, dtype, state = self.model.net, self.cond, self.model.dtype, x.dtype
+        forms = [self.affine(p) for p in points]
+        whole = all(isinstance(form.time, int) for form in forms)
+        table = torch.tensor([form.time for form in forms], dtype=torch.int64 if whole else torch.float32)
+        times = table.to(x.device)[:, None].expand(-1, len(x)).contiguous().unbind(0)
+        scales = [form.scale for form in forms]
+        plain = dtype == state and all(scale == 1 for scale in scales)
+
+        def call(x: Tensor, i: int) -> Tensor:
+            out = net(x, times[i], **cond)
+            return out if out.shape == x.shape and out.dtype is dtype else check_output(out, x, "the network")
+
+        def call_scaled(x: Tensor, i: int) -> Tensor:
+            return call((x if scales[i] == 1 else x * scales[i]).to(dtype), i).to(state)
+
+        return call if plain else call_scaled

@@ -1,0 +1,20 @@
+"""Plans: samplers on a path as tables of numbers, their executor, their exact analysis, their files."""
+
+from difftool.plan.plan import Plan, Row, trace
+from difftool.plan.run import Execution, program_of, run, steps
+from difftool.plan.state import RunState, load_plan, plan_from_json, plan_to_json, save_plan
+
+__all__ = [
+    "Execution",
+    "Plan",
+    "Row",
+    "RunState",
+    "load_plan",
+    "plan_from_json",
+    "plan_to_json",
+    "program_of",
+    "run",
+    "save_plan",
+    "steps",
+    "trace",
+]

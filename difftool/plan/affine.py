@@ -1,0 +1,111 @@
+"""Symbols: stand-ins for the state that know nothing but + and - among themselves and * and / by a number.
+
+A symbol is a node of the computation: either a source,
+
+    ("x", k)        the state of row k
+    ("m", k, c)     channel c of the model's answer at row k
+    ("z", j)        the j-th noise
+
+or a sum of multiples of earlier symbols. `expand` turns it into {source: coefficient}, going no further than the states
+that are rows already. Running a sampler on symbols records its rows (`difftool.plan.trace`). Anything else that a
+sampler tries to do to its state (a norm, a comparison, a function of torch or numpy) raises `NotAffine`, naming it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NoReturn
+
+from difftool.errors import NotAffine
+
+Source = tuple[Any, ...]
+
+_serial = count()
+
+
+class Symbol:
+    """A source, or a sum of multiples of symbols. Immutable, but for the row that the tracer gives it."""
+
+    __array_ufunc__ = None  # numpy scalars on the left leave the product to __rmul__
+    __slots__ = ("parts", "serial", "source")
+
+    def __init__(self, *parts: tuple[Symbol, float], source: Source | None = None):
+        self.parts, self.source, self.serial = parts, source, next(_serial)
+
+    def expand(self, known: Callable[[Source], bool] = lambda source: True) -> dict[Source, float]:
+        """{source: coefficient}; symbols whose source is not `known` are taken apart (newest first, each once)."""
+        terms: dict[Source, float] = {}
+        open_: dict[int, tuple[Symbol, float]] = {self.serial: (self, 1.0)}
+        while open_:
+            node, c = open_.pop(max(open_))
+            if node.source is not None and known(node.source):
+                terms[node.source] = terms.get(node.source, 0.0) + c
+                continue
+            for part, weight in node.parts:
+                open_[part.serial] = (part, open_.get(part.serial, (part, 0.0))[1] + c * weight)
+        return terms
+
+    def __add__(self, other: Any) -> Symbol:
+        if isinstance(other, (int, float)) and other == 0:
+            return self
+        return Symbol((self, 1.0), (_symbol(other, "+"), 1.0))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Symbol:
+        return Symbol((self, 1.0), (_symbol(other, "-"), -1.0))
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return -self + other
+
+    def __neg__(self) -> Symbol:
+        return Symbol((self, -1.0))
+
+    def __mul__(self, factor: Any) -> Symbol:
+        return Symbol((self, _number(factor, "*")))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Symbol:
+        return Symbol((self, 1.0 / _number(divisor, "/")))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        refuse(f".{name}")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
+        refuse(f"torch.{getattr(func, '__name__', func)}")
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{c:.6g} {'_'.join(map(str, s))}" for s, c in self.expand().items()) or "0"
+
+
+def _refusing(op: str) -> Any:
+    def method(self: Symbol, *args: Any) -> NoReturn:
+        refuse(op)
+
+    return method
+
+
+for _op in "bool float int abs pow lt le gt ge eq ne getitem setitem len iter rtruediv matmul".split():
+    setattr(Symbol, f"__{_op}__", _refusing(f"__{_op}__"))
+Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def _symbol(value: Any, op: str) -> Symbol:
+    return value if isinstance(value, Symbol) else refuse(f"{op} {type(value).__name__}")
+
+
+def _number(value: Any, op: str) -> float:
+    if not isinstance(value, numbers.Real):
+        refuse(f"{op} {type(value).__name__}")
+    return float(value)
+
+
+def refuse(op: str) -> NoReturn:
+    """Raise `NotAffine`, naming the operation."""
+    raise NotAffine(f"the sampler applied `{op}` to its state; a plan holds sums and multiples by floats only")

@@ -1,0 +1,78 @@
+"""Forms of a plan: in what currency the model's answers are kept between the rows.
+
+The table speaks of x0. With m_k = p x_k + q u_k substituted, it speaks of u instead, and the executor may choose
+
+    x0    u = x0                                   p = 0,          q = 1
+    eps   u = (x_k - alpha x0) / sigma             p = 1 / alpha,  q = -sigma / alpha
+    raw   u = the network's output, x0 = skip x_k + out u
+
+whichever needs the fewest array operations, then the fewest registers. Terms that cancel in the substitution leave
+rounding residue; it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from difftool.plan.plan import Plan, Row
+
+Form = Literal["x0", "eps", "raw"]
+Pair = tuple[float, float]
+
+RESIDUE = 1e-13  # relative to the sum of the magnitudes that went into a coefficient
+
+
+@dataclass(frozen=True)
+class Formed:
+    """A plan in one form: its rewritten rows, and how u is made of the state and the answer, u = a x + b answer."""
+
+    form: Form
+    rows: tuple[Row, ...]
+    make: Mapping[int, Pair]  # by row; (0, 1) where the answer is u itself
+
+    @property
+    def operations(self) -> int:
+        """Array operations of the whole run, evaluations and noise aside."""
+        rows = sum(len(row.x) + len(row.m) + len(row.z) - (row.x[:1] == ((r - 1, 1.0),)) for r, row in enumerate(self.rows))
+        return rows + sum(2 - (a == 0) for a, b in self.make.values() if (a, b) != (0.0, 1.0))
+
+
+def forms(plan: Plan, raw: Mapping[int, Pair] | None) -> list[Formed]:
+    """The forms that this plan can take. raw: (skip, out) of each evaluated row if the answer is raw, else None."""
+    evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
+    single = all(plan.rows[k].channels == 1 for k in evaluated)
+    plain = {k: (0.0, 1.0) for k in evaluated}
+    out = [Formed("x0", plan.rows, raw or plain)]
+    if raw:
+        out.append(Formed("raw", _substitute(plan.rows, raw), plain))
+    if single and all(plan.rows[k].point.alpha > 0 and plan.rows[k].point.sigma > 0 for k in evaluated):
+        points = {k: plan.rows[k].point for k in evaluated}
+        pairs = {k: (1 / p.alpha, -p.sigma / p.alpha) for k, p in points.items()}
+        make = {k: _eps_of_answer(p.alpha, p.sigma, *(raw or plain)[k]) for k, p in points.items()}
+        out.append(Formed("eps", _substitute(plan.rows, pairs), make))
+    return out
+
+
+def _eps_of_answer(alpha: float, sigma: float, skip: float, out: float) -> Pair:
+    """eps = a x + b answer for x0 = skip x + out answer."""
+    a, b = (1 - alpha * skip) / sigma, -alpha * out / sigma
+    a = 0.0 if abs(1 - alpha * skip) <= RESIDUE * (1 + abs(alpha * skip)) else a
+    return a, (1.0 if abs(b - 1) <= RESIDUE else b)
+
+
+def _substitute(rows: Sequence[Row], pairs: Mapping[int, Pair]) -> tuple[Row, ...]:
+    """The rows with channel 0 of every m_k replaced by p x_k + q u_k."""
+    out = []
+    for row in rows:
+        x, size = dict(row.x), {k: abs(c) for k, c in row.x}
+        m = {}
+        for (k, channel), c in row.m:
+            p, q = pairs[k] if channel == 0 else (0.0, 1.0)
+            x[k] = x.get(k, 0.0) + c * p
+            size[k] = size.get(k, 0.0) + abs(c * p)
+            m[k, channel] = c * q
+        kept = tuple((k, c) for k, c in sorted(x.items()) if abs(c) > RESIDUE * size[k])
+        out.append(replace(row, x=kept, m=tuple(sorted((key, c) for key, c in m.items() if c))))
+    return tuple(out)

@@ -1,0 +1,110 @@
+"""Programs: a plan in one form, with every value assigned to a register.
+
+Values are the states ("x", r), the kept answers ("m", k, c) and the noises ("z", j). A value lives from the row that
+makes it to the last row that uses it; a state is written in place over one that dies there. Registers that hold a
+network's own output are kept apart from those that the executor writes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from difftool.plan.affine import Source
+from difftool.plan.form import Formed, Pair
+from difftool.plan.plan import Row, last_uses
+
+Term = tuple[int, float]  # register, coefficient
+
+
+@dataclass
+class Instruction:
+    """One row: registers[target] = scale registers[base] + sum c registers[k], then the evaluation."""
+
+    row: Row
+    target: int
+    base: int
+    scale: float
+    terms: tuple[Term, ...] = ()
+    draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
+    answers: tuple[int, ...] = ()  # registers of the answer's channels
+    make: Pair = (0.0, 1.0)
+
+
+@dataclass
+class Program:
+    """The instructions of a run, the number of registers, and where each value lives at each row."""
+
+    instructions: list[Instruction]
+    registers: int
+    live: list[dict[Source, int]] = field(default_factory=list)  # at each row, before its evaluation
+
+
+def choose(candidates: Sequence[Formed]) -> tuple[Formed, Program]:
+    """The form with the fewest array operations, then the fewest registers, and its program."""
+    options = [(formed, assign(formed)) for formed in candidates]
+    return min(options, key=lambda option: (option[0].operations, option[1].registers))
+
+
+def assign(formed: Formed) -> Program:
+    """Registers by liveness: a linear scan over the rows."""
+    return _Scan(formed).program()
+
+
+class _Scan:
+    def __init__(self, formed: Formed):
+        self.formed = formed
+        self.rows = formed.rows
+        self.last_use = last_uses(self.rows)
+        self.place: dict[Source, int] = {}
+        self.free: dict[bool, list[int]] = {False: [], True: []}  # by whether the slot holds network outputs
+        self.foreign: set[int] = set()
+        self.count = 0
+        self.drawn = 0  # noises are drawn in the order of their calls
+
+    def program(self) -> Program:
+        out = Program([], 0)
+        for r, row in enumerate(self.rows):
+            instruction = self._make_row(r, row) if r else Instruction(row, self._new(("x", 0)), 0, 1.0)
+            self._release(r, keep=("x", r))
+            out.live.append(dict(self.place))
+            if row.channels:
+                instruction.make = self.formed.make[r]
+                foreign = instruction.make == (0.0, 1.0)
+                instruction.answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
+            self._release(r)
+            out.instructions.append(instruction)
+        out.registers = self.count
+        return out
+
+    def _make_row(self, r: int, row: Row) -> Instruction:
+        draws = []
+        for j in range(self.drawn, max((j for j, _ in row.z), default=-1) + 1):
+            draws.append((j, self._new(("z", j))))
+            self.drawn = j + 1
+        terms = row.terms()
+        dying = [t for t in terms if t[0][0] == "x" and self.last_use[t[0]] == r]
+        if dying:
+            first = dying[0]
+            target = self.place.pop(first[0])
+            self.place["x", r] = base = target
+        else:
+            first = terms[0]
+            base, target = self.place[first[0]], self._new(("x", r))
+        rest = tuple((self.place[s], c) for s, c in terms if s != first[0])
+        return Instruction(row, target, base, first[1], rest, tuple(draws))
+
+    def _new(self, source: Source, foreign: bool = False) -> int:
+        if self.free[foreign]:
+            slot = self.free[foreign].pop()
+        else:
+            slot, self.count = self.count, self.count + 1
+        if foreign:
+            self.foreign.add(slot)
+        self.place[source] = slot
+        return slot
+
+    def _release(self, r: int, keep: Source | None = None) -> None:
+        for source in [s for s in self.place if self.last_use.get(s, -1) <= r and s != keep]:
+            slot = self.place.pop(source)
+            self.free[slot in self.foreign].append(slot)

@@ -1,0 +1,146 @@
+"""The registry: what is installed, by axis and name.
+
+Everything comes from entry points of the group `difftool`, the built-ins too. The environment variable
+DIFFTOOL_PLUGINS limits the others: a comma-separated list of entry-point names, or `none`. A plugin that fails is
+reported in `problems` and skipped; a name that two distributions claim is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from difftool import hookspecs
+from difftool.errors import DifftoolError, unknown
+
+AXES = ("schedules", "grids", "models", "samplers", "commands")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: where it comes from (`origin`, distribution and version) and how to load it."""
+
+    axis: str
+    name: str
+    target: Any
+    plugin: str
+    origin: str
+
+    def load(self) -> Any:
+        """The object; `DifftoolError` if a lazy reference does not lead to one."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise DifftoolError(
+                f"{self.axis[:-1]} {self.name!r} of {self.origin} cannot be loaded from {self.target!r}: {error}"
+            ) from None
+
+
+@dataclass
+class Registry:
+    """All names of all axes, and what went wrong on the way."""
+
+    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {axis: {} for axis in AXES})
+    plugins: list[tuple[str, str, str]] = field(default_factory=list)  # name, origin, module
+    problems: list[str] = field(default_factory=list)
+    collisions: dict[str, list[str]] = field(default_factory=lambda: {axis: [] for axis in AXES})
+
+    def axis(self, axis: str) -> Mapping[str, Entry]:
+        """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
+        if self.collisions[axis]:
+            raise DifftoolError("; ".join(self.collisions[axis]))
+        return self.entries[axis]
+
+    def find(self, axis: str, name: str) -> Entry:
+        """The entry of that name; `DifftoolError` with a suggestion if there is none."""
+        entries = self.axis(axis)
+        if name not in entries:
+            raise unknown(axis[:-1], name, entries)
+        return entries[name]
+
+    def find_all(self, name: str) -> list[Entry]:
+        """The entries of that name on every axis but the commands."""
+        axes = [axis for axis in AXES if axis != "commands"]
+        found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
+        if not found:
+            raise unknown("schedule, grid, model or sampler", name, {n for axis in axes for n in self.axis(axis)})
+        return found
+
+    def add(self, axis: str, names: Mapping[str, Any], plugin: str, origin: str) -> None:
+        """Register a plugin's names; a name that is taken is a collision."""
+        for name, target in names.items():
+            taken = self.entries[axis].get(name)
+            if taken is None:
+                self.entries[axis][name] = Entry(axis, name, target, plugin, origin)
+            else:
+                self.collisions[axis].append(
+                    f"{axis[:-1]} {name!r} is claimed by {taken.origin} and by {origin}; uninstall one, or leave it "
+                    f"out with DIFFTOOL_PLUGINS (a list of the plugins to load, or none)"
+                )
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process, made at the first call."""
+    return load(entry_points(group="difftool"), os.environ.get("DIFFTOOL_PLUGINS"))
+
+
+def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
+    """A registry from entry points, limited to the names in `wanted` (None: all; `none` or empty: built-ins only)."""
+    out = Registry()
+    manager = pluggy.PluginManager("difftool")
+    manager.add_hookspecs(hookspecs)
+    allowed = None if wanted is None else {name.strip() for name in wanted.split(",")} - {"", "none"}
+    points = sorted(points, key=lambda p: (not _is_builtin(p), p.name))
+    for name in sorted((allowed or set()) - {p.name for p in points}):
+        out.problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
+    for point in points:
+        if _is_builtin(point) or allowed is None or point.name in allowed:
+            _register(out, manager, point)
+    return out
+
+
+def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -> None:
+    origin = _origin(point)
+    try:
+        plugin = point.load()
+        manager.register(plugin, name=f"{origin}:{point.name}")
+        offers = {axis: _offer(manager, plugin, axis) for axis in AXES}
+    except Exception as error:  # whatever a plugin does wrong must not take the tool with it
+        text = str(error).splitlines()[0] if str(error) else ""
+        out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {type(error).__name__}: {text}")
+        return
+    out.plugins.append((point.name, origin, point.value))
+    for axis, names in offers.items():
+        out.add(axis, names, point.name, origin)
+
+
+def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str, Any]:
+    """What one plugin returns for one axis."""
+    hook = getattr(manager.hook, f"difftool_{axis}")
+    for implementation in hook.get_hookimpls():
+        if implementation.plugin is plugin:
+            names = implementation.function()
+            if not isinstance(names, Mapping):
+                raise DifftoolError(f"difftool_{axis} returned a {type(names).__name__}, expected a mapping")
+            return names
+    return {}
+
+
+def _is_builtin(point: EntryPoint) -> bool:
+    return point.value == "difftool.builtin"
+
+
+def _origin(point: EntryPoint) -> str:
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist is not None else point.value

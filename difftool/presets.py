@@ -1,0 +1,45 @@
+"""Ready-made models. Nothing heavy is imported before one is made."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from difftool.errors import DifftoolError
+
+if TYPE_CHECKING:
+    from difftool.models import GaussianMixture
+
+
+def digits_exact(std: float = 0.15) -> GaussianMixture:
+    """The exact diffusion model of 1797 handwritten digits, class-conditional.
+
+    The Gaussian mixture centred on the UCI optical digits, (1, 8, 8) grey images in [-1, 1]; x0, score and density in
+    closed form. Option: `std`, the standard deviation of each component (> 0; 0.15 is just not visible). Classes 0..9.
+    """
+    import torch
+
+    from difftool.data.digits import digits
+    from difftool.models import GaussianMixture
+
+    data = digits()
+    return GaussianMixture(torch.from_numpy(data.images), _variance(std), labels=torch.from_numpy(data.labels))
+
+
+def eight_gaussians(std: float = 0.1) -> GaussianMixture:
+    """Eight Gaussians on the unit circle, in two dimensions, exactly; class-conditional.
+
+    Option: `std`, the standard deviation of each (> 0). Classes 0..7, counted from the right, against the clock.
+    """
+    import torch
+
+    from difftool.models import GaussianMixture
+
+    angle = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
+    return GaussianMixture(torch.stack([angle.cos(), angle.sin()], 1), _variance(std), labels=torch.arange(8))
+
+
+def _variance(std: float) -> float:
+    if not 0 < std < math.inf:
+        raise DifftoolError(f"std must be positive and finite, got {std}")
+    return std * std

@@ -1,0 +1,121 @@
+"""Samplers: the update rules, written as the loops of their papers.
+
+A sampler is a frozen dataclass. Its fields are its options; calling it walks a path:
+
+    sampler(model, x, path, noise) -> x at the end of the path
+
+    model(x, p)       x0 = E[x_0 | x_t = x] at the point p; x / alpha, free of charge, where sigma = 0
+    path              the points of the run and, between them, `at`, `drift`, `diffusion2`
+    noise(now, nxt)   a unit normal like x for the step from now to nxt; noise() one of its own
+
+The state x, the estimates and the noises are only ever scaled by floats and added (samplers that do more still run,
+as the plain loop). All state lives in local variables.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from difftool.errors import DifftoolError
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+State = Any  # a torch tensor, or a symbol when a sampler is traced
+
+Last = Literal["step", "mean"]
+
+
+class Denoiser(Protocol):
+    """What a sampler is given as its model."""
+
+    def __call__(self, x: State, p: Point, outputs: int = 1) -> State: ...
+
+
+class NoiseSource(Protocol):
+    """What a sampler is given as its noise."""
+
+    def __call__(self, now: Point | None = None, nxt: Point | None = None) -> State: ...
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """An update rule; a new sampler implements `__call__` and states its claims.
+
+    accuracy: the order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim.
+    weak_order: the order of the law of a stochastic sampler; None: no claim, or not stochastic.
+    global_order: the order over a whole run, where it is not `accuracy`.
+    evaluations: network evaluations per step; None if that depends on the state.
+    last: what the last step into sigma = 0 is by default, a `step` like the others or the `mean` E[x_0 | x].
+    adaptive: True if it chooses its own steps between the points of the path.
+    batch_independent: False if a sample depends on the others in its batch.
+    point_mass: True if it ends exactly at the data when the data is a single point.
+    reference: the paper.
+    """
+
+    accuracy: ClassVar[float | None] = None
+    weak_order: ClassVar[float | None] = None
+    global_order: ClassVar[float | None] = None
+    evaluations: ClassVar[int | None] = 1
+    last: ClassVar[Last] = "step"
+    adaptive: ClassVar[bool] = False
+    point_mass: ClassVar[bool] = True
+    reference: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        """x at the end of the path, from x at its start."""
+
+    @property
+    def stochastic(self) -> bool:
+        """True if it draws noise on the way."""
+        return False
+
+    @property
+    def divides_by_alpha(self) -> bool:
+        """True if it is undefined at alpha = 0 (it uses the drift, or the noise level as its variable)."""
+        return False
+
+    @property
+    def batch_independent(self) -> bool:
+        """False if a sample depends on the others in its batch."""
+        return True
+
+    def nfe(self, path: Path) -> int | None:
+        """Network evaluations along the path; None if that is only known after the run."""
+        return None if self.evaluations is None else self.evaluations * (len(path) - 1)
+
+
+def eps_of(x: State, x0: State, p: Point) -> State:
+    """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for a smooth density, 0."""
+    return 0.0 * x if p.sigma == 0 else (x - p.alpha * x0) / p.sigma
+
+
+def finish(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource, last: Last) -> State:
+    """The whole run: the sampler's loop, with the last step into sigma = 0 as `last` says; one evaluation either way.
+
+    "step": the sampler's own. "mean": x = alpha E[x_0 | x] at the point before.
+    """
+    if last == "step" or path[-1].sigma > 0 or len(path) < 2:
+        return sampler(model, x, path, noise)
+    if len(path) > 2:
+        x = sampler(model, x, path[:-1], noise)
+    return path[-1].alpha * model(x, path[-2])
+
+
+def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
+    """Network evaluations of `finish`; None if they are only known after the run."""
+    if last == "step" or path[-1].sigma > 0 or len(path) < 2:
+        return sampler.nfe(path)
+    before = sampler.nfe(path[:-1]) if len(path) > 2 else 0
+    return None if before is None else before + 1
+
+
+def refuse_upwards(sampler: Sampler, path: Path) -> None:
+    """Raise `DifftoolError` if the path runs from data to noise, for samplers that only run downwards."""
+    if not path.downwards:
+        raise DifftoolError(
+            f"{type(sampler).__name__} runs from noise to data, the grid runs upwards (t={path[0].t:g} to "
+            f"t={path[-1].t:g}); use a deterministic sampler to encode"
+        )

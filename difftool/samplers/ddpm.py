@@ -1,0 +1,66 @@
+"""Ancestral sampling: a draw from the Gaussian posterior of the next state given this one and x0.
+
+With r = (sigma_s alpha_t) / (sigma_t alpha_s), the ratio of the noise levels of the next point s and this one t,
+
+    q(x_s | x_t, x0) = N( alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t,  sigma_s^2 (1 - r^2) ),
+
+which is defined at alpha_t = 0 as well. The step into sigma = 0 draws no noise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class DDPM(Sampler):
+    """Denoising diffusion probabilistic models, on any grid.
+
+    x_s = alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t + std z, one evaluation per step. Options:
+
+    variance: `small`, std^2 = sigma_s^2 (1 - r^2), exact for data at a single point; `large`,
+        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data; `between`, see `v`.
+    v: where between the two, std^2 = large^v small^(1 - v) (for `between`; 0 <= v <= 1).
+
+    Raises `DifftoolError` for an unknown variance, v outside [0, 1] and for grids that run upwards.
+    """
+
+    variance: Literal["small", "large", "between"] = "small"
+    v: float = 0.5
+
+    weak_order = 1
+    reference = "Ho et al. 2020, arXiv 2006.11239; between: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("small", "large", "between"):
+            raise DifftoolError(f"ddpm takes variance small, large or between, got {self.variance!r}")
+        if not 0 <= self.v <= 1:
+            raise DifftoolError(f"ddpm takes 0 <= v <= 1, got {self.v}")
+
+    @property
+    def stochastic(self) -> bool:
+        return True
+
+    @property
+    def point_mass(self) -> bool:  # type: ignore[override]
+        return self.variance == "small"
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        refuse_upwards(self, path)
+        for now, nxt in pairwise(path):
+            x0 = model(x, now)
+            r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
+            x = nxt.alpha * (1 - r * r) * x0 + nxt.sigma / now.sigma * r * x
+            if nxt.sigma > 0:
+                small = nxt.sigma**2 * (1 - r * r)
+                large = now.sigma**2 * (1 - r * r)
+                v = {"small": 0.0, "large": 1.0, "between": self.v}[self.variance]
+                x = x + math.sqrt(large**v * small ** (1 - v)) * noise(now, nxt)
+        return x

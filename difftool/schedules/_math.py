@@ -1,0 +1,73 @@
+"""Elementary functions of floats, numpy arrays and torch tensors alike, without importing either library first."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def _elementary(name: str, numpy_name: str | None = None) -> Any:
+    scalar = getattr(math, name)
+
+    def function(x: Any) -> Any:
+        if isinstance(x, (float, int)):
+            return scalar(x)
+        method = getattr(x, name, None)  # torch tensors have these as methods, numpy arrays do not
+        if method is not None:
+            return method()
+        import numpy
+
+        with numpy.errstate(divide="ignore"):  # log(0) = -inf, as torch has it
+            return getattr(numpy, numpy_name or name)(x)
+
+    function.__name__ = name
+    return function
+
+
+exp = _elementary("exp")
+expm1 = _elementary("expm1")
+log1p = _elementary("log1p")
+sqrt = _elementary("sqrt")
+sin = _elementary("sin")
+cos = _elementary("cos")
+tan = _elementary("tan")
+atan = _elementary("atan", "arctan")
+floor = _elementary("floor")
+_log = _elementary("log")
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm with log(0) = -inf, as arrays have it."""
+    return -math.inf if isinstance(x, (float, int)) and x == 0 else _log(x)
+
+
+def ratio(a: Any, b: Any) -> Any:
+    """a / b with a / 0 = inf, as arrays have it."""
+    return math.inf if isinstance(b, (float, int)) and b == 0 else a / b
+
+
+def log_alpha_vp(half_log_snr: Any) -> Any:
+    """log(alpha) of a variance-preserving point: -log(1 + exp(-2 lambda)) / 2, without overflow."""
+    x = -2 * half_log_snr
+    positive = x * (x > 0)
+    return -(positive + log1p(exp(x - 2 * positive))) / 2  # exp(-|x|)
+
+
+def clip(x: Any, low: float, high: float) -> Any:
+    """x limited to [low, high]."""
+    if isinstance(x, (float, int)):
+        return min(max(x, low), high)
+    return x.clip(low, high)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b."""
+    if isinstance(condition, bool):
+        return a if condition else b
+    if hasattr(condition, "where"):
+        import torch
+
+        return torch.where(condition, a, b)
+    import numpy
+
+    return numpy.where(condition, a, b)

@@ -1,0 +1,86 @@
+"""The path of a run: the points that a sampler walks, and what it may ask about the places between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+from difftool.errors import DifftoolError
+from difftool.schedules.base import Point, Schedule, check_in_domain
+
+
+class Path(Sequence[Point]):
+    """The points of a run on the *sampling* schedule, from its start to its end; `len(path) - 1` steps.
+
+    Times must be finite, strictly monotone (falling to sample, rising to encode) and in the schedule's domain, else
+    `DifftoolError`. A slice is a path again. Immutable.
+    """
+
+    def __init__(self, schedule: Schedule, times: Sequence[float]):
+        self.schedule = schedule
+        self.times = _checked(schedule, times)
+        self.points = tuple(schedule.at(t) for t in self.times)
+
+    def at(self, t: float) -> Point:
+        """The point at time t."""
+        return self.schedule.at(t)
+
+    def at_half_log_snr(self, value: float) -> Point:
+        """The point whose log(alpha / sigma) is `value`."""
+        return self.schedule.at(self.schedule.t_at_half_log_snr(value))
+
+    def drift(self, p: Point) -> Any:
+        """f at p."""
+        return self.schedule.drift(p.t)
+
+    def diffusion2(self, p: Point) -> Any:
+        """g^2 at p."""
+        return self.schedule.diffusion2(p.t)
+
+    @property
+    def downwards(self) -> bool:
+        """True if the path goes from noise to data."""
+        return self.times[-1] <= self.times[0]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    @overload
+    def __getitem__(self, index: int) -> Point: ...
+    @overload
+    def __getitem__(self, index: slice) -> Path: ...
+    def __getitem__(self, index: int | slice) -> Point | Path:
+        if isinstance(index, slice):
+            return Path(self.schedule, self.times[index])
+        return self.points[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Path) and (self.schedule, self.times) == (other.schedule, other.times)
+
+    def __hash__(self) -> int:
+        return hash((self.schedule, self.times))
+
+    def __repr__(self) -> str:
+        return f"Path({self.schedule!r}, {len(self) - 1} steps from t={self.times[0]:g} to t={self.times[-1]:g})"
+
+
+def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
+    try:
+        values = tuple(float(t) for t in times)
+    except (TypeError, ValueError):
+        raise DifftoolError(f"a grid is a sequence of times (numbers), got {times!r}") from None
+    if not values:
+        raise DifftoolError("a grid has at least one time, got none")
+    for i, t in enumerate(values):
+        if math.isnan(t):
+            raise DifftoolError(f"time {i} of the grid is NaN; times must be finite")
+        check_in_domain(schedule, t, f"time {i} of the grid")
+    sign = 1 if values[-1] < values[0] else -1
+    for i, (a, b) in enumerate(zip(values, values[1:], strict=False)):
+        if sign * (a - b) <= 0:
+            raise DifftoolError(f"the grid is not strictly monotone: time {i} is {a!r}, time {i + 1} is {b!r}")
+    return values

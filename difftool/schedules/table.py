@@ -1,0 +1,117 @@
+"""Schedules given as a table of noise levels, made continuous in t.
+
+A table of N betas holds the points t = (i + 1) / N with alpha_bar_i = prod_{j <= i} (1 - beta_j). Between them
+log(sigma / alpha) is linear in t; below the first one sigma / alpha falls linearly to 0 at t = 0. So t = i / N names
+the i-th entry of the table exactly, and a network trained on integers i is told i = N t - 1.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from difftool.errors import DifftoolError
+from difftool.schedules._math import clip, exp, log, sqrt, where
+from difftool.schedules.base import Schedule
+
+
+class Table(Schedule):
+    """A variance-preserving schedule from a table of betas; a subclass gives `betas`, a tuple of at least two."""
+
+    @property
+    @abstractmethod
+    def betas(self) -> tuple[float, ...]:
+        """beta_0 .. beta_{N-1}, each in (0, 1)."""
+
+    @cached_property
+    def log_levels(self) -> tuple[float, ...]:
+        """log(sigma / alpha) of the table's entries, computed without cancellation."""
+        levels, log_alpha_bar = [], 0.0
+        for beta in self.betas:
+            log_alpha_bar += math.log1p(-beta)
+            levels.append(0.5 * (math.log(-math.expm1(log_alpha_bar)) - log_alpha_bar))
+        return tuple(levels)
+
+    def _take(self, index: Any) -> Any:
+        """log_levels at an integer index (int, numpy or torch)."""
+        if isinstance(index, int):
+            return self.log_levels[index]
+        if hasattr(index, "device") and hasattr(index, "long"):
+            import torch
+
+            return torch.tensor(self.log_levels, dtype=torch.float64, device=index.device)[index]
+        import numpy
+
+        return numpy.asarray(self.log_levels)[index]
+
+    def _segment(self, position: Any) -> tuple[Any, Any]:
+        """log(sigma / alpha) at position = N t - 1 on the line of its segment, and its rise over the segment."""
+        i = clip(-(-position // 1) - 1, 0, len(self.log_levels) - 2)  # an entry belongs to the segment on its left
+        i = int(i) if isinstance(i, (float, int)) else i.long() if hasattr(i, "long") else i.astype(int)
+        left = self._take(i)
+        return left + (self._take(i + 1) - left) * (position - i), self._take(i + 1) - left
+
+    def log_level(self, t: Any) -> Any:
+        """log(sigma / alpha), -inf at t = 0."""
+        size = len(self.log_levels)
+        inside, _ = self._segment(t * size - 1)
+        level = where(t * size < 1, self.log_levels[0] + log(clip(t * size, 0.0, 1.0)), inside)
+        return level.to(t.dtype) if hasattr(level, "to") else level
+
+    def alpha(self, t: Any) -> Any:
+        return 1 / sqrt(1 + exp(2 * self.log_level(t)))
+
+    def sigma(self, t: Any) -> Any:
+        level = exp(self.log_level(t))
+        return level / sqrt(1 + level * level)
+
+    def t_at_half_log_snr(self, value: Any) -> Any:
+        if not isinstance(value, (float, int)):
+            return super().t_at_half_log_snr(value)
+        from bisect import bisect_right
+
+        levels, target = self.log_levels, -value
+        if target < levels[0]:
+            return math.exp(target - levels[0]) / len(levels)
+        i = min(bisect_right(levels, target) - 1, len(levels) - 2)
+        return (i + 1 + (target - levels[i]) / (levels[i + 1] - levels[i])) / len(levels)
+
+    def drift(self, t: Any) -> Any:
+        return -self.diffusion2(t) / 2
+
+    def diffusion2(self, t: Any) -> Any:
+        """beta(t) = 2 sigma^2 d log(sigma / alpha) / dt; jumps at the table's entries (the left value there)."""
+        size = len(self.log_levels)
+        _, rise = self._segment(t * size - 1)
+        slope = where(t * size < 1, 1 / clip(t, 1e-300, 1.0), rise * size)
+        return 2 * self.sigma(t) ** 2 * slope
+
+
+@dataclass(frozen=True)
+class DDPMLinear(Table):
+    """DDPM's table: `length` betas from `beta_min` to `beta_max` in equal steps, t = (i + 1) / length.
+
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, >= 2). Its limit
+    for many steps is vp-linear with rates beta * length. Raises `DifftoolError` for values out of range.
+    """
+
+    beta_min: float = 1e-4
+    beta_max: float = 0.02
+    length: int = 1000
+
+    reference = "Ho et al. 2020, Denoising diffusion probabilistic models, arXiv 2006.11239"
+
+    def __post_init__(self) -> None:
+        if not (0 < self.beta_min <= self.beta_max < 1 and self.length >= 2):
+            raise DifftoolError(
+                "ddpm-linear takes 0 < beta_min <= beta_max < 1 and length >= 2, got "
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}, length={self.length}"
+            )
+
+    @cached_property
+    def betas(self) -> tuple[float, ...]:  # type: ignore[override]
+        step = (self.beta_max - self.beta_min) / (self.length - 1)
+        return tuple(self.beta_min + i * step for i in range(self.length))

@@ -1,0 +1,104 @@
+"""Variance-preserving schedules: alpha^2 + sigma^2 = 1, so g^2 = -2 f = beta(t).
+
+sigma is computed from the small quantity itself (expm1, product of sines), never as 1 - alpha^2: near t = 0 that
+difference has no correct digit in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from difftool.errors import DifftoolError
+from difftool.schedules._math import atan, exp, expm1, log_alpha_vp, sin, sqrt, tan
+from difftool.schedules.base import Schedule
+
+
+@dataclass(frozen=True)
+class VPLinear(Schedule):
+    """The VP SDE with a linear rate, beta(t) = beta_min + t (beta_max - beta_min), in closed form.
+
+    log(alpha) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2,   sigma^2 = -expm1(2 log(alpha)).
+
+    Options: `beta_min`, `beta_max`, the rate at t = 0 and t = 1 (per unit of t; 0 < beta_min <= beta_max).
+    Raises `DifftoolError` for rates out of that range.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min <= self.beta_max:
+            raise DifftoolError(
+                f"vp-linear takes 0 < beta_min <= beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
+            )
+
+    def log_alpha(self, t: Any) -> Any:
+        """log(alpha(t))."""
+        return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
+
+    def alpha(self, t: Any) -> Any:
+        return exp(self.log_alpha(t))
+
+    def sigma(self, t: Any) -> Any:
+        return sqrt(-expm1(2 * self.log_alpha(t)))
+
+    def t_at_half_log_snr(self, value: Any) -> Any:
+        minus_log_alpha = -log_alpha_vp(value)
+        b = self.beta_min / 2
+        return 2 * minus_log_alpha / (b + sqrt(b * b + (self.beta_max - self.beta_min) * minus_log_alpha))
+
+    def drift(self, t: Any) -> Any:
+        return -self.diffusion2(t) / 2
+
+    def diffusion2(self, t: Any) -> Any:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """The cosine schedule, alpha = cos(theta) / cos(theta_0) with theta = (pi/2) (t + s) / (1 + s).
+
+    sigma^2 = sin(theta - theta_0) sin(theta + theta_0) / cos^2(theta_0). alpha is exactly 0 at t = 1 (the paper clips
+    its discrete betas there; here the start rule of a run takes that part).
+
+    Option: `s`, the offset that keeps the first steps from being too small (s >= 0). Raises `DifftoolError` for s < 0.
+    """
+
+    s: float = 0.008
+
+    reference = "Nichol & Dhariwal 2021, Improved denoising diffusion probabilistic models, arXiv 2102.09672"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.s < math.inf:
+            raise DifftoolError(f"cosine takes an offset s >= 0, got {self.s}")
+
+    @property
+    def _theta0(self) -> float:
+        return math.pi / 2 * self.s / (1 + self.s)
+
+    @property
+    def _rate(self) -> float:
+        return math.pi / 2 / (1 + self.s)
+
+    def alpha(self, t: Any) -> Any:
+        return sin(self._rate * (1 - t)) / math.cos(self._theta0)  # cos(theta), exactly 0 at t = 1
+
+    def sigma(self, t: Any) -> Any:
+        angle = self._rate * t
+        return sqrt(sin(angle) * sin(angle + 2 * self._theta0)) / math.cos(self._theta0)
+
+    def t_at_half_log_snr(self, value: Any) -> Any:
+        cos0, sin0 = math.cos(self._theta0), math.sin(self._theta0)
+        alpha, sigma2 = exp(log_alpha_vp(value)), exp(2 * log_alpha_vp(-value))
+        theta = atan(sqrt(sin0**2 + sigma2 * cos0**2) / (cos0 * alpha))
+        return (theta - self._theta0) / self._rate
+
+    def drift(self, t: Any) -> Any:
+        return -self._rate * tan(self._rate * t + self._theta0)
+
+    def diffusion2(self, t: Any) -> Any:
+        return -2 * self.drift(t)
