@@ -7,7 +7,7 @@ from typing import Any
 
 from difftool.errors import DifftoolError
 from difftool.models import GaussianMixture
-from difftool.plan import Plan, load_plan, program_of, trace
+from difftool.plan import Plan, load_plan, compile_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.sampling import make_path
 from difftool.specs import make
@@ -31,7 +31,7 @@ def plan_of(
 
 def figures(plan: Plan, model: str) -> dict[str, str]:
     """NFE, registers and, on Gaussian data with the mean and covariance of an exact model, the exact errors."""
-    formed, program = program_of(plan, None)
+    formed, program = compile_plan(plan, None)
     facts = {
         "NFE": str(plan.nfe),
         "registers": f"{program.registers} (x0 model, kept as {formed.form})",

@@ -20,7 +20,7 @@ from difftool.grids import Explicit, FlowGrid, Grid
 from difftool.models.base import Bound, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
 from difftool.plan.plan import Plan, Row, trace
-from difftool.plan.run import Execution, run
+from difftool.plan.run import Execution, Runner
 from difftool.samplers.base import Last, Sampler, finish, nfe_of
 from difftool.schedules import Path, Point, Schedule, VPLinear
 
@@ -70,6 +70,7 @@ class Job:
     device: torch.device
     dtype: torch.dtype
     nfe: int | None  # per batch; None until the run for adaptive samplers
+    _last_runner: Runner | None = field(default=None, repr=False)
 
     @property
     def origin(self) -> Point:
@@ -98,12 +99,20 @@ class Job:
         x = self.origin.sigma * source.initial() if x is None else x.to(self.device, self.dtype)
         if self.plan is not None and not grad:
             report = None if callback is None else self._reporter(bound, first, callback)
-            out = run(self.plan, bound, x, source, report)
+            out = self._runner(bound)(x, source, callback=report)
         else:
             out = self._loop(bound, source, x, first, callback, grad)
         if not bool(torch.isfinite(out).all()):
             self._explain(first, count, x)
         return out
+
+    def _runner(self, bound: Bound) -> Runner:
+        """The plan made ready for a batch; what the batches share is done once."""
+        assert self.plan is not None
+        before = self._last_runner
+        if before is None or bound.cond:
+            self._last_runner = Runner(self.plan, bound, before.compiled if before else None)
+        return self._last_runner  # type: ignore[return-value]
 
     def _reporter(self, bound: Bound, first: int, callback: Callback) -> Callable[[Row, Tensor, Tensor], None]:
         steps = self.steps

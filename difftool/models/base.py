@@ -98,7 +98,7 @@ class Bound:
     def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
         """`call(x, i)`: the evaluation at points[i], with all that does not depend on x computed beforehand.
 
-        Returns the raw output where `affine` is not None, else x0.
+        Returns the raw output where `affine` is not None, else x0; the caller checks its shape.
         """
         return lambda x, i: self.evaluate(x, points[i])
 

@@ -173,10 +173,10 @@ class BoundNetwork(Bound):
         plain = dtype == state and all(scale == 1 for scale in scales)
 
         def call(x: Tensor, i: int) -> Tensor:
-            out = net(x, times[i], **cond)
-            return out if out.shape == x.shape and out.dtype is dtype else check_output(out, x, "the network")
+            return net(x, times[i], **cond)
 
         def call_scaled(x: Tensor, i: int) -> Tensor:
-            return call((x if scales[i] == 1 else x * scales[i]).to(dtype), i).to(state)
+            x = (x if scales[i] == 1 else x * scales[i]).to(dtype)
+            return check_output(call(x, i), x, "the network").to(state)
 
         return call if plain else call_scaled

@@ -1,7 +1,7 @@
 """Plans: samplers on a path as tables of numbers, their executor, their exact analysis, their files."""
 
 from difftool.plan.plan import Plan, Row, trace
-from difftool.plan.run import Execution, program_of, run, steps
+from difftool.plan.run import Execution, Runner, compile_plan, run, steps
 from difftool.plan.state import RunState, load_plan, plan_from_json, plan_to_json, save_plan
 
 __all__ = [
@@ -9,10 +9,11 @@ __all__ = [
     "Plan",
     "Row",
     "RunState",
+    "Runner",
+    "compile_plan",
     "load_plan",
     "plan_from_json",
     "plan_to_json",
-    "program_of",
     "run",
     "save_plan",
     "steps",

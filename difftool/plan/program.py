@@ -9,26 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from difftool.plan.affine import Source
 from difftool.plan.form import Formed, Pair
 from difftool.plan.plan import Row, last_uses
+from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
 
 
-@dataclass
-class Instruction:
+class Instruction(NamedTuple):
     """One row: registers[target] = scale registers[base] + sum c registers[k], then the evaluation."""
 
     row: Row
+    point: Point
     target: int
     base: int
     scale: float
     terms: tuple[Term, ...] = ()
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
+    answer: int = -1  # register of an answer that is kept as it comes
     answers: tuple[int, ...] = ()  # registers of the answer's channels
-    make: Pair = (0.0, 1.0)
+    make: Pair = (0.0, 1.0)  # how the kept value is made, a x + b answer
 
 
 @dataclass
@@ -65,15 +68,17 @@ class _Scan:
     def program(self) -> Program:
         out = Program([], 0)
         for r, row in enumerate(self.rows):
-            instruction = self._make_row(r, row) if r else Instruction(row, self._new(("x", 0)), 0, 1.0)
+            step = self._make_row(r, row) if r else Instruction(row, row.point, self._new(("x", 0)), 0, 1.0)
             self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
             if row.channels:
-                instruction.make = self.formed.make[r]
-                foreign = instruction.make == (0.0, 1.0)
-                instruction.answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
+                make = self.formed.make[r]
+                foreign = make == (0.0, 1.0)
+                answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
+                simple = foreign and row.channels == 1
+                step = step._replace(answer=answers[0] if simple else -1, answers=answers, make=make)
             self._release(r)
-            out.instructions.append(instruction)
+            out.instructions.append(step)
         out.registers = self.count
         return out
 
@@ -92,7 +97,7 @@ class _Scan:
             first = terms[0]
             base, target = self.place[first[0]], self._new(("x", r))
         rest = tuple((self.place[s], c) for s, c in terms if s != first[0])
-        return Instruction(row, target, base, first[1], rest, tuple(draws))
+        return Instruction(row, row.point, target, base, first[1], rest, tuple(draws))
 
     def _new(self, source: Source, foreign: bool = False) -> int:
         if self.free[foreign]:

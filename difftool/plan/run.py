@@ -17,11 +17,13 @@ from difftool.models.base import Bound, check_output
 from difftool.noise import Source
 from difftool.plan.form import Formed, Pair, forms
 from difftool.plan.plan import Plan, Row
-from difftool.plan.program import Instruction, Program, choose
+from difftool.plan.program import Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
 Callback = Callable[[Row, Tensor, Tensor], None]
+Call = Callable[[Tensor, int], Tensor]
+Compiled = tuple[Formed, Program]
 
 
 def steps(
@@ -50,58 +52,59 @@ def steps(
 class Execution:
     """One run of a plan: its program, its registers and the row where it stands."""
 
-    def __init__(self, plan: Plan, *, noise: Source | None = None, raw: Bound | None = None):
+    def __init__(
+        self, plan: Plan, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None
+    ):
         if plan.noises and noise is None:
             raise DifftoolError("this plan draws noise; give it a noise source")
         self.plan, self.noise = plan, noise
-        self.formed, self.program = program_of(plan, raw)
+        self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.position = 0
 
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
-        first = self._restore(state) if state is not None else self._enter(x)
-        registers, draw = self.registers, self.noise.draw if self.noise else None
-        keys = self.plan.noises
-        for r in range(first, len(self.program.instructions)):
-            step: Instruction = self.program.instructions[r]
+        first = self._enter(x) if state is None else self._restore(state)
+        registers, keys, code = self.registers, self.plan.noises, self.program.instructions
+        y = registers[code[first].target]
+        shape, dtype, spans = y.shape, y.dtype, {code[first].target: _span(y)}
+        for r, (row, point, target, base, scale, terms, draws, answer, answers, make) in enumerate(code[first:], first):
             self.position = r
-            if r != first or (r and state is None):
-                for j, slot in step.draws:
-                    registers[slot] = draw(keys[j], registers[slot])  # type: ignore[misc]
-                y = registers[step.base]
-                if step.base != step.target:
-                    y = registers[step.target] = _scaled(y, step.scale, registers[step.target])
-                elif step.scale != 1.0:
-                    y.mul_(step.scale)
-                for slot, c in step.terms:
+            if r > first:
+                for j, slot in draws:
+                    registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
+                y = registers[base]
+                if base != target:
+                    y = registers[target] = torch.mul(y, scale, out=registers[target])
+                    spans[target] = _span(y)
+                elif scale != 1.0:
+                    y.mul_(scale)
+                for slot, c in terms:
                     y.add_(registers[slot], alpha=c)
-            else:
-                y = registers[step.target]
-            row = step.row
-            answer = yield y, row.point, row
-            if row.channels:
-                self._keep(step, y, answer)
+            out = yield y, point, row
+            if answer >= 0:
+                if out.shape != shape or out.dtype is not dtype:
+                    check_output(out, y, "the model")
+                low, high = spans[target]
+                registers[answer] = out.clone() if low <= out.data_ptr() < high else out  # never shared with the state
+            elif answers:
+                self._keep(answers, make, y, out)
 
-    def _keep(self, step: Instruction, x: Tensor, answer: Any) -> None:
-        """Files the model's answer; one that shares its memory with the state is copied first."""
-        if len(step.answers) > 1:
-            if not isinstance(answer, tuple) or len(answer) != len(step.answers):
-                raise DifftoolError(f"this plan takes {len(step.answers)} outputs per evaluation")
-            for slot, part in zip(step.answers, answer, strict=True):
-                self.registers[slot] = check_output(part, x, "the model").clone()
+    def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
+        """Files an answer of several channels, or one that another quantity is made of."""
+        parts = answer if len(slots) > 1 else (answer,)
+        if not isinstance(parts, tuple) or len(parts) != len(slots):
+            raise DifftoolError(f"this plan takes {len(slots)} outputs per evaluation")
+        for part in parts:
+            check_output(part, x, "the model")
+        if len(parts) > 1:
+            for slot, part in zip(slots, parts, strict=True):
+                self.registers[slot] = part.clone()
             return
-        a, b = step.make
-        slot = step.answers[0]
-        if answer.shape != x.shape or answer.dtype is not x.dtype:
-            check_output(answer, x, "the model")
-        if a == 0.0 and b == 1.0:
-            shared = answer.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
-            self.registers[slot] = answer.clone() if shared else answer
-        else:
-            self.registers[slot] = _scaled(answer, b, self.registers[slot])
-            if a != 0.0:
-                self.registers[slot].add_(x, alpha=a)
+        a, b = make
+        kept = self.registers[slots[0]] = torch.mul(answer, b, out=self.registers[slots[0]])
+        if a != 0.0:
+            kept.add_(x, alpha=a)
 
     def _enter(self, x: Tensor | None) -> int:
         if x is None:
@@ -128,37 +131,60 @@ class Execution:
         return RunState(self.plan, self.position, self.formed.form, values)
 
 
-def run(
-    plan: Plan,
-    model: Bound,
-    x: Tensor,
-    noise: Source | None = None,
-    callback: Callback | None = None,
-    state: RunState | None = None,
-) -> Tensor:
-    """The result of the plan on a model, from the input state x (copied) or from a saved state.
+class Runner:
+    """A plan made ready for a model: all that does not depend on the state is done once, for any number of runs.
 
-    callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked at;
-    a result that is not finite is the caller's to notice (`Execution` can be driven step by step to find where).
+    compiled: what `compile_plan` made for the same plan and another conditioning of the same model.
     """
-    with torch.no_grad():
-        execution = Execution(plan, noise=noise, raw=model)
-        generator = execution.steps(x, state)
-        y, _, row = next(generator)
-        evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
-        skipped = sum(k < execution.position for k in evaluated)
-        call = model.prepare([plan.rows[k].point for k in evaluated], y)
-        send = generator.send
-        for i in range(skipped, len(evaluated)):
-            answer = call(y, i)
-            if callback is not None and row.kind == "grid":
-                callback(row, y, answer)
-            y, _, row = send(answer)
-        return y
+
+    def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
+        self.plan, self.model = plan, model
+        self.compiled = compiled or compile_plan(plan, model)
+        self._calls: dict[Any, Call] = {}
+
+    def __call__(
+        self,
+        x: Tensor | None,
+        noise: Source | None = None,
+        *,
+        callback: Callback | None = None,
+        state: RunState | None = None,
+    ) -> Tensor:
+        """The result from the input state x (copied) or from a saved state.
+
+        callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
+        at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
+        """
+        with torch.no_grad():
+            execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
+            generator = execution.steps(x, state)
+            y, _, row = next(generator)
+            call, send, i = self._call(y), generator.send, 0
+            if state is not None:
+                i = sum(row.channels > 0 for row in self.plan.rows[: state.position])
+            while row.channels:
+                answer = call(y, i)
+                if callback is not None and row.kind == "grid":
+                    callback(row, y, answer)
+                y, _, row = send(answer)
+                i += 1
+            return y
+
+    def _call(self, x: Tensor) -> Call:
+        """The model at every evaluated row, for states like x."""
+        key = len(x), x.dtype, x.device
+        if key not in self._calls:
+            self._calls[key] = self.model.prepare([row.point for row in self.plan.rows if row.channels], x)
+        return self._calls[key]
 
 
-def program_of(plan: Plan, raw: Bound | None) -> tuple[Formed, Program]:
-    """The cheapest form of the plan for what the model returns, and its program."""
+def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
+    """The result of a plan on a model, once; options as of `Runner`."""
+    return Runner(plan, model)(x, noise, **options)
+
+
+def compile_plan(plan: Plan, raw: Bound | None) -> Compiled:
+    """The cheapest form of the plan for what the model returns (None: x0), and its program."""
     return choose(forms(plan, _pairs(plan, raw)))
 
 
@@ -176,5 +202,7 @@ def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
     return pairs
 
 
-def _scaled(source: Tensor, scale: float, out: Tensor | None) -> Tensor:
-    return torch.mul(source, scale, out=out)
+def _span(x: Tensor) -> tuple[int, int]:
+    """The memory of x, as (first address, one past the last)."""
+    start = x.untyped_storage().data_ptr()
+    return start, start + x.untyped_storage().nbytes()
