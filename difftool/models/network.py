@@ -175,8 +175,11 @@ class BoundNetwork(Bound):
         def call(x: Tensor, i: int) -> Tensor:
             return net(x, times[i], **cond)
 
+        def call_bare(x: Tensor, i: int) -> Tensor:
+            return net(x, times[i])
+
         def call_scaled(x: Tensor, i: int) -> Tensor:
             x = (x if scales[i] == 1 else x * scales[i]).to(dtype)
             return check_output(call(x, i), x, "the network").to(state)
 
-        return call if plain else call_scaled
+        return call_scaled if not plain else call if cond else call_bare

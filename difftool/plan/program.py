@@ -17,10 +17,18 @@ from difftool.plan.plan import Row, last_uses
 from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
+TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
 
 
 class Instruction(NamedTuple):
-    """One row: registers[target] = scale registers[base] + sum c registers[k], then the evaluation."""
+    """One row, then its evaluation.
+
+    In place (base = target):  y = registers[base];  y += sum c registers[k];  y *= scale
+    else:                      registers[target] = scale registers[base] + sum c registers[k]
+
+    Adding first keeps an answer that shares its memory with the state harmless, if it is the first term and is used
+    in this row only; `guarded` marks the answers for which that does not hold.
+    """
 
     row: Row
     point: Point
@@ -30,6 +38,7 @@ class Instruction(NamedTuple):
     terms: tuple[Term, ...] = ()
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
     answer: int = -1  # register of an answer that is kept as it comes
+    guarded: bool = False  # the answer must not share its memory with the state
     answers: tuple[int, ...] = ()  # registers of the answer's channels
     make: Pair = (0.0, 1.0)  # how the kept value is made, a x + b answer
 
@@ -76,7 +85,8 @@ class _Scan:
                 foreign = make == (0.0, 1.0)
                 answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
                 simple = foreign and row.channels == 1
-                step = step._replace(answer=answers[0] if simple else -1, answers=answers, make=make)
+                guarded = simple and not self._harmless(r)
+                step = step._replace(answer=answers[0] if simple else -1, guarded=guarded, answers=answers, make=make)
             self._release(r)
             out.instructions.append(step)
         out.registers = self.count
@@ -87,17 +97,31 @@ class _Scan:
         for j in range(self.drawn, max((j for j, _ in row.z), default=-1) + 1):
             draws.append((j, self._new(("z", j))))
             self.drawn = j + 1
-        terms = row.terms()
-        dying = [t for t in terms if t[0][0] == "x" and self.last_use[t[0]] == r]
-        if dying:
-            first = dying[0]
-            target = self.place.pop(first[0])
-            self.place["x", r] = base = target
+        terms = dict(sorted(row.terms(), key=lambda term: term[0] != ("m", r - 1, 0)))  # the newest answer first
+        first = self._overwritten(r, row)
+        if first is not None:
+            scale = terms.pop(first)
+            base = target = self.place.pop(first)
+            self.place["x", r] = target
+            terms = {source: c / scale for source, c in terms.items()}
         else:
-            first = terms[0]
-            base, target = self.place[first[0]], self._new(("x", r))
-        rest = tuple((self.place[s], c) for s, c in terms if s != first[0])
-        return Instruction(row, row.point, target, base, first[1], rest, tuple(draws))
+            first = next(iter(terms))
+            scale = terms.pop(first)
+            base, target = self.place[first], self._new(("x", r))
+        rest = tuple((self.place[source], c) for source, c in terms.items())
+        return Instruction(row, row.point, target, base, scale, rest, tuple(draws))
+
+    def _overwritten(self, r: int, row: Row) -> Source | None:
+        """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""
+        for k, c in row.x:
+            if self.last_use["x", k] == r and abs(c) > TINY:
+                return ("x", k)
+        return None
+
+    def _harmless(self, r: int) -> bool:
+        """Whether the answer at row r is used in the next row only, and that row is written over its own state."""
+        following = self.rows[r + 1]
+        return self.last_use.get(("m", r, 0), r) <= r + 1 and self._overwritten(r + 1, following) == ("x", r)
 
     def _new(self, source: Source, foreign: bool = False) -> int:
         if self.free[foreign]:

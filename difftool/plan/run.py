@@ -65,30 +65,33 @@ class Execution:
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
-        registers, keys, code = self.registers, self.plan.noises, self.program.instructions
-        y = registers[code[first].target]
-        shape, dtype, spans = y.shape, y.dtype, {code[first].target: _span(y)}
-        for r, (row, point, target, base, scale, terms, draws, answer, answers, make) in enumerate(code[first:], first):
+        registers, keys, unknown, shared = self.registers, self.plan.noises, True, False
+        y = registers[self.program.instructions[first].target]
+        for r in range(first, len(self.program.instructions)):
+            row, point, target, base, scale, terms, draws, answer, guarded, answers, make = self.program.instructions[r]
             self.position = r
             if r > first:
                 for j, slot in draws:
                     registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
-                y = registers[base]
-                if base != target:
-                    y = registers[target] = torch.mul(y, scale, out=registers[target])
-                    spans[target] = _span(y)
-                elif scale != 1.0:
-                    y.mul_(scale)
-                for slot, c in terms:
-                    y.add_(registers[slot], alpha=c)
+                if base == target:
+                    y = registers[target]
+                    for slot, c in terms:
+                        y.add_(registers[slot], alpha=c)
+                    if scale != 1.0:
+                        y.mul_(scale)
+                else:
+                    y = registers[target] = torch.mul(registers[base], scale, out=registers[target])
+                    for slot, c in terms:
+                        y.add_(registers[slot], alpha=c)
             out = yield y, point, row
-            if answer >= 0:
-                if out.shape != shape or out.dtype is not dtype:
-                    check_output(out, y, "the model")
-                low, high = spans[target]
-                registers[answer] = out.clone() if low <= out.data_ptr() < high else out  # never shared with the state
-            elif answers:
-                self._keep(answers, make, y, out)
+            if answer < 0:
+                if answers:
+                    self._keep(answers, make, y, out)
+                continue
+            if unknown:  # what one answer is like, all are
+                check_output(out, y, "the model")
+                unknown, shared = False, _shares(out, y)
+            registers[answer] = out.clone() if shared or (guarded and _shares(out, y)) else out
 
     def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
@@ -202,7 +205,5 @@ def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
     return pairs
 
 
-def _span(x: Tensor) -> tuple[int, int]:
-    """The memory of x, as (first address, one past the last)."""
-    start = x.untyped_storage().data_ptr()
-    return start, start + x.untyped_storage().nbytes()
+def _shares(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
