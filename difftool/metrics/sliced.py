@@ -16,23 +16,20 @@ class SlicedDistance:
     """SW2 of sets of samples to one large reference set, along fixed directions.
 
     reference: (M, ...); directions: how many; seed: which. Calling it with x (n, ...), n <= M, compares the n ordered
-    values of each projection with the means of the reference's n quantile bins.
+    values of each projection with the means of the reference's n quantile bins: what n samples cannot follow, the
+    spread within a bin, is left out. Raises `DifftoolError` for sets that are empty, not finite or do not fit.
     """
 
     def __init__(self, reference: Tensor, directions: int = 128, seed: int = 0):
         flat = _flat(reference)
-        theta = torch.randn(flat.shape[1], directions, generator=torch.Generator().manual_seed(seed), dtype=flat.dtype)
-        self.theta = theta / theta.norm(dim=0)
+        self.theta = _directions(flat.shape[1], directions, seed)
         self.sorted = (flat @ self.theta).sort(dim=0).values
 
     def __call__(self, x: Tensor) -> float:
-        flat = _flat(x)
-        if flat.shape[1] != len(self.theta):
-            raise DifftoolError(f"samples have {flat.shape[1]} elements, the reference has {len(self.theta)}")
-        n, m = len(flat), len(self.sorted)
+        values = _projected(x, self.theta)
+        n, m = len(values), len(self.sorted)
         if n > m:
             raise DifftoolError(f"{n} samples against a reference of {m}; give a reference at least as large")
-        values = (flat @ self.theta).sort(dim=0).values
         sums = torch.cat([torch.zeros_like(self.sorted[:1]), self.sorted.cumsum(0)])
         cuts = torch.arange(n + 1) * m // n
         bins = (sums[cuts[1:]] - sums[cuts[:-1]]) / (cuts[1:] - cuts[:-1])[:, None]
@@ -40,10 +37,40 @@ class SlicedDistance:
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
-    """SW2 between two sets of samples, (n, ...) and (m, ...), along `directions` random directions."""
-    small, large = (x, y) if len(x) <= len(y) else (y, x)
-    return SlicedDistance(large, directions, seed)(small)
+    """SW2 between two sets of samples, (n, ...) and (m, ...), along `directions` random directions.
+
+    In one dimension it is the exact W2 of the two sets, whatever their sizes. Raises as `SlicedDistance`.
+    """
+    theta = _directions(_flat(x).shape[1], directions, seed)
+    a, b = _projected(x, theta), _projected(y, theta)
+    n, m = len(a), len(b)
+    cuts = torch.cat([torch.arange(n + 1) * m, torch.arange(1, m) * n]).unique()  # in 1 / (n m), of both quantiles
+    squares = (a[cuts[:-1] // m] - b[cuts[:-1] // n]).square().mean(dim=1)
+    return float((squares @ (cuts[1:] - cuts[:-1]).double() / (n * m)).sqrt())
+
+
+def _directions(size: int, count: int, seed: int) -> Tensor:
+    """`count` directions, uniform on the sphere: the columns of (size, count)."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise DifftoolError(f"directions must be a whole number of at least 1, got {count!r}")
+    theta = torch.randn(size, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return theta / theta.norm(dim=0)
+
+
+def _projected(x: Tensor, theta: Tensor) -> Tensor:
+    """The ordered values of every projection, (n, directions)."""
+    flat = _flat(x)
+    if flat.shape[1] != len(theta):
+        raise DifftoolError(f"the samples have {flat.shape[1]} elements each, those beside them {len(theta)}")
+    return (flat @ theta).sort(dim=0).values
 
 
 def _flat(x: Tensor) -> Tensor:
-    return x.detach().cpu().double().reshape(len(x), -1)
+    if not isinstance(x, Tensor) or not x.numel() or not x.ndim:
+        raise DifftoolError(
+            f"samples are a tensor (n, ...) with at least one, got {getattr(x, 'shape', type(x).__name__)}"
+        )
+    flat = x.detach().cpu().double().reshape(len(x), -1)
+    if not bool(torch.isfinite(flat).all()):
+        raise DifftoolError("some samples are not finite")
+    return flat

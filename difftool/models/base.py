@@ -11,7 +11,6 @@ the sampling schedule and to its conditioning: a `Bound`, which is all that samp
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -38,11 +37,13 @@ class Model(ABC):
     schedule: the schedule that it was trained on, None if it knows every point.
     shape: the shape of one sample, None if any goes.
     divides_by_alpha: True if the estimate is undefined at alpha = 0 (networks that predict eps or the score).
+    device: where it is; a run takes place there if nothing else is asked for.
     """
 
     schedule: Schedule | None = None
     shape: tuple[int, ...] | None = None
     divides_by_alpha: bool = False
+    device: torch.device | str = "cpu"
 
     @abstractmethod
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
@@ -137,5 +138,3 @@ def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> d
             value = value[first : first + count]
         out[name] = value
     return out
-
-

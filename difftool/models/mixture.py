@@ -5,7 +5,7 @@ alpha c_k and variances V_k = alpha^2 S_k + sigma^2, so
 
     r_k(x) = softmax_k( log w_k + log N(x; alpha c_k, V_k) )                  the responsibilities
     x0     = sum_k r_k ( c_k + (alpha S_k / V_k) (x - alpha c_k) )            E[x_0 | x_t = x]
-    score  = (alpha x0 - x) / sigma^2                                         Tweedie's formula
+    score  = sum_k r_k (alpha c_k - x) / V_k                                  = (alpha x0 - x) / sigma^2 (Tweedie)
 
 All of it is matrix products of (B, K) and (K, D); no tensor of shape (B, K, D) is made.
 """
@@ -33,7 +33,7 @@ class GaussianMixture(Model):
     labels: (K,) integers, optional: the class of each component. Then `cond={"label": y}` with y of shape (B,)
         restricts sample b to the components of class y_b; -1 stands for no restriction.
 
-    Raises `DifftoolError` for negative variances, weights or shapes that do not fit, and unknown labels.
+    Raises `DifftoolError` for negative or infinite numbers, shapes that do not fit, and unknown labels.
     """
 
     def __init__(
@@ -43,27 +43,28 @@ class GaussianMixture(Model):
         weights: Tensor | None = None,
         labels: Tensor | None = None,
     ):
-        means = torch.as_tensor(means, dtype=torch.float64)
-        if means.ndim < 2:
-            raise DifftoolError(f"means has shape {tuple(means.shape)}, expected (components, ...)")
+        means = _numbers(means, "means")
+        if means.ndim < 2 or 0 in means.shape:
+            raise DifftoolError(f"means has shape {tuple(means.shape)}, expected (components, ...), each at least 1")
         count, self.shape = len(means), tuple(means.shape[1:])
+        spread = _numbers(variance, "variance")
+        spread = spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim)) if spread.ndim == 1 else spread
         try:
-            spread = torch.as_tensor(variance, dtype=torch.float64)
-            spread = spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim)) if spread.ndim == 1 else spread
             spread.expand(means.shape)
-        except (RuntimeError, ValueError):
+        except RuntimeError:
             raise DifftoolError(f"variance does not broadcast to the means' shape {tuple(means.shape)}") from None
-        if not bool((spread >= 0).all()) or not bool(torch.isfinite(means).all()):
-            raise DifftoolError("a mixture takes finite means and variances >= 0")
+        if not bool((spread >= 0).all()):
+            raise DifftoolError(f"variances must be >= 0, got {float(spread.min())}")
         self._means = means.reshape(count, -1)
         self._var = _flatten(spread, means.shape)
-        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        weights = torch.ones(count).double() if weights is None else _numbers(weights, "weights")
         if weights.shape != (count,) or not bool((weights >= 0).all()) or not float(weights.sum()) > 0:
             raise DifftoolError(f"weights must be {count} numbers >= 0 with a positive sum")
-        self._log_w = (weights.double() / weights.double().sum()).log()
-        self.labels = None if labels is None else torch.as_tensor(labels).long()
-        if self.labels is not None and self.labels.shape != (count,):
-            raise DifftoolError(f"labels must be {count} integers, one for each component")
+        self._log_w = (weights / weights.sum()).log()
+        classes = None if labels is None else _numbers(labels, "labels")
+        if classes is not None and (classes.shape != (count,) or bool((classes != classes.floor()).any())):
+            raise DifftoolError(f"labels must be {count} whole numbers, one for each component")
+        self.labels = None if classes is None else classes.long()
         self._var_min = float(self._var.min())
         self._norm2_max = float((self._means**2).sum(1).max())
         self._cache: dict[Any, tuple[Tensor, ...]] = {}
@@ -95,30 +96,27 @@ class GaussianMixture(Model):
         if set(cond) - {"label"}:
             raise DifftoolError(f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}")
         label = cond.get("label")
-        return Bound(self, schedule, {} if label is None else {"mask": self.allowed(label, torch.as_tensor(label).numel())})
+        return Bound(self, schedule, {} if label is None else {"mask": self._allowed(label)})
 
-    def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:
+    def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """E[x_0 | x_t = x], within the class `label` of each sample (or the components in `mask`, (B, K))."""
-        flat = x.reshape(len(x), -1)
-        means, var, log_w = self._tensors(flat, p)
-        flat = flat.to(means.dtype)
+        flat, means, var, r = self._posterior(x, p, label, mask)
         gain = p.alpha * var / (p.alpha**2 * var + p.sigma**2)
-        mask = self.allowed(label, len(x), x.device) if mask is None else mask.to(x.device)
-        r = torch.softmax(self._logits(flat, p, means, var, log_w, mask), dim=1)
-        centres = means * (1 - p.alpha * gain)
-        out = torch.addmm(flat * gain, r, centres) if len(var) == 1 else r @ centres + flat * (r @ gain)
-        return out.to(x.dtype).reshape(x.shape)
+        return _mixed(r, flat, means * (1 - p.alpha * gain), gain).to(x.dtype).reshape(x.shape)
 
     def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
-        """The gradient of the log density of x_t, same shape as x."""
-        return (p.alpha * self.x0(x, p, label) - x) / p.sigma**2
+        """The gradient of the log density of x_t, same shape as x; at sigma = 0 too, if no variance is 0."""
+        flat, means, var, r = self._posterior(x, p, label, None)
+        inv = 1 / (p.alpha**2 * var + p.sigma**2)
+        return _mixed(r, flat, p.alpha * means * inv, -inv).to(x.dtype).reshape(x.shape)
 
     def log_density(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
         """log p_t(x), shape (B,), float64; the density of the class if a label is given."""
+        p = _one(p)
         flat = x.reshape(len(x), -1).double()
         means, var, log_w = (a.to(x.device) for a in (self._means, self._var, self._log_w))
         v = p.alpha**2 * var + p.sigma**2
-        mask = self.allowed(label, len(x), x.device)
+        mask = self._mask(x, label)
         prior = log_w.expand(len(x), -1)
         prior = prior if mask is None else prior.masked_fill(~mask, -math.inf)
         out = self._logits(flat, p, means, var, log_w, mask).logsumexp(1) - prior.logsumexp(1)
@@ -131,9 +129,7 @@ class GaussianMixture(Model):
         g = torch.Generator().manual_seed(seed)
         weights = self._log_w.exp()
         if label is not None and label >= 0:
-            if self.labels is None or not bool((self.labels == label).any()):
-                raise DifftoolError(f"the mixture has no component of class {label}")
-            weights = weights * (self.labels == label)
+            weights = weights * self._allowed(label)[0]
         which = torch.multinomial(weights, count, replacement=True, generator=g)
         std = self._var.expand(len(self._means), -1).sqrt()[which]
         eps = torch.randn(count, self._means.shape[1], generator=g, dtype=torch.float64)
@@ -147,9 +143,16 @@ class GaussianMixture(Model):
         inner = (w * self._var.expand_as(self._means)).sum(0)
         return mean, (w * centred).T @ centred + inner.diag()
 
-    def _logits(
-        self, x: Tensor, p: Point, means: Tensor, var: Tensor, log_w: Tensor, mask: Tensor | None
-    ) -> Tensor:
+    def _posterior(self, x: Tensor, p: Point, label: Any, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x as (B, D), means, variances and responsibilities (B, K), in one dtype."""
+        p = _one(p)
+        flat = x.reshape(len(x), -1)
+        means, var, log_w = self._tensors(flat, p)
+        flat = flat.to(means.dtype)
+        mask = self._mask(x, label, mask)
+        return flat, means, var, torch.softmax(self._logits(flat, p, means, var, log_w, mask), dim=1)
+
+    def _logits(self, x: Tensor, p: Point, means: Tensor, var: Tensor, log_w: Tensor, mask: Tensor | None) -> Tensor:
         """log w_k + log N(x; alpha c_k, V_k) up to terms that are the same for all k; (B, K)."""
         inv = 1 / (p.alpha**2 * var + p.sigma**2)
         scaled = means * (p.alpha * inv)
@@ -160,16 +163,30 @@ class GaussianMixture(Model):
             out = out - 0.5 * ((x**2) @ inv.T - inv.log().sum(1))
         return out if mask is None else out.masked_fill(~mask, -math.inf)
 
-    def allowed(self, label: Any, count: int, device: Any = None) -> Tensor | None:
-        """Which components each of `count` samples may come from, (count, K); None for no restriction."""
-        if label is None:
+    def _mask(self, x: Tensor, label: Any, mask: Tensor | None = None) -> Tensor | None:
+        """`mask`, or what `label` allows, where x lives; `DifftoolError` unless it has 1 row or one for each sample."""
+        if mask is None and label is None:
             return None
+        mask = (self._allowed(label) if mask is None else mask).to(x.device)
+        if len(mask) not in (1, len(x)):
+            raise DifftoolError(
+                f"there are {len(mask)} labels for {len(x)} samples; give a tensor, one for each sample"
+            )
+        return mask
+
+    def _allowed(self, label: Any) -> Tensor:
+        """Which components each sample may come from: (B, K) for labels (B,), (1, K) for one label for all."""
         if self.labels is None:
             raise DifftoolError("this mixture has no labels; leave out cond['label'] or give it labels")
-        wanted = torch.as_tensor(label, device=device).reshape(-1, 1)
-        mask = ((self.labels.to(wanted.device) == wanted) | (wanted < 0)).expand(count, -1)
-        if not bool(mask.any(dim=1).all()):
-            asked = sorted(set(wanted.flatten().tolist()) - set(self.labels.tolist()))
+        try:
+            wanted = torch.as_tensor(label).reshape(-1, 1)
+        except (TypeError, ValueError, RuntimeError):
+            raise DifftoolError(f"label must be whole numbers, one for each sample, got {label!r}") from None
+        mask = (self.labels.to(wanted.device) == wanted) | (wanted < 0)
+        mask = mask & (self._log_w > -math.inf).to(wanted.device)
+        empty = ~mask.any(dim=1)
+        if bool(empty.any()):
+            asked = ", ".join(map(str, sorted(set(wanted[empty].flatten().tolist()))))
             raise DifftoolError(f"unknown class {asked}; the model knows: {self._known()}")
         return mask
 
@@ -195,3 +212,28 @@ def _flatten(variance: Tensor, shape: torch.Size) -> Tensor:
     if all(n == 1 for n in full.shape[1:]):
         return full.reshape(rows, 1)
     return full.expand(rows, *shape[1:]).reshape(rows, -1)
+
+
+def _numbers(values: Any, name: str) -> Tensor:
+    """As a float64 tensor; `DifftoolError` for what is no tensor of finite numbers."""
+    try:
+        out = torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise DifftoolError(f"{name} must be numbers, got {values!r}") from None
+    if not bool(torch.isfinite(out).all()):
+        raise DifftoolError(f"{name} must be finite numbers")
+    return out
+
+
+def _one(p: Point) -> Point:
+    """p as floats; `DifftoolError` if it is not the same point for the whole batch."""
+    if not isinstance(p.sigma, Tensor):
+        return p
+    if p.sigma.numel() != 1:
+        raise DifftoolError(f"a mixture is asked at one point for the whole batch, got {p.sigma.numel()}")
+    return Point(*map(float, p))
+
+
+def _mixed(r: Tensor, x: Tensor, centres: Tensor, gain: Tensor) -> Tensor:
+    """sum_k r_k (centre_k + gain_k x), with gain (1 or K, 1 or D)."""
+    return torch.addmm(x * gain, r, centres) if len(gain) == 1 else r @ centres + x * (r @ gain)

@@ -2,16 +2,17 @@
 
     x0 = c_skip x + c_out F(c_in x, c_noise)
 
-    predicts   F estimates                   c_skip                c_out                  c_in
-    eps        eps                           1 / alpha             -sigma / alpha         1
-    x0         x_0                           0                     1                      1
-    v          alpha eps - sigma x_0         alpha / n             -sigma / n             1         n = alpha^2 + sigma^2
-    flow       eps - x_0                     1 / (alpha + sigma)   -sigma / (alpha+sigma) 1
-    score      grad log p_t = -eps / sigma   1 / alpha             sigma^2 / alpha        1
-    edm        (Karras et al. 2022, tab. 1)  alpha s^2 / m         sigma s / sqrt(m)      1 / sqrt(m)   m = sigma^2 + alpha^2 s^2
+    predicts   F estimates                   c_skip                c_out                    c_in
+    eps        eps                           1 / alpha             -sigma / alpha           1
+    x0         x_0                           0                     1                        1
+    v          alpha eps - sigma x_0         alpha / n             -sigma / n               1
+    flow       eps - x_0                     1 / (alpha + sigma)   -sigma / (alpha+sigma)   1
+    score      grad log p_t = -eps / sigma   1 / alpha             sigma^2 / alpha          1
+    edm        (Karras et al. 2022, tab. 1)  alpha s^2 / m         sigma s / sqrt(m)        1 / sqrt(m)
 
-with s the standard deviation of the data. Sources: Ho et al. 2020 (arXiv 2006.11239), Salimans & Ho 2022 (v, arXiv
-2202.00512), Lipman et al. 2022 (flow, arXiv 2210.02747), Song et al. 2021 (score, arXiv 2011.13456).
+with n = alpha^2 + sigma^2, m = sigma^2 + alpha^2 s^2, s the standard deviation of the data. Sources: Ho et al. 2020
+(arXiv 2006.11239), Salimans & Ho 2022 (v, arXiv 2202.00512), Lipman et al. 2022 (flow, arXiv 2210.02747), Song et al.
+2021 (score, arXiv 2011.13456).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ PARAMETRIZATIONS = {
 
 
 def _index(p: Point) -> Any:
-    return 1000 * p.t - 1
+    return 1000.0 * p.t - 1
 
 
 def _rounded_index(p: Point) -> Any:
@@ -84,7 +85,7 @@ def _rounded_index(p: Point) -> Any:
 
 
 TIMES: dict[str, Callable[[Point], Any]] = {
-    "t": lambda p: p.t,
+    "t": lambda p: p.t * 1.0,
     "index": _index,
     "rounded-index": _rounded_index,
     "level": lambda p: p.level,
@@ -92,10 +93,20 @@ TIMES: dict[str, Callable[[Point], Any]] = {
 }
 
 
+def _endless(time: Callable[[Point], Any], schedule: Schedule) -> bool:
+    """True if the schedule ends at alpha = 0 and the time that the network is told is not finite there."""
+    end = schedule.at(schedule.domain[1])
+    try:
+        return end.alpha == 0 and not math.isfinite(time(end))
+    except (ArithmeticError, ValueError):
+        return True
+
+
 class NetworkModel(Model):
     """Any network `net(x, time, **cond)` as a model.
 
-    net: an `nn.Module` or a function; gets x (B, ...) in its own dtype and time (B,), returns a tensor like x.
+    net: an `nn.Module` or a function; gets x (B, ...) and time (B,), returns a tensor like x. A module gets x in its
+        own dtype; what has no parameters gets float32, or what `to` asked for.
     schedule: the schedule that it was trained on.
     predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table above).
     time: what it is told as time: `t`, `index` (1000 t - 1, continuous), `rounded-index` (to the nearest of the 1000
@@ -103,8 +114,11 @@ class NetworkModel(Model):
     data_std: the standard deviation of the data, for `edm`.
     shape: the shape of one sample, if only one goes.
 
-    Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device.
+    Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device, and
+    at alpha = 0 if the estimate or the time that the network is told is not finite there.
     """
+
+    schedule: Schedule
 
     def __init__(
         self,
@@ -120,29 +134,48 @@ class NetworkModel(Model):
         if isinstance(time, str) and time not in TIMES:
             raise unknown("time", time, TIMES)
         if not 0 < data_std < math.inf:
-            raise DifftoolError(f"data_std must be positive, got {data_std}")
+            raise DifftoolError(f"data_std must be positive and finite, got {data_std}")
+        if not callable(net) or not isinstance(schedule, Schedule):
+            raise DifftoolError(f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}")
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = TIMES[time] if isinstance(time, str) else time
         self.data_std = data_std
-        self.divides_by_alpha = self.parametrization.divides_by_alpha
+        self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(self.time, schedule)
+        self._dtype = torch.float32  # of a network without parameters
+
+    def _parameter(self) -> Tensor | None:
+        parameters = self.net.parameters() if isinstance(self.net, torch.nn.Module) else ()
+        return next((tensor for tensor in parameters if tensor.is_floating_point()), None)
 
     @property
     def dtype(self) -> torch.dtype:
-        if isinstance(self.net, torch.nn.Module):
-            for tensor in self.net.parameters():
-                if tensor.is_floating_point():
-                    return tensor.dtype
-        return torch.float32
+        parameter = self._parameter()
+        return self._dtype if parameter is None else parameter.dtype
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        parameter = self._parameter()
+        return torch.device("cpu") if parameter is None else parameter.device
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Moves the network (in place, as `nn.Module.to` does) and returns the model."""
         if isinstance(self.net, torch.nn.Module):
             self.net.to(device=device, dtype=dtype)
+        self._dtype = dtype or self._dtype
         return self
 
+    def coefficients(self, p: Point) -> tuple[Any, Any, Any]:
+        """(c_skip, c_out, c_in) at the point p of the model's own schedule."""
+        if self.divides_by_alpha and isinstance(p.alpha, (float, int)) and p.alpha == 0:
+            raise DifftoolError(
+                f"this network (it predicts {self.predicts}) is not defined at alpha = 0; "
+                f"start at a noise level up to {self.schedule.level(self.schedule.t_start(True)):.6g}"
+            )
+        return self.parametrization.coefficients(p, self.data_std)
+
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
-        skip, out, scale = self.parametrization.coefficients(p, self.data_std)
+        skip, out, scale = self.coefficients(p)
         time = torch.as_tensor(self.time(p), device=x.device)
         time = time if time.dtype == torch.int64 else time.to(torch.float32)
         time = time.reshape(-1) if time.ndim else time.expand(len(x))
@@ -160,7 +193,7 @@ class BoundNetwork(Bound):
 
     def affine(self, p: Point) -> Affine:
         q, rescale = self.own(p)
-        skip, out, scale = self.model.parametrization.coefficients(q, self.model.data_std)
+        skip, out, scale = self.model.coefficients(q)
         return Affine(skip * rescale, out, scale * rescale, self.model.time(q))
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
