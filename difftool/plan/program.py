@@ -37,6 +37,7 @@ class Instruction(NamedTuple):
     scale: float
     terms: tuple[Term, ...] = ()
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
+    drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
     answer: int = -1  # register of an answer that is kept as it comes
     guarded: bool = False  # the answer must not share its memory with the state
     answers: tuple[int, ...] = ()  # registers of the answer's channels
@@ -78,7 +79,7 @@ class _Scan:
         out = Program([], 0)
         for r, row in enumerate(self.rows):
             step = self._make_row(r, row) if r else Instruction(row, row.point, self._new(("x", 0)), 0, 1.0)
-            self._release(r, keep=("x", r))
+            drops = self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
             if row.channels:
                 make = self.formed.make[r]
@@ -87,6 +88,7 @@ class _Scan:
                 simple = foreign and row.channels == 1
                 guarded = simple and not self._harmless(r)
                 step = step._replace(answer=answers[0] if simple else -1, guarded=guarded, answers=answers, make=make)
+            step = step._replace(drops=drops)
             self._release(r)
             out.instructions.append(step)
         out.registers = self.count
@@ -133,7 +135,10 @@ class _Scan:
         self.place[source] = slot
         return slot
 
-    def _release(self, r: int, keep: Source | None = None) -> None:
-        for source in [s for s in self.place if self.last_use.get(s, -1) <= r and s != keep]:
-            slot = self.place.pop(source)
+    def _release(self, r: int, keep: Source | None = None) -> tuple[int, ...]:
+        """Free the registers of what no row after r uses; those of network outputs are returned."""
+        dead = [s for s in self.place if self.last_use.get(s, -1) <= r and s != keep]
+        slots = [self.place.pop(source) for source in dead]
+        for slot in slots:
             self.free[slot in self.foreign].append(slot)
+        return tuple(slot for slot in slots if slot in self.foreign)

@@ -66,9 +66,10 @@ class Execution:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
         registers, keys, unknown, shared = self.registers, self.plan.noises, True, False
-        y = registers[self.program.instructions[first].target]
-        for r in range(first, len(self.program.instructions)):
-            row, point, target, base, scale, terms, draws, answer, guarded, answers, make = self.program.instructions[r]
+        instructions = self.program.instructions
+        y = registers[instructions[first].target]
+        for r in range(first, len(instructions)):
+            row, point, target, base, scale, terms, draws, drops, answer, guarded, answers, make = instructions[r]
             self.position = r
             if r > first:
                 for j, slot in draws:
@@ -83,6 +84,9 @@ class Execution:
                     y = registers[target] = torch.mul(registers[base], scale, out=registers[target])
                     for slot, c in terms:
                         y.add_(registers[slot], alpha=c)
+            for slot in drops:
+                registers[slot] = None
+            out = None  # the memory of a used answer is free for the next
             out = yield y, point, row
             if answer < 0:
                 if answers:
@@ -166,10 +170,12 @@ class Runner:
             if state is not None:
                 i = sum(row.channels > 0 for row in self.plan.rows[: state.position])
             while row.channels:
-                answer = call(y, i)
                 if callback is not None and row.kind == "grid":
+                    answer = call(y, i)
                     callback(row, y, answer)
-                y, _, row = send(answer)
+                    y, _, row = send(answer)
+                else:
+                    y, _, row = send(call(y, i))
                 i += 1
             return y
 
