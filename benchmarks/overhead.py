@@ -69,7 +69,6 @@ def net(x: Tensor, t: Tensor) -> Tensor:
 
 def by_hand(job: Job, kind: str) -> Callable[[Tensor], Tensor]:
     """The loop a careful person would write for this update, with the same numbers."""
-    bound, _ = job.start(0, job.total)
     points = job.path.points
     times = torch.tensor([p.t for p in points], device=job.device)[:, None].expand(-1, job.total).contiguous().unbind(0)
     ratio = [b.alpha / a.alpha for a, b in pairwise(points)]
@@ -185,7 +184,12 @@ def main() -> None:
         for shape in SHAPES:
             begin = time.perf_counter()
             job = prepare(
-                NetworkModel(net, VPLinear(), predicts), sampler, shape=shape, steps=STEPS, noise=noise, device=args.device
+                NetworkModel(net, VPLinear(), predicts),
+                sampler,
+                shape=shape,
+                steps=STEPS,
+                noise=noise,
+                device=args.device,
             )
             Runner(job.plan, job.start(0, job.total)[0])
             setup = time.perf_counter() - begin
@@ -197,7 +201,9 @@ def main() -> None:
     for noise in (Generator(), Independent(), BrownianPath()):
         costs.add_row(type(noise).__name__, *(f"{draws(noise, s, args.device, 3):.0f}" for s in SHAPES))
     z = [torch.empty(s, device=args.device) for s in SHAPES]
-    costs.add_row("torch.randn", *(f"{statistics.median(clock(torch.randn_like, a) for _ in range(99)) * 1e6:.0f}" for a in z))
+    costs.add_row(
+        "torch.randn", *(f"{statistics.median(clock(torch.randn_like, a) for _ in range(99)) * 1e6:.0f}" for a in z)
+    )
     console.print(costs)
     console.print(f"torch {torch.__version__}, {args.device}, one thread, {STEPS} steps, {args.repeats} repeats")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Schedule, VPLinear
 
 SCHEDULES: list[Schedule] = [
-    VPLinear(), VPLinear(0.5, 5.0), DDPMLinear(), DDPMLinear(length=50, beta_min=1e-3, beta_max=0.3), Cosine(), Cosine(s=0.0),
-    VE(), VE(sigma_max=10.0), Flow(),
+    VPLinear(), VPLinear(0.5, 5.0), DDPMLinear(), DDPMLinear(length=50, beta_min=1e-3, beta_max=0.3), Cosine(),
+    Cosine(s=0.0), VE(), VE(sigma_max=10.0), Flow(),
 ]  # fmt: skip
 
 SAMPLERS = [
@@ -17,5 +17,3 @@ SAMPLERS = [
     "predictor-corrector", "predictor-corrector:step_size=batch,predictor=ddpm",
     "predictor-corrector:step_size=level,corrections=2",
 ]  # fmt: skip
-
-

@@ -1,8 +1,8 @@
 """The public contract: what difftool holds every schedule, model and sampler to, its own and yours.
 
-    from difftool.checks import check_sampler
+from difftool.checks import check_sampler
 
-    assert all(finding.ok for finding in check_sampler(MySampler()))
+assert all(finding.ok for finding in check_sampler(MySampler()))
 """
 
 from difftool.checks.finding import Finding

@@ -17,24 +17,48 @@ class Finding(NamedTuple):
     ok: bool
 
 
-def at_most(check: str, value: float, limit: float) -> Finding:
+def at_most(check: str, measure: Callable[[], float], limit: float) -> Finding:
     """A figure that must not exceed a limit (NaN does)."""
-    return Finding(check, f"<= {limit:.0e}", f"{value:.1e}", value <= limit)
+    expected = f"<= {limit:.0e}" if limit else "0"
+
+    def finding() -> Finding:
+        value = measure()
+        return Finding(check, expected, f"{value:.1e}", value <= limit)
+
+    return attempt(check, expected, finding)
 
 
-def near(check: str, value: float, expected: float, tolerance: float) -> Finding:
+def near(check: str, measure: Callable[[], float], expected: float, tolerance: float) -> Finding:
     """A figure that must be within a tolerance of what is expected."""
-    return Finding(check, f"{expected:g} +- {tolerance:g}", f"{value:.2f}", abs(value - expected) <= tolerance)
+    text = f"{expected:g} +- {tolerance:g}"
+
+    def finding() -> Finding:
+        value = measure()
+        return Finding(check, text, f"{value:.2f}", abs(value - expected) <= tolerance)
+
+    return attempt(check, text, finding)
 
 
-def at_least(check: str, value: float, limit: float) -> Finding:
+def at_least(check: str, measure: Callable[[], float], limit: float) -> Finding:
     """A figure that must reach a limit."""
-    return Finding(check, f">= {limit:g}", f"{value:.2f}", value >= limit)
+
+    def finding() -> Finding:
+        value = measure()
+        return Finding(check, f">= {limit:g}", f"{value:.2f}", value >= limit)
+
+    return attempt(check, f">= {limit:g}", finding)
 
 
 def holds(check: str, expected: str, law: Callable[[], str]) -> Finding:
-    """A law that returns its measure, or raises `DifftoolError` or `AssertionError` where it does not hold."""
+    """A law that returns its measure, or raises where it does not hold."""
+    return attempt(check, expected, lambda: Finding(check, expected, law(), True))
+
+
+def attempt(check: str, expected: str, measure: Callable[[], Finding]) -> Finding:
+    """The finding, or a failed one with the error's text: what crashes fails its check and does not end the report."""
     try:
-        return Finding(check, expected, law(), True)
-    except (DifftoolError, AssertionError) as error:
-        return Finding(check, expected, str(error) or "does not hold", False)
+        return measure()
+    except Exception as error:  # whatever a plugin's code raises
+        text = " ".join(str(error).split()) or "does not hold"
+        kind = "" if isinstance(error, (DifftoolError, AssertionError)) else f"{type(error).__name__}: "
+        return Finding(check, expected, kind + text, False)

@@ -29,12 +29,12 @@ def check_model(model: Model, shape: tuple[int, ...] | None = None) -> list[Find
     bound = model.bind(own)
     findings = [
         holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(bound, points, y)),
-        at_most("a sample does not depend on its batch", _batch(bound, points, y), 1e-5),
-        at_most("the same along vp-linear, cosine, ve, flow", _schedules(model, levels, y), 1e-4),
-        at_most("raw output and affine form give x0", _affine(bound, points, y), 1e-5),
+        at_most("a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5),
+        at_most("the same along vp-linear, cosine, ve, flow", lambda: _schedules(model, levels, y), 1e-4),
+        at_most("raw output and affine form give x0", lambda: _affine(bound, points, y), 1e-5),
     ]
     if isinstance(model, GaussianMixture):
-        findings.append(at_most("score is the gradient of the log density", _score(model, points, y), 1e-8))
+        findings.append(at_most("score is the gradient of the log density", lambda: _score(model, points, y), 1e-8))
     return findings
 
 
@@ -90,5 +90,3 @@ def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
 
 def _relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / (1 + b.abs().max()))
-
-

@@ -22,11 +22,11 @@ def check_schedule(schedule: Schedule) -> list[Finding]:
         holds("coefficients finite, not negative", "all", lambda: _finite(schedule, times)),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
         holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
-        at_most("floats, numpy, torch float64 agree", _kinds(schedule, times), 1e-12),
-        at_most("float32 against float64", _single(schedule, times), 1e-5),
-        at_most("t_at_half_log_snr inverts half_log_snr", _inverse(schedule, times), 1e-8),
-        at_most("drift is d log(alpha) / dt", _derivative(schedule, "drift"), 1e-5),
-        at_most("diffusion2 is 2 sigma^2 d log(sigma/alpha) / dt", _derivative(schedule, "diffusion2"), 1e-5),
+        at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, times), 1e-12),
+        at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
+        at_most("t_at_half_log_snr inverts half_log_snr", lambda: _inverse(schedule, times), 1e-8),
+        at_most("drift is d log(alpha) / dt", lambda: _derivative(schedule, "drift"), 1e-5),
+        at_most("diffusion2 is 2 sigma^2 d log(sigma/alpha) / dt", lambda: _derivative(schedule, "diffusion2"), 1e-5),
     ]
 
 
@@ -64,7 +64,9 @@ def _kinds(schedule: Schedule, times: list[float]) -> float:
     for name in ("alpha", "sigma"):
         function = getattr(schedule, name)
         plain = np.array([function(t) for t in times])
-        worst = max(worst, float(abs(plain - function(array)).max()), float(abs(plain - function(tensor).numpy()).max()))
+        worst = max(
+            worst, float(abs(plain - function(array)).max()), float(abs(plain - function(tensor).numpy()).max())
+        )
     return worst
 
 

@@ -91,7 +91,8 @@ def _refusing(op: str) -> Any:
     return method
 
 
-for _op in "bool float int abs pow lt le gt ge eq ne getitem setitem len iter rtruediv matmul".split():
+_OPERATORS = "bool float int abs pow lt le gt ge eq ne getitem setitem len iter rtruediv matmul"
+for _op in _OPERATORS.split():
     setattr(Symbol, f"__{_op}__", _refusing(f"__{_op}__"))
 Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 

@@ -35,7 +35,9 @@ class Formed:
     @property
     def operations(self) -> int:
         """Array operations of the whole run, evaluations and noise aside."""
-        rows = sum(len(row.x) + len(row.m) + len(row.z) - (row.x[:1] == ((r - 1, 1.0),)) for r, row in enumerate(self.rows))
+        rows = sum(
+            len(row.x) + len(row.m) + len(row.z) - (row.x[:1] == ((r - 1, 1.0),)) for r, row in enumerate(self.rows)
+        )
         return rows + sum(2 - (a == 0) for a, b in self.make.values() if (a, b) != (0.0, 1.0))
 
 
@@ -43,7 +45,7 @@ def forms(plan: Plan, raw: Mapping[int, Pair] | None) -> list[Formed]:
     """The forms that this plan can take. raw: (skip, out) of each evaluated row if the answer is raw, else None."""
     evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
     single = all(plan.rows[k].channels == 1 for k in evaluated)
-    plain = {k: (0.0, 1.0) for k in evaluated}
+    plain = dict.fromkeys(evaluated, (0.0, 1.0))
     out = [Formed("x0", plan.rows, raw or plain)]
     if raw:
         out.append(Formed("raw", _substitute(plan.rows, raw), plain))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError, NotAffine
@@ -132,10 +133,10 @@ class _Tracer:
     def table(self, out: Symbol) -> list[dict[Source, float]]:
         """The terms of every row and, last, of the result; a row refers to the rows before it."""
         symbols = [x for _, _, x in self.rows] + [out if out.source is None else out * 1.0]
-        return [{}] + [
-            x.expand(lambda source, r=r: source[0] != "x" or source[1] < r)  # type: ignore[misc]
-            for r, x in enumerate(symbols[1:], 1)
-        ]
+        terms: list[dict[Source, float]] = [{}]
+        for r, x in enumerate(symbols[1:], 1):
+            terms.append(x.expand(lambda source, r=r: source[0] != "x" or source[1] < r))  # type: ignore[misc]
+        return terms
 
     def noise(self, now: Point | None = None, nxt: Point | None = None) -> Symbol:
         call = len(self.noises)
@@ -194,9 +195,7 @@ def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int,
         else:
             a, b = n.interval
             inner = [u for u in cuts if a <= u <= b]
-            parts = [
-                (NoiseKey(-1, (u, v)), math.sqrt((v - u) / (b - a))) for u, v in zip(inner, inner[1:], strict=False)
-            ]
+            parts = [(NoiseKey(-1, (u, v)), math.sqrt((v - u) / (b - a))) for u, v in pairwise(inner)]
         combos.append({keys.setdefault(key, len(keys)): weight for key, weight in parts})
     return tuple(keys), combos
 
@@ -217,9 +216,15 @@ def _kinds(stops: list[tuple[Point, int]], path: Path) -> list[tuple[Kind, int]]
 
 
 def _row(
-    point: Point, kind: Kind, index: int, channels: int, terms: dict[Source, float], combos: list[dict[int, float]] | None
+    point: Point,
+    kind: Kind,
+    index: int,
+    channels: int,
+    terms: dict[Source, float],
+    combos: list[dict[int, float]] | None,
 ) -> Row:
-    x, m, z = [], [], {}
+    x, m = [], []
+    z: dict[int, float] = {}
     for source, c in terms.items():
         if c == 0.0:
             continue

@@ -73,9 +73,7 @@ class AdaptiveODE(Sampler):
         span = torch.tensor([s0, s1], dtype=torch.float64, device=y.device)
         options = {"step_t": span[1:]}  # or the solver steps past the end and interpolates
         try:
-            out = odeint(
-                slope, y, span, rtol=self.rtol, atol=self.atol, method=METHODS[self.method], options=options
-            )
+            out = odeint(slope, y, span, rtol=self.rtol, atol=self.atol, method=METHODS[self.method], options=options)
         except AssertionError as error:
             raise DifftoolError(f"ode ({self.method}) gave up: {error}; loosen rtol and atol") from None
         return out[-1]
@@ -85,7 +83,9 @@ class AdaptiveODE(Sampler):
         from scipy.integrate import solve_ivp
 
         def flat(s: float, state: Any) -> Any:
-            return slope(s, torch.from_numpy(state).to(y.device, y.dtype).reshape(y.shape)).double().cpu().numpy().ravel()
+            return (
+                slope(s, torch.from_numpy(state).to(y.device, y.dtype).reshape(y.shape)).double().cpu().numpy().ravel()
+            )
 
         start = y.double().cpu().numpy().ravel()
         out = solve_ivp(flat, (s0, s1), start, method=SCIPY[self.method], rtol=self.rtol, atol=self.atol)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, overload
 
 from difftool.errors import DifftoolError
@@ -80,7 +81,7 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
             raise DifftoolError(f"time {i} of the grid is NaN; times must be finite")
         check_in_domain(schedule, t, f"time {i} of the grid")
     sign = 1 if values[-1] < values[0] else -1
-    for i, (a, b) in enumerate(zip(values, values[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(values)):
         if sign * (a - b) <= 0:
             raise DifftoolError(f"the grid is not strictly monotone: time {i} is {a!r}, time {i + 1} is {b!r}")
     return values

@@ -112,6 +112,6 @@ class DDPMLinear(Table):
             )
 
     @cached_property
-    def betas(self) -> tuple[float, ...]:  # type: ignore[override]
+    def betas(self) -> tuple[float, ...]:
         step = (self.beta_max - self.beta_min) / (self.length - 1)
         return tuple(self.beta_min + i * step for i in range(self.length))
