@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 from difftool.errors import DifftoolError, unknown
 from difftool.plugins import AXES, Entry, registry
-from difftool.specs import MISSING, options_of, spell
+from difftool.specs import MISSING, options_of, parse, spell, spell_value
 
 LISTED = (*(axis for axis in AXES if axis != "commands"), "plugins")
 
@@ -15,24 +16,42 @@ LISTED = (*(axis for axis in AXES if axis != "commands"), "plugins")
 def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
     """Rows of every axis (or of one), by axis; `DifftoolError` for an unknown axis."""
     if axis is not None and axis not in LISTED:
-        raise unknown("list", axis, LISTED)
+        raise unknown("axis", axis, LISTED)
     return {name: _plugins() if name == "plugins" else _rows(name) for name in LISTED if axis in (None, name)}
 
 
-def descriptions(name: str) -> list[dict[str, Any]]:
+def columns(rows: list[dict[str, str]]) -> list[str]:
+    """The columns of a listing that say something: where things are from only if a plugin brought some."""
+    origins = {origin for plugin, origin, _ in registry().plugins if plugin == "builtin"}
+    plain = all(row.get("from") in origins for row in rows) and not any("module" in row for row in rows)
+    return [name for name in (rows[0] if rows else ()) if not (plain and name == "from")]
+
+
+def descriptions(spec: str) -> list[dict[str, Any]]:
     """All that goes by that name, one description each: text, facts, options."""
-    return [_describe(entry) for entry in registry().find_all(name)]
+    name, options = parse(spec)
+    found = [_describe(entry) for entry in registry().find_all(name)]
+    if options:
+        raise DifftoolError(f"show takes a name without options: {name!r} in place of {spec!r}")
+    return found
 
 
 def _rows(axis: str) -> list[dict[str, str]]:
     rows = []
     for name, entry in registry().axis(axis).items():
         try:
-            summary = _text(entry.load()).split("\n\n")[0].replace("\n", " ")
+            summary = first_sentence(_text(entry.load()))
         except DifftoolError as error:
             summary = f"broken: {error}"
         rows.append({"name": name, "what": summary, "from": entry.origin})
     return rows
+
+
+def first_sentence(text: str) -> str:
+    """What stands before the first period that ends a word (or before the first empty line), in one line."""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    end = re.search(r"(?<!e\.g)(?<!i\.e)(?<!al)(?<!eq)\.(?= |$)", paragraph)
+    return paragraph[: end.end()] if end else paragraph
 
 
 def _plugins() -> list[dict[str, str]]:
@@ -61,8 +80,11 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def _claims(target: Any) -> dict[str, str]:
-    """What a sampler claims, with its default options."""
-    sampler = target()
+    """What a sampler claims with its default options; nothing if it has no such defaults."""
+    try:
+        sampler = target()
+    except (TypeError, ValueError, DifftoolError):
+        return {}
     facts = {"NFE per step": "chosen in the run" if sampler.evaluations is None else f"{sampler.evaluations}"}
     if sampler.accuracy is not None:
         facts["accuracy"] = f"order {sampler.accuracy:g}" + (" at zero noise" if sampler.weak_order else "")
@@ -81,6 +103,4 @@ def _text(target: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is MISSING:
-        return "(required)"
-    return "none" if value is None else str(value)
+    return "(required)" if value is MISSING else spell_value(value)

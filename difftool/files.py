@@ -12,25 +12,70 @@ from difftool.errors import DifftoolError
 
 
 @contextmanager
-def writing(file: str | Path) -> Iterator[Path]:
+def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """A temporary file beside `file` that takes its name when the block ends well and is removed when it does not.
 
-    Raises `DifftoolError` if the folder is missing or not writable, or the disk is full.
+    Raises `DifftoolError` if the folder is missing or not writable, the disk is full or, unless it is to be
+    overwritten, the file exists by then.
     """
     target = Path(file)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-    except OSError as error:
-        raise DifftoolError(f"cannot write {target}: {error.strerror}") from None
-    temporary = Path(name)
+    temporary = _temporary(target)
     try:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
+        _move(temporary, target, overwrite)
+    except FileExistsError:
+        raise DifftoolError(f"{target} exists already; choose another name or add --force") from None
     except OSError as error:
         raise DifftoolError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(file: str | Path, overwrite: bool = False) -> None:
+    """Raise `DifftoolError` if the file exists and is not to be overwritten, or nothing can be written beside it."""
+    target = Path(file)
+    try:
+        os.lstat(target)
+        if target.is_dir() or not overwrite:
+            raise DifftoolError(f"{target} exists already; choose another name or add --force")
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long, a file in the place of a folder
+        raise DifftoolError(f"cannot write {target}: {error.strerror}") from None
+    _temporary(target).unlink()
+
+
+def free_name(stem: str, folder: Path, suffix: str) -> Path:
+    """The first of stem-001, stem-002, ... with that suffix that does not exist in the folder."""
+    number = 1
+    while os.path.lexists(file := folder / f"{stem}-{number:03d}{suffix}"):
+        number += 1
+    return file
+
+
+def _temporary(target: Path) -> Path:
+    try:
+        handle, name = tempfile.mkstemp(prefix=".difftool-", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        reason = "no such folder" if not target.parent.exists() else error.strerror
+        raise DifftoolError(f"cannot write {target}: {reason}") from None
+    return Path(name)
+
+
+def _move(temporary: Path, target: Path, overwrite: bool) -> None:
+    """Gives the file its name; a hard link, unlike a rename, never takes the place of another file."""
+    if overwrite:
+        temporary.replace(target)
+        return
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # this file system has no links
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        temporary.replace(target)

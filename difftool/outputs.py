@@ -7,50 +7,52 @@ same batch size and threads.
 from __future__ import annotations
 
 import json
-import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.files import writing
+from difftool.files import check_writable, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT, VERSION = "difftool-recipe", 1
 SUFFIXES = (".png", ".npz", ".safetensors")
 KEY = "difftool"
 
 
-def check_output(file: Path, force: bool) -> None:
+def check_out(file: Path | None, force: bool) -> None:
     """Raise `DifftoolError` if samples could not be written: the kind of file, its folder, or that it exists."""
+    if file is None:
+        if force:
+            raise DifftoolError("--force is for an explicit --out; without it every run has a new name")
+        return
     if file.suffix.lower() not in SUFFIXES:
         raise DifftoolError(f"--out {file} must end in {', '.join(SUFFIXES)}")
-    check_absent(file, force)
+    check_writable(file, force)
 
 
-def check_absent(file: Path, force: bool) -> None:
-    """Raise `DifftoolError` if the file exists and is not to be overwritten, or its folder cannot be written to."""
-    if file.is_dir() or (file.exists() and not force):
-        raise DifftoolError(f"{file} exists already; choose another name or add --force")
-    if not os.access(file.parent, os.W_OK):
-        raise DifftoolError(f"cannot write {file}: {'no such folder' if not file.parent.exists() else 'not allowed'}")
+def check_picture(file: Path, shape: tuple[int, ...]) -> None:
+    """Raise `DifftoolError` if the file is to be a picture and samples of that shape make none."""
+    if file.suffix.lower() == ".png" and not is_picture(shape):
+        raise DifftoolError(f"{file}: samples of shape {shape} make no picture; write .npz or .safetensors")
 
 
-def new_name(stem: str, folder: Path) -> Path:
-    """The first of stem-001.png, stem-002.png, ... that does not exist."""
-    number = 1
-    while (folder / f"{stem}-{number:03d}.png").exists():
-        number += 1
-    return folder / f"{stem}-{number:03d}.png"
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """True if samples of that shape can be drawn: images with 1 or 3 channels, or points in two dimensions."""
+    return shape == (2,) or (len(shape) == 3 and shape[0] in (1, 3))
 
 
-def save(samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "") -> None:
+def save(samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "", overwrite: bool = False) -> None:
     """Write samples (n, ...) by the suffix of the file, to a temporary name first."""
     text = json.dumps(recipe)
     array = samples.detach().cpu()
-    with writing(file) as temporary:
+    with writing(file, overwrite) as temporary:
         if file.suffix.lower() == ".npz":
             with temporary.open("wb") as handle:
                 np.savez(handle, samples=array.numpy(), recipe=np.array(text))
@@ -65,7 +67,7 @@ def save(samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "") -
 def _save_png(array: Tensor, file: Path, text: str, title: str) -> None:
     from difftool.plots import image_grid, scatter
 
-    if array.ndim == 2 and array.shape[1] == 2:
+    if array.ndim == 2:
         scatter(array, title, file, {KEY: text})
         return
     from PIL.PngImagePlugin import PngInfo
@@ -79,37 +81,58 @@ def read_recipe(file: Path) -> dict[str, Any]:
     """The recipe in an output (or in a JSON file); `DifftoolError` if there is none, or of a newer version."""
     try:
         text = _recipe_text(file)
-        recipe = json.loads(text)
     except OSError as error:
-        raise DifftoolError(f"cannot read {file}: {error.strerror or 'not a picture'}") from None
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DifftoolError(f"{file} holds no whole recipe ({error}); it is no output of difftool, or cut short") from None
+        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
+    except Exception as error:  # numpy, zipfile and safetensors have their own ways to stumble over a damaged file
+        raise DifftoolError(f"{file} is damaged or no output of difftool: {error or type(error).__name__}") from None
+    try:
+        recipe = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DifftoolError(f"{file} holds no whole recipe: {error}") from None
     if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
         raise DifftoolError(f"{file} holds no recipe of difftool")
-    if not isinstance(recipe.get("version"), int) or recipe["version"] > VERSION:
-        raise DifftoolError(
-            f"{file} has recipe version {recipe.get('version')}, this difftool reads up to {VERSION}; update it"
-        )
+    version = recipe.get("version")
+    if type(version) is not int or version > VERSION:
+        raise DifftoolError(f"{file} has recipe version {version!r}, this difftool reads up to {VERSION}; update it")
     return recipe
 
 
 def _recipe_text(file: Path) -> str:
     suffix = file.suffix.lower()
+    if file.is_dir():
+        raise DifftoolError("it is a folder")
     if suffix == ".npz":
+        if not zipfile.is_zipfile(file):
+            file.open("rb").close()  # it may be missing
+            raise DifftoolError("it is no npz file, or cut short")
         with np.load(file, allow_pickle=False) as data:
             return str(data["recipe"])
     if suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
-            with safe_open(str(file), framework="pt") as handle:
-                return str((handle.metadata() or {})[KEY])
-        except SafetensorError as error:
-            raise ValueError(str(error)) from None
+        with safe_open(str(file), framework="np") as handle:
+            return str((handle.metadata() or {})[KEY])
     if suffix == ".png":
-        from PIL import Image
+        return _png_text(file.read_bytes())
+    return file.read_text("utf-8")
 
-        with Image.open(file) as picture:
-            picture.load()
-            return str(picture.info[KEY])  # type: ignore[index]
-    return file.read_text()
+
+def _png_text(data: bytes) -> str:
+    """Our text chunk in a whole PNG file; the pixels are not decoded."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise DifftoolError("it is not a PNG file")
+    place, text = 8, None
+    while True:
+        if place + 12 > len(data):
+            raise DifftoolError("it is cut short")
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if end > len(data) or struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(data[place + 4 : end - 4]):
+            raise DifftoolError("it is cut short or changed")
+        if kind == b"tEXt" and data[place + 8 :].startswith(KEY.encode() + b"\0"):
+            text = data[place + 9 + len(KEY) : end - 4].decode("latin-1")
+        if kind == b"IEND":
+            if text is None:
+                raise DifftoolError("it holds no recipe")
+            return text
+        place = end

@@ -5,28 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, NotAffine
+from difftool.files import check_writable
+from difftool.grids import Explicit
 from difftool.models import GaussianMixture
-from difftool.plan import Plan, load_plan, compile_plan, trace
+from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.sampling import make_path
+from difftool.spec_text import parse
 from difftool.specs import make
+
+STEPS = 10
 
 
 def plan_of(
-    sampler: str, *, steps: int, schedule: str, grid: str | None, last: Any, model: str = "digits-exact"
+    sampler: str,
+    *,
+    steps: int | None = None,
+    schedule: str | None = None,
+    grid: str | None = None,
+    last: Any = None,
+    model: str = "digits-exact",
 ) -> Plan:
     """The plan of a sampler by name on a schedule and grid by name, or the plan in a .json file."""
-    if sampler.endswith(".json"):
-        return load_plan(Path(sampler))
+    name, options = parse(sampler)
+    if name.endswith(".json") and not options:
+        if not (steps is schedule is grid is last is None):
+            raise DifftoolError("a plan in a file has its own steps, schedule, grid and last step; leave those out")
+        return load_plan(Path(name))
     if last not in (None, "step", "mean"):
         raise DifftoolError(f"last is step or mean, got {last!r}")
-    made = make("samplers", sampler)
-    path = make_path(
-        make("models", model), made, steps=steps, schedule=make("schedules", schedule),
-        grid=make("grids", grid) if grid else None,
-    )  # fmt: skip
-    return trace(made, path, last)
+    made, times = make("samplers", sampler), make("grids", grid) if grid else None
+    along = make("schedules", schedule or "vp-linear")
+    steps = STEPS if steps is None and not isinstance(times, Explicit) else steps
+    path = make_path(make("models", model), made, steps=steps, grid=times, schedule=along)
+    try:
+        return trace(made, path, last)
+    except NotAffine as error:
+        raise NotAffine(f"{sampler} has no plan: {error}") from None
+
+
+def check_plan_file(file: Path | None, force: bool) -> None:
+    """Raise `DifftoolError` if a plan could not be written there."""
+    if file is None:
+        if force:
+            raise DifftoolError("--force is for an explicit --out")
+        return
+    if file.suffix != ".json":
+        raise DifftoolError(f"--out {file} must end in .json")
+    check_writable(file, force)
 
 
 def figures(plan: Plan, model: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CELL = 48  # pixels that one small image is enlarged to, at least
+CANVAS = 4096  # pixels; larger pictures are not enlarged further
 
 
 def image_grid(samples: Any) -> Image:
@@ -23,10 +24,11 @@ def image_grid(samples: Any) -> Image:
     array = np.asarray(samples, dtype=np.float32)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         raise DifftoolError(f"a picture needs samples (n, 1 or 3, height, width), got {array.shape}; use .npz")
-    scale = max(1, math.ceil(CELL / max(array.shape[2:])))
+    columns = math.ceil(math.sqrt(len(array)))
+    size = max(array.shape[2:])
+    scale = max(1, min(math.ceil(CELL / size), CANVAS // (columns * size)))
     pixels = ((array.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8).transpose(0, 2, 3, 1)
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
-    columns = math.ceil(math.sqrt(len(pixels)))
     rows = math.ceil(len(pixels) / columns)
     n, height, width, channels = pixels.shape
     gap = max(1, scale // 3)
@@ -39,17 +41,13 @@ def image_grid(samples: Any) -> Image:
 
 def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> None:
     """Samples (n, 2) as a scatter, written as PNG with text chunks."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     array = np.asarray(samples)
-    figure, axes = pyplot.subplots(figsize=(6, 6), dpi=100)
+    figure = Figure(figsize=(6, 6), dpi=100, layout="tight")
+    axes = figure.add_subplot()
     axes.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
     axes.set_aspect("equal")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.3)
-    figure.tight_layout()
     figure.savefig(file, format="png", metadata=metadata)
-    pyplot.close(figure)

@@ -8,6 +8,7 @@ reported in `problems` and skipped; a name that two distributions claim is an er
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,7 @@ import pluggy
 from difftool import hookspecs
 from difftool.errors import DifftoolError, unknown
 
+NAME = re.compile(r"[\w.-]+")  # what can stand in a spec without quotes
 AXES = ("schedules", "grids", "models", "samplers", "commands")
 
 
@@ -40,10 +42,9 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise DifftoolError(
-                f"{self.axis[:-1]} {self.name!r} of {self.origin} cannot be loaded from {self.target!r}: {error}"
-            ) from None
+        except (Exception, SystemExit) as error:  # a plugin's module may fail in any way
+            what = f"{self.axis[:-1]} {self.name!r} of {self.origin}"
+            raise DifftoolError(f"{what} cannot be loaded from {self.target!r}: {_brief(error)}") from error
 
 
 @dataclass
@@ -58,7 +59,10 @@ class Registry:
     def axis(self, axis: str) -> Mapping[str, Entry]:
         """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
         if self.collisions[axis]:
-            raise DifftoolError("; ".join(self.collisions[axis]))
+            raise DifftoolError(
+                f"{'; '.join(self.collisions[axis])}; uninstall one, or leave it out with DIFFTOOL_PLUGINS (a list of "
+                f"the plugins to load, or none)"
+            )
         return self.entries[axis]
 
     def find(self, axis: str, name: str) -> Entry:
@@ -84,8 +88,8 @@ class Registry:
                 self.entries[axis][name] = Entry(axis, name, target, plugin, origin)
             else:
                 self.collisions[axis].append(
-                    f"{axis[:-1]} {name!r} is claimed by {taken.origin} and by {origin}; uninstall one, or leave it "
-                    f"out with DIFFTOOL_PLUGINS (a list of the plugins to load, or none)"
+                    f"{axis[:-1]} {name!r} is claimed by {taken.origin} (plugin {taken.plugin!r}) and by {origin} "
+                    f"(plugin {plugin!r})"
                 )
 
 
@@ -112,13 +116,16 @@ def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
 
 def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -> None:
     origin = _origin(point)
+    name = f"{origin}:{point.name}"
     try:
         plugin = point.load()
-        manager.register(plugin, name=f"{origin}:{point.name}")
+        manager.register(plugin, name=name)
+        manager.check_pending()  # refuses hooks that do not exist
         offers = {axis: _offer(manager, plugin, axis) for axis in AXES}
-    except Exception as error:  # whatever a plugin does wrong must not take the tool with it
-        text = str(error).splitlines()[0] if str(error) else ""
-        out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {type(error).__name__}: {text}")
+    except (Exception, SystemExit) as error:  # whatever a plugin does wrong must not take the tool with it
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
+        out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {_brief(error)}")
         return
     out.plugins.append((point.name, origin, point.value))
     for axis, names in offers.items():
@@ -133,8 +140,16 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
             names = implementation.function()
             if not isinstance(names, Mapping):
                 raise DifftoolError(f"difftool_{axis} returned a {type(names).__name__}, expected a mapping")
+            for name in names:
+                if not (isinstance(name, str) and NAME.fullmatch(name)):
+                    raise DifftoolError(f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -")
             return names
     return {}
+
+
+def _brief(error: BaseException) -> str:
+    """The error in one line."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
 
 
 def _is_builtin(point: EntryPoint) -> bool:

@@ -1,32 +1,33 @@
-"""Recipes: a whole run of `difftool sample` as plain words and numbers, and how to carry one out."""
+"""Recipes: a whole run of `difftool sample` as plain words and numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+import types
+import typing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import torch
-from torch import Tensor
+from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
-from difftool.models import GaussianMixture
-from difftool.outputs import FORMAT, VERSION
-from difftool.plan import Plan, load_plan
-from difftool.plan.state import plan_from_dict, plan_to_dict
-from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_for_nfe
-from difftool.specs import make
+from difftool.outputs import FORMAT, VERSION, read_recipe
+from difftool.spec_text import parse
+from difftool.specs import spell
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MOST = 2**32  # samples of one run: the noise of each has a number below
+
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to sample: names with options on four axes, and numbers. None: the default of `difftool.sample`."""
+    """What to sample: names with options on four axes, and numbers. None: the default of `difftool.sample`.
+
+    Raises `DifftoolError` for values of another kind, and for numbers out of range.
+    """
 
     model: str = "digits-exact"
     sampler: str = "ddim"  # or the name of a file with a plan
@@ -39,118 +40,74 @@ class Recipe:
     batch_size: int | None = None
     seed: int = 0
     label: int | None = None
-    device: str = "auto"
-    dtype: str = "float32"
+    device: Device = "auto"
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     threads: int | None = None
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
 
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if not _is(value, kind):
+                raise DifftoolError(f"{_option(name)} takes {spell(kind)}, got {value!r}")
+        for name in ("num_samples", "batch_size", "steps", "nfe", "threads"):
+            value, most = getattr(self, name), MOST if name == "num_samples" else math.inf
+            if value is not None and not 1 <= value <= most:
+                upper = f" and at most {most}" if value > most else ""
+                raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
+
+    def changed(self, **options: Any) -> Recipe:
+        """This recipe with other options; what goes with an option that is changed is left to its default again."""
+        forget: dict[str, Any] = {}
+        if "sampler" in options:
+            forget.update(last=None, plan=None)
+            if self.plan is not None:
+                forget.update(steps=None)
+        if options.keys() & {"steps", "nfe", "grid"}:
+            forget.update(steps=None, nfe=None)
+        return replace(self, **{**forget, **options})
+
+    @property
+    def plan_file(self) -> Path | None:
+        """The file that holds the plan, if `sampler` names one."""
+        name, options = parse(self.sampler)
+        return Path(name) if name.endswith(".json") and not options else None
+
+    @property
+    def title(self) -> str:
+        """A short name for its outputs: model and sampler without their options."""
+        sampler = self.plan_file.stem if self.plan_file else parse(self.sampler)[0]
+        return f"{parse(self.model)[0]}-{sampler}"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values, with the versions that made it."""
-        head = {"format": FORMAT, "version": VERSION, "difftool": __version__, "torch": str(torch.__version__)}
+        from torch import __version__ as torch_version
+
+        head = {"format": FORMAT, "version": VERSION, "difftool": __version__, "torch": str(torch_version)}
         return {**head, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], origin: Any) -> Self:
-        """From what `to_dict` made; `DifftoolError` if something is missing or of another kind."""
+    def load(cls, file: Path) -> Self:
+        """The recipe in an output; `DifftoolError` if something is missing or of another kind."""
+        data = read_recipe(file)
         names = {f.name for f in dataclasses.fields(cls)}
         missing = names - set(data)
         if missing:
-            raise DifftoolError(f"the recipe in {origin} is not whole: {', '.join(sorted(missing))} missing")
-        recipe = cls(**{name: data[name] for name in names})
-        for f in dataclasses.fields(cls):
-            value, kind = getattr(recipe, f.name), type(f.default)
-            if value is not None and f.default is not None and type(value) is not kind:
-                raise DifftoolError(f"the recipe in {origin} has {f.name}={value!r}, expected {kind.__name__}")
-        return recipe
+            raise DifftoolError(f"the recipe in {file} is not whole: {', '.join(sorted(missing))} missing")
+        try:
+            return cls(**{name: data[name] for name in names})
+        except DifftoolError as error:
+            raise DifftoolError(f"the recipe in {file} is not right: {error}") from None
 
 
-@dataclass
-class Run:
-    """A recipe made ready: its model, its job, and the recipe with every default filled in."""
-
-    recipe: Recipe
-    job: Job
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Self:
-        """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
-        recipe = replace(recipe, device=_device(recipe.device), threads=recipe.threads or torch.get_num_threads())
-        if recipe.dtype not in DTYPES:
-            raise DifftoolError(f"dtype is {', '.join(DTYPES)}; got {recipe.dtype!r}")
-        for name in ("num_samples", "batch_size", "threads"):
-            value = getattr(recipe, name)
-            if value is not None and value < 1:
-                raise DifftoolError(f"{name} must be at least 1, got {value}")
-        torch.set_num_threads(recipe.threads or 1)
-        model = make("models", recipe.model)
-        if model.shape is None:
-            raise DifftoolError(f"the model {recipe.model!r} does not say what shape its samples have")
-        if recipe.plan is not None or recipe.sampler.endswith(".json"):
-            sampler = plan_from_dict(recipe.plan, recipe.sampler) if recipe.plan else load_plan(Path(recipe.sampler))
-            for name in ("schedule", "grid", "steps", "nfe", "last"):
-                if getattr(recipe, name) is not None:
-                    raise DifftoolError(f"a plan has its {name} in it; leave --{name} out")
-            recipe, options = replace(recipe, plan=plan_to_dict(sampler)), {}
-        else:
-            sampler = make("samplers", recipe.sampler)
-            recipe, options = cls._options(recipe, model, sampler)
-        label = recipe.label
-        cond = {} if label is None else {"label": torch.full((recipe.num_samples,), label)}
-        job = prepare(
-            model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
-            device=recipe.device, dtype=DTYPES[recipe.dtype], **options,
-        )  # fmt: skip
-        job.start(0, 1)  # what the conditioning has to say against it, before anything is drawn
-        return cls(replace(recipe, steps=None if isinstance(sampler, Plan) else job.steps), job)
-
-    @staticmethod
-    def _options(recipe: Recipe, model: Any, sampler: Any) -> tuple[Recipe, dict[str, Any]]:
-        if recipe.steps is not None and recipe.nfe is not None:
-            raise DifftoolError("give --steps or --nfe, not both")
-        schedule = make("schedules", recipe.schedule) if recipe.schedule else None
-        grid = make("grids", recipe.grid) if recipe.grid else None
-        steps = recipe.steps
-        if recipe.nfe is not None:
-            steps = steps_for_nfe(model, sampler, recipe.nfe, recipe.last, schedule=schedule, grid=grid)
-            recipe = replace(recipe, nfe=None)
-        if sampler.adaptive and grid is None:
-            if recipe.steps is not None:
-                raise DifftoolError(f"{recipe.sampler} chooses its own steps; leave --steps out, or give it a --grid")
-            steps = None
-        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
-        last = recipe.last or sampler.last
-        recipe = replace(recipe, last=last)
-        return recipe, {"schedule": path.schedule, "grid": path.times, "last": last}
-
-    def samples(self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None) -> Tensor:
-        """All samples, batch after batch; `done` is told of each batch as it is finished."""
-        parts = []
-        for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
-            parts.append(self.job.batch(first, count, callback=callback))
-            if done is not None:
-                done(parts[-1])
-        return torch.cat(parts)
-
-    def quality(self, samples: Tensor) -> tuple[float, float] | None:
-        """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""
-        from difftool.metrics import SlicedDistance
-
-        model, label = self.job.model, self.recipe.label
-        if not isinstance(model, GaussianMixture):
-            return None
-        n = len(samples)
-        distance = SlicedDistance(model.draw(max(8192, 4 * n), seed=2**31, label=label))
-        floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(5)]
-        return distance(samples), sum(floor) / len(floor)
+def _option(name: str) -> str:
+    return "class" if name == "label" else name.replace("_", "-")
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name not in available:
-        raise DifftoolError(f"device is auto, cpu, cuda or mps; got {name!r}")
-    if not available[name]:
-        raise DifftoolError(f"there is no {name} device here; use --device cpu")
-    return name
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind, True and False being no numbers."""
+    if get_origin(kind) in (typing.Union, types.UnionType):
+        return any(_is(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return type(value) is (get_origin(kind) or kind)

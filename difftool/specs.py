@@ -1,8 +1,7 @@
 """Named things with options, as text: `name:key=value,key=value`.
 
 Values are typed from the fields of the dataclass (or the parameters of the function) that the name stands for: numbers,
-true/false, words, `none`, lists as `a+b+c`, and names of other things where a field holds one. A name or value with
-a colon, comma or equals sign stands in single or double quotes.
+true/false, words, `none`, lists as `a+b+c`, and names of other things where a field holds one.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import pathlib
+import re
 import sys
 import types
 import typing
@@ -18,8 +19,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from difftool.errors import DifftoolError, unknown
 from difftool.plugins import Entry, registry
+from difftool.spec_text import parse as parse
+from difftool.spec_text import write as write
 
 MISSING = inspect.Parameter.empty
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+KINDS = {"schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler"}  # axis to class
 
 
 @dataclass(frozen=True)
@@ -36,46 +41,47 @@ def options_of(target: Any) -> list[Option]:
     if dataclasses.is_dataclass(target) and isinstance(target, type):
         hints = typing.get_type_hints(target)
         return [Option(f.name, hints[f.name], _default(f)) for f in dataclasses.fields(target) if f.init]
-    space = vars(sys.modules[target.__module__])
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    space = vars(module) if module else {}
     parameters = inspect.signature(target).parameters.values()
-    return [Option(p.name, _annotation(p, space), p.default) for p in parameters]
+    return [Option(p.name, _annotation(p, space), p.default) for p in parameters if p.kind not in VARIADIC]
 
 
 def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
     """The type of a parameter; annotations are text under `from __future__ import annotations`."""
     if p.annotation is MISSING:
         return str
-    return eval(p.annotation, space) if isinstance(p.annotation, str) else p.annotation
+    try:
+        return eval(p.annotation, space) if isinstance(p.annotation, str) else p.annotation
+    except NameError:  # imported for type checkers only
+        return str
 
 
 def make(axis: str, spec: str) -> Any:
     """The object that a spec of that axis describes; `DifftoolError` for unknown names, options or values."""
     name, given = parse(spec)
     entry = registry().find(axis, name)
-    target = entry.load()
+    target, what = entry.load(), f"{axis[:-1]} {name!r}"
     values = {key: _typed(entry, target, key, text) for key, text in given.items()}
     for option in options_of(target):
         if option.default is MISSING and option.name not in values:
-            raise DifftoolError(f"{entry.axis[:-1]} {name!r} needs the option {option.name!r} ({spell(option.type)})")
-    return target(**values)
+            raise DifftoolError(f"{what} needs the option {option.name!r} ({spell(option.type)})")
+    try:
+        made = target(**values)
+    except (TypeError, ValueError) as error:
+        raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
+    if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
+        raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")
+    return made
 
 
-def parse(spec: str) -> tuple[str, dict[str, str]]:
-    """(name, options as text) of a spec; `DifftoolError` if it is not one."""
-    head, *rest = _split(spec, ":", most=1)
-    name = _unquote(head.strip())
-    if not name:
-        raise DifftoolError(f"{spec!r} has no name; write name or name:key=value,key=value")
-    given: dict[str, str] = {}
-    for part in _split(rest[0], ",") if rest else []:
-        key, *value = _split(part, "=", most=1)
-        key = key.strip().replace("-", "_")
-        if not value or not key:
-            raise DifftoolError(f"{part.strip()!r} in {spec!r} is not key=value; quote values with : , or =")
-        if key in given:
-            raise DifftoolError(f"{spec!r} gives {key} twice")
-        given[key] = _unquote(value[0].strip())
-    return name, given
+def spec_of(axis: str, thing: Any) -> str:
+    """The spec of a registered thing, with the options that are not the default ones; its `repr` if it has no name."""
+    for entry in registry().axis(axis).values():
+        if entry.load() is type(thing):
+            values = {option.name: (getattr(thing, option.name), option.default) for option in options_of(type(thing))}
+            return write(entry.name, {k: spell_value(v) for k, (v, default) in values.items() if v != default})
+    return repr(thing)
 
 
 def spell(kind: Any) -> str:
@@ -84,11 +90,21 @@ def spell(kind: Any) -> str:
         return " | ".join(map(str, get_args(kind)))
     if get_origin(kind) in (typing.Union, types.UnionType):
         return " | ".join("none" if a is type(None) else spell(a) for a in get_args(kind))
-    if get_origin(kind) is tuple:
-        return f"{spell(get_args(kind)[0])}+{spell(get_args(kind)[0])}+..."
-    return {int: "whole number", float: "number", bool: "true | false", str: "text"}.get(
-        kind, getattr(kind, "__name__", str(kind)).lower()
-    )
+    if get_origin(kind) in (tuple, list):
+        parts = [spell(part) for part in get_args(kind)]
+        return f"{parts[0]}+{parts[0]}+..." if parts[1:] in ([], ["..."]) else "+".join(parts)
+    names = {int: "whole number", float: "number", bool: "true | false", str: "text", ...: "..."}
+    return names.get(kind) or getattr(kind, "__name__", str(kind)).lower()
+
+
+def spell_value(value: Any) -> str:
+    """A value of an option, as it is written in a spec."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return "+".join(map(spell_value, value))
+    axis = _axis_of(type(value))
+    return str(value) if axis is None else spec_of(axis, value)
 
 
 def _default(f: dataclasses.Field[Any]) -> Any:
@@ -118,8 +134,8 @@ def _convert(text: str, kind: Any) -> Any:
         if not matches:
             raise ValueError(text)
         return matches[0]
-    if origin is tuple:
-        return tuple(_convert(part, get_args(kind)[0]) for part in text.split("+"))
+    if origin in (tuple, list):
+        return origin(_convert_list(text, get_args(kind)))
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in words:
@@ -130,9 +146,23 @@ def _convert(text: str, kind: Any) -> Any:
         if math.isnan(value):
             raise ValueError(text)
         return value
-    if kind in (int, str):
+    if kind is Any:
+        return text
+    if kind in (int, str, pathlib.Path):
         return kind(text)
-    return make(_axis_of(kind), text)
+    axis = _axis_of(kind)
+    if axis is None:
+        raise ValueError(text)
+    return make(axis, text)
+
+
+def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
+    parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
+    if kinds[1:] in ((), (...,)):
+        return [_convert(part, kinds[0]) for part in parts]
+    if len(parts) != len(kinds):
+        raise ValueError(text)
+    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]
 
 
 def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:
@@ -147,30 +177,7 @@ def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:
     raise ValueError(text)
 
 
-def _axis_of(kind: Any) -> str:
-    """The axis whose things are of that class."""
+def _axis_of(kind: Any) -> str | None:
+    """The axis whose things are of that class, if there is one."""
     names = {base.__name__ for base in getattr(kind, "__mro__", ())}
-    for axis in ("sampler", "grid", "schedule", "model"):
-        if axis.capitalize() in names:
-            return f"{axis}s"
-    raise ValueError(str(kind))
-
-
-def _split(text: str, mark: str, most: int = -1) -> list[str]:
-    """Split at a mark outside quotes."""
-    parts, quote, begin = [], "", 0
-    for i, c in enumerate(text):
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"":
-            quote = c
-        elif c == mark and most != 0:
-            parts.append(text[begin:i])
-            begin, most = i + 1, most - 1
-    if quote:
-        raise DifftoolError(f"{text!r} has a quote that is not closed")
-    return [*parts, text[begin:]]
-
-
-def _unquote(text: str) -> str:
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+    return next((axis for axis, name in KINDS.items() if name in names), None)

@@ -1,81 +1,57 @@
-"""The command `difftool`: collects the commands that are registered, and turns errors into one line."""
+"""The command `difftool`: the commands that are registered, each behind the guard that turns errors into one line."""
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated
 
 import typer
 
-from difftool.errors import DifftoolError
-from difftool.plugins import registry
+from difftool.cli.guard import guarded, guarding, warn
+from difftool.cli.quick import QuickCommand, QuickGroup
+from difftool.plugins import Entry, registry
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def main() -> None:
     """The entry point of the `difftool` script."""
-    try:
+    with guarding():
         app()(prog_name="difftool")
-    except DifftoolError as error:  # from the registry, before any command
-        fail(error)
-    except KeyboardInterrupt:
-        stop()
 
 
 def app() -> typer.Typer:
-    """The typer application with every registered command."""
+    """The typer application with every registered command; a plugin's command that cannot be made is skipped."""
     out = typer.Typer(
-        help="Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+        add_completion=False, pretty_exceptions_enable=False, context_settings=SETTINGS, cls=QuickGroup
+    )  # fmt: skip
+    out.callback(no_args_is_help=True)(root)
     found = registry()
     for problem in found.problems:
-        print(f"difftool: warning: {problem}", file=sys.stderr)
-    for name, entry in found.axis("commands").items():
-        out.command(name)(guarded(entry.load()))
-    out.callback()(version_option)
+        warn(problem)
+    for entry in found.axis("commands").values():
+        try:
+            add(out, entry)
+        except Exception as error:  # whatever a plugin does wrong must not take the tool with it
+            warn(f"command {entry.name!r} of {entry.origin} was skipped: {error}")
     return out
 
 
-def version_option(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def add(out: typer.Typer, entry: Entry) -> None:
+    """Adds a command, after a try on its own if it is a plugin's: typer looks at signatures late."""
+    command = guarded(entry.load())
+    if entry.plugin != "builtin":
+        alone = typer.Typer()
+        alone.command(entry.name)(command)
+        typer.main.get_command(alone)
+    out.command(entry.name, cls=QuickCommand)(command)
+
+
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
     """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""
     if version:
         from difftool import __version__
 
         print(f"difftool {__version__}")
         raise typer.Exit
-
-
-def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, with bad input and Ctrl-C ending in one line and an exit code (2 and 130)."""
-
-    @functools.wraps(command)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except DifftoolError as error:
-            fail(error)
-        except KeyboardInterrupt:
-            stop()
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(0)
-
-    return call
-
-
-def fail(error: DifftoolError) -> None:
-    """One line on stderr, exit code 2."""
-    text = " ".join(str(error).split())
-    print(f"difftool: error: {text}", file=sys.stderr)
-    sys.exit(2)
-
-
-def stop() -> None:
-    """Ctrl-C: a clean line, exit code 130."""
-    print("\ndifftool: interrupted; nothing half-written was left behind", file=sys.stderr)
-    sys.exit(130)

@@ -13,19 +13,17 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from difftool.checks import check_named
+    from difftool.cli.text import print_columns
 
     findings = check_named(name)
     if json:
         print(_json.dumps([finding._asdict() for finding in findings]))
     else:
-        table = Table("", "check", "expected", "measured", box=None, padding=(0, 2, 0, 0))
-        for finding in findings:
-            mark = "[green]ok[/green]" if finding.ok else "[red]FAILED[/red]"
-            table.add_row(mark, finding.check, finding.expected, finding.measured)
-        Console().print(table)
+        marks = {True: Text("ok", "green"), False: Text("FAILED", "red")}
+        rows = [(marks[finding.ok], finding.check, finding.expected, finding.measured) for finding in findings]
+        print_columns(rows, ("", "check", "expected", "measured"))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

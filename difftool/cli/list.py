@@ -10,26 +10,23 @@ import typer
 
 def list_names(
     axis: Annotated[
-        str | None, typer.Argument(help="What to list.", metavar="[schedules|grids|models|samplers|plugins]")
+        str | None,
+        typer.Argument(
+            help="schedules, grids, models, samplers or plugins.", metavar="AXIS", show_default="all of them"
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the schedules, grids, models, samplers and plugins that are installed."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from difftool.describe import listing
+    from difftool.cli.text import print_columns, print_title
+    from difftool.describe import columns, listing
 
     found = listing(axis)
     if json:
         print(_json.dumps(found))
         return
-    console = Console()
-    for name, rows in found.items():
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-        for column in rows[0] if rows else ():
-            table.add_column(column)
-        for row in rows:
-            table.add_row(*row.values())
-        console.print(table)
-        console.print()
+    for i, (name, rows) in enumerate(found.items()):
+        heads = columns(rows)
+        print("\n" * bool(i), end="")
+        print_title(name)
+        print_columns([[row[head] for head in heads] for row in rows], heads)

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
-
+from difftool.cli.text import print_columns, print_facts, print_title
 from difftool.plan import Plan, Row
 
+HEADS = ("row", "kind", "t", "alpha", "sigma", "A", "B", "C")
 
-def print_plan(plan: Plan, figures: dict[str, str], limit: int, written: str | None) -> None:
+
+def print_plan(plan: Plan, facts: dict[str, str], limit: int) -> None:
     """The rows (at most `limit`, half from each end; 0: all) and the figures."""
-    console = Console()
-    title = f"{plan.name}: x = sum A x_k + sum B m_k + sum C z_j, m_k the model at row k"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("row", "kind", "t", "alpha", "sigma"):
-        table.add_column(column, justify="left" if column == "kind" else "right")
-    for column in ("A", "B", "C"):
-        table.add_column(column)
     shown = _shown(len(plan.rows), limit)
+    cells = []
     for before, r in zip([-1, *shown], shown, strict=False):
         if r != before + 1:
-            table.add_row("...")
-        table.add_row(*_cells(r, plan.rows[r]))
-    console.print(table)
-    console.print()
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in {**figures, **({"written": written} if written else {})}.items():
-        facts.add_row(f"[bold]{name}", value)
-    console.print(facts)
+            cells.append(["..."] + [""] * (len(HEADS) - 1))
+        cells.append(_cells(r, plan.rows[r]))
+    print_title(plan.name, "  x = sum A x_k + sum B m_k + sum C z_j, m_k the model at row k")
+    print_columns(cells, HEADS, right=("row", "t", "alpha", "sigma"))
+    if not all(row.channels for row in plan.rows):
+        print("* no evaluation here")
+    print()
+    print_facts(facts)
 
 
 def _shown(count: int, limit: int) -> list[int]:

@@ -1,77 +1,100 @@
-"""What `difftool sample` shows: progress while it runs, a table at the end."""
+"""What `difftool sample` shows and keeps: progress while it runs, its samples and a table at the end."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from difftool.cli.text import print_facts
 from difftool.errors import DifftoolError, NonFinite
-from difftool.outputs import check_output, new_name, save
-from difftool.recipes import Recipe, Run
+from difftool.files import free_name
+from difftool.outputs import check_picture, is_picture, save
+from difftool.recipes import Recipe
+from difftool.runs import Run
 from difftool.sampling import Step
-from difftool.specs import parse
 
 
 def carry_out(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> None:
     """Run a recipe, write its samples and report."""
-    if out is not None:
-        check_output(out, force)
-    elif force:
-        raise DifftoolError("--force is for an explicit --out; without it every run has a new name")
     run = Run.of(recipe)
-    file = out or new_name(f"{parse(recipe.model)[0]}-{Path(parse(recipe.sampler)[0]).stem}", Path.cwd())
+    if out is not None:
+        check_picture(out, run.job.shape)
     start = time.perf_counter()
-    samples = _watched(run, file, quiet=as_json)
+    samples = _watched(run, out, quiet=as_json)
     seconds = time.perf_counter() - start
-    save(samples, file, run.recipe.to_dict(), title=f"{recipe.model}, {recipe.sampler}")
+    file = _write(samples, run, out, force)
     facts = _facts(run, samples, seconds, file)
-    print(json.dumps(facts)) if as_json else _print(facts)
+    print(json.dumps(facts)) if as_json else print_facts(_words(facts, run))
 
 
-def _watched(run: Run, file: Path, quiet: bool) -> Any:
-    """The samples, with a progress bar; what was finished before the model failed is kept beside the output."""
+def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
+    """The samples, with a progress bar; what was finished before something failed is kept beside the output."""
     parts: list[Any] = []
+    console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
-        batches = -(-run.recipe.num_samples // (run.recipe.batch_size or run.recipe.num_samples))
-        total = None if run.job.nfe is None else run.job.steps * batches
-        task = progress.add_task(run.recipe.sampler, total=total, rate="")
-        begin, taken, shown = time.perf_counter(), 0, 0.0
-
-        def callback(step: Step) -> None:
-            nonlocal taken, shown
-            taken += 1
-            now = time.perf_counter()
-            if now - shown > 0.1:
-                shown = now
-                progress.update(task, completed=taken, rate=f"{taken / (now - begin):.0f} steps/s")
-
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         try:
-            return run.samples(callback, parts.append)
-        except NonFinite as error:
-            raise DifftoolError(f"{error}{_keep(error, parts, run, file)}") from None
+            return run.samples(_reporter(run, progress), parts.append)
+        except DifftoolError as error:
+            raise DifftoolError(f"{error}{_keep(error, parts, run, out)}") from None
 
 
-def _keep(error: NonFinite, parts: list[Any], run: Run, file: Path) -> str:
-    """Writes what there is; says where."""
-    import torch
+def _reporter(run: Run, progress: Progress) -> Callable[[Step], None]:
+    """A callback that counts steps, and shows them ten times a second."""
+    total = None if run.job.nfe is None else run.job.steps * len(run.sizes)
+    task = progress.add_task(run.recipe.sampler, total=total, rate="")
+    begin, taken, shown = time.perf_counter(), 0, 0.0
 
+    def callback(step: Step) -> None:
+        nonlocal taken, shown
+        taken += 1
+        now = time.perf_counter()
+        if now - shown > 0.1:
+            shown = now
+            progress.update(task, completed=taken, rate=f"{taken / (now - begin):.0f} steps/s")
+
+    return callback
+
+
+def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
+    """Writes the samples to `out` or under a new name; if that fails, to the folder for temporary files."""
+    recipe = run.recipe
+    title, folder = f"{recipe.model}, {recipe.sampler}", Path.cwd()
+    suffix = ".png" if is_picture(run.job.shape) else ".npz"
+    while True:
+        file = out or free_name(recipe.title, folder, suffix)
+        try:
+            save(samples, file, recipe.to_dict(), title, overwrite=force)
+            return file
+        except DifftoolError as error:
+            if out is None and file.exists():  # another run took the name meanwhile
+                continue
+            kept = free_name(f"difftool-{file.stem}", Path(tempfile.gettempdir()), ".npz")
+            save(samples, kept, recipe.to_dict())
+            raise DifftoolError(f"{error}; the samples are in {kept}") from None
+
+
+def _keep(error: DifftoolError, parts: list[Any], run: Run, out: Path | None) -> str:
+    """Writes what there is of a run that failed; says where."""
+    stem, folder = (out.stem, out.parent) if out else (run.recipe.title, Path.cwd())
     kept = ""
     if parts:
-        done = file.with_name(f"{file.stem}-partial.npz")
+        done = free_name(f"{stem}-partial", folder, ".npz")
         save(torch.cat(parts), done, run.recipe.to_dict())
         kept += f"; {sum(map(len, parts))} finished samples are in {done}"
-    if error.state is not None:
-        state = file.with_name(f"{file.stem}-state.safetensors")
+    if isinstance(error, NonFinite) and error.state is not None:
+        state = free_name(f"{stem}-state", folder, ".safetensors")
         error.state.save(state)  # type: ignore[attr-defined]
         kept += f"; the state before that step is in {state}"
     return kept
@@ -79,14 +102,12 @@ def _keep(error: NonFinite, parts: list[Any], run: Run, file: Path) -> str:
 
 def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]:
     recipe, job = run.recipe, run.job
-    nfe = job.nfe or 0
-    batches = -(-recipe.num_samples // (recipe.batch_size or recipe.num_samples))
+    evaluations = sum(run.nfe)
     facts: dict[str, Any] = {
         "samples": recipe.num_samples, "model": recipe.model, "sampler": recipe.sampler,
-        "schedule": recipe.schedule or ("in the plan" if job.path is None else repr(job.path.schedule)),
-        "grid": recipe.grid or ("in the plan" if job.path is None else "default"),
-        "steps": job.steps, "nfe": nfe, "seconds": seconds,
-        "milliseconds_per_step": 1e3 * seconds / max(nfe * batches, 1) * max(nfe, 1) / max(job.steps, 1),
+        "schedule": recipe.schedule, "grid": recipe.grid, "steps": recipe.steps, "nfe": max(run.nfe),
+        "seconds": seconds, "milliseconds_per_step": 1e3 * seconds / (job.steps * len(run.nfe)),
+        "milliseconds_per_evaluation": 1e3 * seconds / max(evaluations, 1),
         "seed": recipe.seed, "device": recipe.device, "file": str(file),
     }  # fmt: skip
     quality = run.quality(samples)
@@ -95,20 +116,22 @@ def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]
     return facts
 
 
-def _print(facts: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    rows = {
+def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
+    """The facts as a person reads them."""
+    in_plan, free = run.recipe.plan is not None, facts["steps"] is None
+    unit = "evaluation" if free and not in_plan else "step"
+    schedule = "in the plan" if in_plan else f"the model's own, {run.job.model.schedule!r}"
+    grid = f"in the plan, {run.job.steps} steps" if in_plan else "steps chosen by the sampler"
+    least = f"{min(run.nfe)} to " if min(run.nfe) < max(run.nfe) else ""
+    words = {
         "model": facts["model"],
         "sampler": facts["sampler"],
-        "schedule": facts["schedule"],
-        "grid": f"{facts['grid']}, {facts['steps']} steps",
-        "NFE": str(facts["nfe"]),
-        "time": f"{facts['seconds']:.2f} s, {facts['milliseconds_per_step']:.2f} ms per step, {facts['device']}",
+        "schedule": facts["schedule"] or schedule,
+        "grid": grid if free else f"{facts['grid']}, {facts['steps']} steps",
+        "NFE": f"{least}{facts['nfe']}",
+        "time": f"{facts['seconds']:.2f} s, {facts[f'milliseconds_per_{unit}']:.2f} ms per {unit}, {facts['device']}",
     }
     if "sliced_wasserstein" in facts:
         distance, floor = facts["sliced_wasserstein"], facts["sliced_wasserstein_of_exact"]
-        rows["sliced Wasserstein"] = f"{distance:.4f} ({facts['samples']} exact samples: {floor:.4f})"
-    rows["written"] = f"{facts['samples']} samples to {facts['file']}"
-    for name, value in rows.items():
-        table.add_row(f"[bold]{name}", value)
-    Console().print(table)
+        words["sliced Wasserstein"] = f"{distance:.4f} ({run.compared} exact samples: {floor:.4f})"
+    return {**words, "written": f"{facts['samples']} samples to {facts['file']}"}

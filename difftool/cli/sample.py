@@ -7,50 +7,75 @@ from typing import Annotated
 
 import typer
 
-
 SPEC = "name:key=value,..."
+SAMPLES, MACHINE, OUTPUT = "How many", "Machine", "Output"  # panels of the help
 
 
 def sample(
+    ctx: typer.Context,
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
     sampler: Annotated[str, typer.Option(help="Sampler, or a plan in a .json file.", metavar=SPEC)] = "ddim",
     schedule: Annotated[
-        str | None, typer.Option(help="Noise schedule  [default: the model's own, else vp-linear]", metavar=SPEC)
+        str | None,
+        typer.Option(help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"),
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid of times  [default: flow]", metavar=SPEC)] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the grid  [default: 50]")] = None,
+    grid: Annotated[str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="flow")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     nfe: Annotated[int | None, typer.Option(help="Network evaluations, in place of --steps.")] = None,
     last: Annotated[
-        str | None, typer.Option(help="Last step: a step of the sampler, or the mean.", metavar="step|mean")
+        str | None,
+        typer.Option(
+            help="Last step: one of the sampler, or the mean.", metavar="step|mean", show_default="the sampler's choice"
+        ),
     ] = None,
-    num_samples: Annotated[int, typer.Option(help="How many samples.")] = 64,
-    batch_size: Annotated[int | None, typer.Option(help="How many at a time  [default: all]")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all noise.")] = 0,
-    label: Annotated[int | None, typer.Option("--class", help="Class, for a conditional model.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps")] = "auto",
+    num_samples: Annotated[int, typer.Option(help="How many samples.", rich_help_panel=SAMPLES)] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="How many at a time.", show_default="all", rich_help_panel=SAMPLES)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all noise.", rich_help_panel=SAMPLES)] = 0,
+    label: Annotated[
+        int | None, typer.Option("--class", help="Class, for a conditional model.", rich_help_panel=SAMPLES)
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps", rich_help_panel=MACHINE)
+    ] = "auto",
     dtype: Annotated[
-        str, typer.Option(help="Of the network.", metavar="float32|float64|bfloat16|float16")
+        str,
+        typer.Option(
+            help="Of the network: float32, float64, bfloat16 or float16.", metavar="DTYPE", rich_help_panel=MACHINE
+        ),
     ] = "float32",
     out: Annotated[
-        Path | None, typer.Option(help="File: .png, .npz or .safetensors  [default: a new .png each time]")
+        Path | None,
+        typer.Option(
+            help="File: .png, .npz or .safetensors.", show_default="a new one each time", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
-    recipe: Annotated[Path | None, typer.Option(help="Repeat the run that wrote this file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.", rich_help_panel=OUTPUT)] = False,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="Repeat the run that wrote this file; options that are given beside it take the place of its own.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Draw samples, and write a picture or an array.
 
     Try: difftool sample --sampler em --steps 500
     """
-    from difftool.cli.report import carry_out
-    from difftool.outputs import read_recipe
+    from difftool.outputs import check_out
     from difftool.recipes import Recipe
 
-    if recipe is not None:
-        wanted = Recipe.from_dict(read_recipe(recipe), recipe)
-    else:
-        wanted = Recipe(
-            model=model, sampler=sampler, schedule=schedule, grid=grid, steps=steps, nfe=nfe, last=last,  # type: ignore[arg-type]
-            num_samples=num_samples, batch_size=batch_size, seed=seed, label=label, device=device, dtype=dtype,
-        )  # fmt: skip
+    options = {
+        "model": model, "sampler": sampler, "schedule": schedule, "grid": grid, "steps": steps, "nfe": nfe,
+        "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "label": label,
+        "device": device, "dtype": dtype,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
+    wanted = (Recipe.load(recipe) if recipe else Recipe()).changed(**given)
+    check_out(out, force)
+    from difftool.cli.report import carry_out  # torch, and so a second: after all that can be said without it
+
     carry_out(wanted, out, force, json)

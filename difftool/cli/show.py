@@ -13,28 +13,21 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the formula, the reference, the options and the claims of NAME."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from difftool.cli.text import print_columns, print_facts, print_text, print_title
     from difftool.describe import descriptions
 
     found = descriptions(name)
     if json:
         print(_json.dumps(found))
         return
-    console = Console()
-    for thing in found:
-        console.print(Text.assemble((thing["name"], "bold"), f"  {thing['kind']}, from {thing['origin']}"))
-        console.print(Text("\n" + thing["text"] + "\n"))
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        for key, value in thing["facts"].items():
-            table.add_row(Text(key, style="bold"), Text(value))
-        console.print(table)
+    for i, thing in enumerate(found):
+        print("\n\n" * bool(i), end="")
+        print_title(thing["name"], f"  {thing['kind']}, from {thing['origin']}\n")
+        print_text(thing["text"])
+        if thing["facts"]:
+            print()
+            print_facts(thing["facts"])
         if thing["options"]:
-            options = Table("option", "type", "default", box=None, padding=(0, 2, 0, 0))
-            for option in thing["options"]:
-                options.add_row(*(Text(option[k]) for k in ("name", "type", "default")))
-            console.print()
-            console.print(options)
-        console.print()
+            print()
+            rows = [[option["name"], option["type"], option["default"]] for option in thing["options"]]
+            print_columns(rows, ("option", "type", "default"))

@@ -1,0 +1,136 @@
+"""Runs: a recipe made ready, and carried out batch after batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models import GaussianMixture, Model
+from difftool.plan import Plan, load_plan
+from difftool.plan.state import plan_from_dict, plan_to_dict
+from difftool.recipes import Device, Recipe
+from difftool.samplers import Sampler
+from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_for_nfe
+from difftool.specs import make
+
+COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
+
+
+@dataclass
+class Run:
+    """A recipe made ready: its job, and the recipe with every default filled in."""
+
+    recipe: Recipe
+    job: Job
+    nfe: list[int] = field(default_factory=list)  # of every batch that is done
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
+        recipe = replace(recipe, device=_device(recipe.device), threads=recipe.threads or torch.get_num_threads())
+        torch.set_num_threads(recipe.threads or 1)
+        model = make("models", recipe.model)
+        if model.shape is None:
+            raise DifftoolError(f"the model {recipe.model!r} does not say what shape its samples have")
+        file = recipe.plan_file
+        if recipe.plan is not None:
+            recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler))
+        elif file is not None:
+            recipe, sampler, options = _with_plan(recipe, load_plan(file))
+        else:
+            recipe, sampler, options = _with_sampler(recipe, model)
+        cond = {} if recipe.label is None else {"label": torch.tensor(recipe.label).expand(recipe.num_samples)}
+        job = prepare(
+            model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
+            device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
+        )  # fmt: skip
+        job.start(0, 1)  # what the conditioning has to say against it, before anything is drawn
+        return cls(recipe, job)
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many samples each batch has."""
+        return [count for _, count in batches(self.recipe.num_samples, self.recipe.batch_size)]
+
+    @property
+    def compared(self) -> int:
+        """How many samples `quality` looks at."""
+        return min(self.recipe.num_samples, COMPARED)
+
+    def samples(self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None) -> Tensor:
+        """All samples, batch after batch; `done` is told of each batch as it is finished."""
+        parts = []
+        try:
+            for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
+                parts.append(self.job.batch(first, count, callback=callback))
+                self.nfe.append(self.job.nfe or 0)
+                if done is not None:
+                    done(parts[-1])
+            return torch.cat(parts)
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            size = self.sizes[0]
+            raise DifftoolError(
+                f"not enough memory for {size} samples at a time on {self.recipe.device}; give a smaller --batch-size"
+            ) from None
+
+    def quality(self, samples: Tensor) -> tuple[float, float] | None:
+        """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""
+        from difftool.metrics import SlicedDistance
+
+        model, label = self.job.model, self.recipe.label
+        if not isinstance(model, GaussianMixture):
+            return None
+        samples = samples[: self.compared]
+        n = len(samples)
+        distance = SlicedDistance(model.draw(max(8192, 4 * n), seed=2**31, label=label))
+        floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(5)]
+        return distance(samples), sum(floor) / len(floor)
+
+
+Decided = tuple[Recipe, Plan | Sampler, dict[str, Any]]  # with the options of `prepare`
+
+
+def _with_plan(recipe: Recipe, plan: Plan) -> Decided:
+    for name in ("schedule", "grid", "steps", "nfe", "last"):
+        if getattr(recipe, name) is not None:
+            raise DifftoolError(f"a plan has its own schedule, grid, steps and last step; leave --{name} out")
+    return replace(recipe, plan=plan_to_dict(plan)), plan, {}
+
+
+def _with_sampler(recipe: Recipe, model: Model) -> Decided:
+    """The recipe with schedule, grid, steps and last step filled in."""
+    sampler = make("samplers", recipe.sampler)
+    if recipe.steps is not None and recipe.nfe is not None:
+        raise DifftoolError("give --steps or --nfe, not both")
+    schedule = make("schedules", recipe.schedule) if recipe.schedule else None
+    grid = make("grids", recipe.grid) if recipe.grid else None
+    free = sampler.adaptive and grid is None
+    if free and recipe.steps is not None:
+        raise DifftoolError(f"{recipe.sampler} chooses its own steps; leave --steps out, or give it a --grid")
+    last = recipe.last or sampler.last
+    steps = recipe.steps
+    if recipe.nfe is not None:
+        steps = steps_for_nfe(model, sampler, recipe.nfe, last, schedule=schedule, grid=grid)
+    path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
+    recipe = replace(
+        recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
+        schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),
+        grid=recipe.grid or (None if free else "flow"),
+    )  # fmt: skip
+    return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
+
+
+def _device(name: Device) -> Device:
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}[name]:
+        raise DifftoolError(f"there is no {name} device here; use --device cpu")
+    return name
