@@ -343,14 +343,30 @@ def test_a_hook_may_change_the_state_in_place():
     assert torch.allclose(x, rest)
 
 
-def test_a_network_that_returns_its_state_does_no_harm():
+class Sharing:
+    """A network that returns its input; from evaluation `begin` on without copying it."""
+
+    def __init__(self, begin, view=lambda x: x):
+        self.begin, self.view, self.calls = begin, view, 0
+
+    def __call__(self, x, t):
+        self.calls += 1
+        return self.view(x) if self.calls > self.begin else x.clone()
+
+
+@pytest.mark.parametrize("begin", [0, 1, 2])
+@pytest.mark.parametrize(
+    "view", [lambda x: x, lambda x: x.view_as(x), lambda x: x.detach()], ids=["x", "view", "detach"]
+)
+@pytest.mark.parametrize("sampler", [DDIM(), Heun(), DDPM(), Midpoint(), Heun(variable="level")], ids=str)
+def test_a_network_that_returns_its_state_does_no_harm(sampler, view, begin):
     for predicts in ("eps", "x0"):
-        for sampler in (DDIM(), Heun(), DDPM()):
-            plain = NetworkModel(lambda x, t: x.clone(), VPLinear(), predicts)
-            for net in (lambda x, t: x, lambda x, t: x.view_as(x), lambda x, t: x.detach()):
-                shared = NetworkModel(net, VPLinear(), predicts)
-                runs = [prepare(m, sampler, shape=(2, 2), steps=6, seed=1).batch(0, 2) for m in (plain, shared)]
-                assert torch.equal(*runs)
+        nets = Sharing(99), Sharing(begin, view)
+        runs = [
+            prepare(NetworkModel(net, VPLinear(), predicts), sampler, shape=(2, 2), steps=6, seed=1).batch(0, 2)
+            for net in nets
+        ]
+        assert torch.equal(*runs)
 
 
 def test_errors_of_the_executor():
