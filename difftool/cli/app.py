@@ -1,57 +1,29 @@
-"""The command `difftool`: the commands that are registered, each behind the guard that turns errors into one line."""
+"""The command `difftool`. Everything that takes time to import is imported under the guard."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
 
-import typer
+from difftool.cli.guard import guarding
 
-from difftool.cli.guard import guarded, guarding, warn
-from difftool.cli.quick import QuickCommand, QuickGroup
-from difftool.plugins import Entry, registry
-
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+if TYPE_CHECKING:
+    import typer
 
 
 def main() -> None:
     """The entry point of the `difftool` script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or torch's threads spin, 30 times slower on a busy machine
     with guarding():
         app()(prog_name="difftool")
 
 
 def app() -> typer.Typer:
-    """The typer application with every registered command; a plugin's command that cannot be made is skipped."""
-    out = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, context_settings=SETTINGS, cls=QuickGroup
-    )  # fmt: skip
-    out.callback(no_args_is_help=True)(root)
-    found = registry()
-    for problem in found.problems:
-        warn(problem)
-    for entry in found.axis("commands").values():
-        try:
-            add(out, entry)
-        except Exception as error:  # whatever a plugin does wrong must not take the tool with it
-            warn(f"command {entry.name!r} of {entry.origin} was skipped: {error}")
-    return out
+    """The typer application with every registered command."""
+    from difftool.cli.commands import build
 
-
-def add(out: typer.Typer, entry: Entry) -> None:
-    """Adds a command, after a try on its own if it is a plugin's: typer looks at signatures late."""
-    command = guarded(entry.load())
-    if entry.plugin != "builtin":
-        alone = typer.Typer()
-        alone.command(entry.name)(command)
-        typer.main.get_command(alone)
-    out.command(entry.name, cls=QuickCommand)(command)
-
-
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""
-    if version:
-        from difftool import __version__
-
-        print(f"difftool {__version__}")
-        raise typer.Exit
+    return build()

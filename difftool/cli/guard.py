@@ -12,15 +12,17 @@ from typing import Any, NoReturn
 from difftool.errors import DifftoolError
 
 
+class Ended(SystemExit):
+    """The end of a command of which the user has been told."""
+
+
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command, under `guarding`."""
 
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:
         with guarding():
-            out = command(*args, **kwargs)
-            sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
-            return out
+            return command(*args, **kwargs)
 
     return call
 
@@ -29,27 +31,38 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 def guarding() -> Iterator[None]:
     """Turns `DifftoolError`, errors of the operating system and Ctrl-C into one line and an exit code."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
     except BrokenPipeError:  # `difftool list | head -1`: the reader has enough
         _forget_stdout()
-        sys.exit(1)
+        raise Ended(1) from None
     except DifftoolError as error:
         fail(str(error))
     except OSError as error:
         if error.filename is None:
             _forget_stdout()
-        fail(f"{error.filename or 'output'}: {error.strerror or error}")
+        fail(f"{error.filename or 'cannot print'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print(
-            "\n" * sys.stderr.isatty() + "difftool: interrupted; nothing half-written was left behind", file=sys.stderr
-        )
-        sys.exit(130)
+        stop()
+    except SystemExit as end:
+        if end.code == 130 and not isinstance(end, Ended):  # Ctrl-C while typer was at work
+            stop()
+        raise
 
 
 def fail(text: str) -> NoReturn:
     """One line on stderr, exit code 2."""
     print(f"difftool: error: {' '.join(text.splitlines())}", file=sys.stderr)
-    sys.exit(2)
+    raise Ended(2)
+
+
+def stop() -> NoReturn:
+    """The line after Ctrl-C, exit code 130."""
+    newline = "\n" * sys.stderr.isatty()  # after the ^C
+    print(f"{newline}difftool: interrupted; nothing half-written was left behind", file=sys.stderr)
+    raise Ended(130)
 
 
 def warn(text: str) -> None:
