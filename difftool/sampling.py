@@ -11,7 +11,7 @@ import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,7 +34,8 @@ ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless
 class Step:
     """What a callback sees, before the step from `point` is taken; x is the live state (clone it to keep it).
 
-    index: the grid point, 0 .. steps - 1 (None between grid points). first: global index of the batch's first sample.
+    index: the grid point, 0 .. steps - 1 (None for samplers that choose their own steps). first: global index of the
+    batch's first sample.
     """
 
     index: int | None
@@ -407,7 +408,7 @@ class _Watch:
 
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:
-            callback(step)
+            callback(replace(step, index=None))
         elif step.index == self.index:
             if self.held is not None and self.held.index != step.index:
                 callback(self.held)

@@ -28,7 +28,8 @@ class GaussianMixture(Model):
     """The exact model of a Gaussian mixture.
 
     means: (K, ...), the centres; the trailing shape is that of a sample.
-    variance: a number, or a tensor that broadcasts to (K, ...): shared, per component, or per component and element.
+    variance: a number, or a tensor that broadcasts to (K, ...): shared, per component, or per component and element
+        ((K,) is per component).
     weights: (K,), default equal; need not be normalised.
     labels: (K,) integers, optional: the class of each component. Then `cond={"label": y}` with y of shape (B,)
         restricts sample b to the components of class y_b; -1 stands for no restriction.
