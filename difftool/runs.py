@@ -19,6 +19,7 @@ from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_
 from difftool.specs import make
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
+REFERENCE = 8192  # exact ones, at least
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Run:
             return None
         samples = samples[: self.compared]
         n = len(samples)
-        distance = SlicedDistance(model.draw(max(8192, 4 * n), seed=2**31, label=label))
+        distance = SlicedDistance(model.draw(max(REFERENCE, 4 * n), seed=2**31, label=label))
         floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(5)]
         return distance(samples), sum(floor) / len(floor)
 

@@ -1,0 +1,271 @@
+"""`difftool sample`: what it draws, writes, reports, and that a recipe repeats it bit for bit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from reading import files, read
+
+import difftool
+from difftool.plan import plan_from_json
+from difftool.presets import digits_exact, eight_gaussians
+from difftool.samplers import DDIM, EulerMaruyama, Heun
+
+FEW = ("--num-samples", 3, "--steps", 2)
+
+
+def test_the_main_job(ok, folder):
+    out = ok("sample", "--sampler", "em", "--steps", 20, "--num-samples", 5).stdout
+    assert files(folder) == ["digits-exact-em-001.png"]
+    words = {line.split("  ")[0]: line for line in out.splitlines()}
+    assert words.keys() >= {"model", "sampler", "schedule", "grid", "NFE", "time", "sliced Wasserstein", "written"}
+    assert "20 steps" in words["grid"]
+    assert words["NFE"].endswith(" 20")
+    assert "per step" in words["time"]
+    assert "5 exact samples" in words["sliced Wasserstein"]
+    assert words["written"].endswith("digits-exact-em-001.png")
+
+
+def test_every_run_has_a_new_name(ok, folder):
+    for _ in range(3):
+        ok("sample", *FEW)
+    assert files(folder) == [f"digits-exact-ddim-00{i}.png" for i in (1, 2, 3)]
+
+
+def test_the_samples_are_those_of_the_library(ok):
+    ok("sample", "--sampler", "em", "--num-samples", 7, "--batch-size", 3, "--steps", 4, "--seed", 5, "--out", "a.npz")
+    expected = difftool.sample(digits_exact(), EulerMaruyama(), shape=(7, 1, 8, 8), steps=4, seed=5, batch_size=3)
+    np.testing.assert_array_equal(read("a.npz")[0], expected.numpy())
+
+
+def test_options_reach_the_things_they_name(ok):
+    ok(
+        "sample", "--model", "eight-gaussians:std=0.3", "--sampler", "ddim:eta=0.5", "--schedule", "cosine", "--grid",
+        "karras:rho=5,level_min=0.01", "--last", "mean", *FEW, "--dtype", "float64", "--out", "a.npz",
+    )  # fmt: skip
+    from difftool.grids import Karras
+    from difftool.schedules import Cosine
+
+    expected = difftool.sample(
+        eight_gaussians(0.3), DDIM(eta=0.5), schedule=Cosine(), grid=Karras(rho=5.0, level_min=0.01), last="mean",
+        shape=(3, 2), steps=2, dtype=torch.float64,
+    )  # fmt: skip
+    samples, _ = read("a.npz")
+    assert samples.dtype == np.float64
+    np.testing.assert_array_equal(samples, expected.numpy())
+
+
+def test_class(ok):
+    ok(
+        "sample",
+        "--model",
+        "eight-gaussians:std=0.01",
+        "--class",
+        2,
+        "--num-samples",
+        20,
+        "--steps",
+        20,
+        "--out",
+        "a.npz",
+    )
+    samples, _ = read("a.npz")
+    assert abs(samples - [0, 1]).max() < 0.1  # class 2 of 8 counted from the right stands at the top; ten times the std
+
+
+def test_kinds_of_files_hold_the_same(ok):
+    for name in ("a.npz", "a.safetensors", "a.png"):
+        ok("sample", *FEW, "--out", name)
+    samples, recipe = read("a.npz")
+    again, same = read("a.safetensors")
+    np.testing.assert_array_equal(samples, again)
+    pixels, equal = read("a.png")
+    assert recipe == same == equal
+    first = (samples[0, 0].clip(-1, 1) + 1) / 2 * 255
+    shown = pixels[2:50, 2:50].reshape(8, 6, 8, 6)  # each pixel as 6 x 6, behind a margin of 2
+    assert shown.max(axis=(1, 3)).tolist() == shown.min(axis=(1, 3)).tolist()
+    assert abs(shown[:, 0, :, 0] - first).max() <= 0.5
+
+
+def test_points_are_drawn_as_a_scatter(ok):
+    ok("sample", "--model", "eight-gaussians", *FEW, "--out", "a.png")
+    with Image.open("a.png") as picture:
+        assert min(picture.size) > 300
+    assert read("a.png")[1]["model"] == "eight-gaussians"
+
+
+def test_upper_case_suffix(ok):
+    ok("sample", *FEW, "--out", "a.PNG")
+    ok("sample", "--recipe", "a.PNG", "--out", "b.NPZ")
+
+
+RUNS = {
+    "em": ["--sampler", "em", "--steps", "5"],
+    "ddpm by nfe": ["--sampler", "ddpm", "--nfe", "5"],
+    "adaptive": ["--sampler", "ode"],
+    "plain loop": ["--sampler", "predictor-corrector", "--steps", "3"],
+    "a plan": ["--sampler", "plan.json"],
+    "explicit grid": ["--grid", "explicit:times=1+0.5+0.1+0", "--sampler", "em"],
+    "class": ["--class", "3", "--steps", "4", "--sampler", "em"],
+    "another schedule": ["--schedule", "ve:sigma_max=20", "--grid", "karras", "--steps", "4", "--last", "mean"],
+}
+
+
+@pytest.mark.parametrize(("run", "suffix"), [*((run, ".npz") for run in RUNS), ("em", ".safetensors"), ("em", ".png")])
+def test_a_recipe_repeats_bit_for_bit(ok, run, suffix):
+    if run == "a plan":
+        ok("plan", "em", "--steps", 4, "--out", "plan.json")
+    ok("sample", *RUNS[run], "--num-samples", 5, "--batch-size", 2, "--seed", 11, "--out", f"a{suffix}")
+    ok("sample", "--recipe", f"a{suffix}", "--out", f"b{suffix}")
+    samples, recipe = read(f"a{suffix}")
+    again, same = read(f"b{suffix}")
+    assert recipe == same
+    assert recipe["seed"] == 11
+    assert recipe["batch_size"] == 2
+    np.testing.assert_array_equal(samples, again)
+    ok("sample", "--recipe", f"a{suffix}", "--seed", 12, "--out", f"c{suffix}")
+    assert (read(f"c{suffix}")[0] != samples).any()
+
+
+def test_a_recipe_needs_no_plan_file(ok, folder):
+    ok("plan", "em", "--steps", 4, "--out", "plan.json")
+    ok("sample", "--sampler", "plan.json", "--num-samples", 2, "--out", "a.npz")
+    (folder / "plan.json").unlink()
+    ok("sample", "--recipe", "a.npz", "--out", "b.npz")
+    np.testing.assert_array_equal(read("a.npz")[0], read("b.npz")[0])
+
+
+def test_options_beside_a_recipe_take_the_place_of_its_own(ok):
+    ok("sample", "--sampler", "em", *FEW, "--seed", 3, "--out", "a.npz")
+    ok("sample", "--recipe", "a.npz", "--num-samples", 5, "--nfe", 4, "--out", "b.npz")
+    recipe = read("b.npz")[1]
+    assert (recipe["num_samples"], recipe["steps"], recipe["seed"], recipe["sampler"]) == (5, 4, 3, "em")
+    ok("sample", "--recipe", "a.npz", "--sampler", "ddim", "--out", "c.npz")
+    ok("sample", "--sampler", "ddim", *FEW, "--seed", 3, "--out", "d.npz")
+    np.testing.assert_array_equal(read("c.npz")[0], read("d.npz")[0])  # em's last step is not ddim's
+    ok("plan", "em", "--steps", 7, "--out", "plan.json")
+    ok("sample", "--sampler", "plan.json", "--num-samples", 2, "--out", "e.npz")
+    ok("sample", "--recipe", "e.npz", "--sampler", "ddim", "--steps", 3, "--out", "f.npz")
+    assert read("f.npz")[1]["plan"] is None
+
+
+def test_a_recipe_as_json(ok, folder):
+    ok("sample", *FEW, "--out", "a.npz")
+    samples, recipe = read("a.npz")
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    ok("sample", "--recipe", "recipe.json", "--out", "b.npz")
+    np.testing.assert_array_equal(samples, read("b.npz")[0])
+
+
+@pytest.mark.parametrize(("sampler", "nfe"), [("ddim", 7), ("heun", 9), ("em", 4), ("annealed-langevin", 11)])
+def test_nfe_is_what_the_model_is_asked(ok, faulty, sampler, nfe):
+    facts = json.loads(
+        ok("sample", "--model", "plain", "--sampler", sampler, "--nfe", nfe, "--num-samples", 2, "--json").stdout
+    )
+    assert facts["nfe"] == nfe
+    assert faulty.Faulty.evaluations == nfe
+
+
+def test_nfe_of_an_adaptive_sampler_is_counted(ok, faulty):
+    options = ("--model", "plain", "--sampler", "ode", "--num-samples", 5, "--out", "a.npz")
+    facts = json.loads(ok("sample", *options, "--json").stdout)
+    assert facts["nfe"] == faulty.Faulty.evaluations > 5
+    assert facts["steps"] is None
+    faulty.Faulty.evaluations = 0
+    out = ok("sample", *options, "--force", "--batch-size", 2).stdout
+    counts = [int(n) for line in out.splitlines() if line.startswith("NFE") for n in line.split() if n.isdigit()]
+    assert 2 * min(counts) + max(counts) <= faulty.Faulty.evaluations <= min(counts) + 2 * max(counts)
+    assert "chosen by the sampler" in out
+    assert "per evaluation" in out
+
+
+def test_heun_by_nfe_is_heun_by_steps(ok):
+    ok("sample", "--sampler", "heun", "--nfe", 5, "--num-samples", 2, "--out", "a.npz")
+    expected = difftool.sample(digits_exact(), Heun(), shape=(2, 1, 8, 8), steps=3)  # two each, one in the last
+    np.testing.assert_array_equal(read("a.npz")[0], expected.numpy())
+
+
+def test_json(ok, folder):
+    result = ok("sample", *FEW, "--batch-size", 2, "--json")
+    facts = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert (facts["samples"], facts["steps"], facts["nfe"], facts["seed"], facts["device"]) == (3, 2, 2, 0, "cpu")
+    assert facts["seconds"] > 0
+    assert facts["milliseconds_per_step"] == pytest.approx(1e3 * facts["seconds"] / 4)  # two batches of two steps
+    assert facts["file"] == str(folder / "digits-exact-ddim-001.png")
+
+
+def test_the_distance_tells_good_samples_from_bad(ok):
+    good, bad = (json.loads(ok("sample", "--num-samples", 200, "--steps", steps, "--json").stdout) for steps in (50, 1))
+    assert good["sliced_wasserstein"] < 2 * good["sliced_wasserstein_of_exact"]
+    assert bad["sliced_wasserstein"] > 2 * bad["sliced_wasserstein_of_exact"]  # one step: the mean of all digits
+    assert good["sliced_wasserstein_of_exact"] == bad["sliced_wasserstein_of_exact"]
+
+
+def test_force(ok, refused, folder):
+    ok("sample", *FEW, "--out", "a.npz")
+    before = (folder / "a.npz").read_bytes()
+    refused("sample", *FEW, "--out", "a.npz", "--seed", 1, says=["exists", "--force"])
+    assert (folder / "a.npz").read_bytes() == before
+    ok("sample", *FEW, "--out", "a.npz", "--seed", 1, "--force")
+    assert read("a.npz")[1]["seed"] == 1
+
+
+def test_a_name_that_was_taken_while_sampling(ok, folder, monkeypatch):
+    """Two runs at the same time: neither overwrites the other."""
+    from difftool.cli import report
+
+    free_name = report.free_name
+
+    def slow(stem, place, suffix):
+        name = free_name(stem, place, suffix)
+        if not (folder / "other").exists():  # the other run is first
+            (folder / "other").touch()
+            name.write_text("theirs")
+        return name
+
+    monkeypatch.setattr(report, "free_name", slow)
+    ok("sample", *FEW)
+    assert (folder / "digits-exact-ddim-001.png").read_text() == "theirs"
+    assert read(folder / "digits-exact-ddim-002.png")[1]["sampler"] == "ddim"
+
+
+@pytest.mark.parametrize("name", ["日本語 ü.png", "[red]a[blue].npz", "a b:c,d=e.npz", "$x^$.png"])
+def test_names_of_files(ok, folder, name):
+    out = ok("sample", "--model", "eight-gaussians", *FEW, "--out", name).stdout
+    assert out.endswith(f"3 samples to {name}\n")
+    ok("sample", "--recipe", name, "--out", "again.npz")
+
+
+def test_a_plan_in_a_file_with_a_colon(ok):
+    ok("plan", "ddim", "--steps", 2, "--out", "a:b,c.json")
+    ok("sample", "--sampler", '"a:b,c.json"', "--num-samples", 3, "--out", "a.npz")
+    ok("sample", "--sampler", "ddim", *FEW, "--out", "b.npz")
+    np.testing.assert_array_equal(read("a.npz")[0], read("b.npz")[0])
+    assert plan_from_json(json.dumps(read("a.npz")[1]["plan"])).nfe == 2
+
+
+def test_samples_that_make_no_picture(ok, refused, faulty, folder):
+    ok("sample", "--model", "flat", *FEW)
+    assert files(folder) == ["flat-ddim-001.npz"]
+    assert read("flat-ddim-001.npz")[0].shape == (3, 5)
+    refused("sample", "--model", "flat", *FEW, "--out", "a.png", says=["(5,)", ".npz"])
+    refused("sample", "--model", "shapeless", *FEW, says=["'shapeless'", "shape"])
+
+
+@pytest.mark.parametrize("schedule", ["vp-linear", "ddpm-linear", "cosine", "ve", "flow"])
+def test_em_on_every_schedule(ok, schedule):
+    facts = json.loads(
+        ok("sample", "--sampler", "em", "--schedule", schedule, "--steps", 100, "--num-samples", 100, "--json").stdout
+    )
+    assert facts["sliced_wasserstein"] < 2 * facts["sliced_wasserstein_of_exact"]
+
+
+def test_a_long_path_stays_in_one_piece(ok, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "a" * 120 + ".npz"
+    assert name in ok("sample", *FEW, "--out", name).stdout
