@@ -79,19 +79,25 @@ class AnnealedLangevin(_Langevin):
     """Langevin dynamics on a falling sequence of noise levels.
 
     At each point of the path `corrections` steps x <- x + h score + sqrt(2 h) z, then on to the next point with
-    x <- (alpha_s / alpha_t) x. `corrections` evaluations per step, and one for the mean at the end.
+    x <- (alpha_s / alpha_t) x. `corrections` evaluations per step, and one for the mean at the end. Options:
 
-    Options: `corrections` (steps per level, >= 1), `snr` (> 0), `step_size` (`level` is the published choice,
-    h proportional to the squared noise level; `sample`, `batch`: see the module). Raises `DifftoolError` for others
-    and for grids that run upwards.
+    corrections: Langevin steps at each point (>= 1).
+    snr: the signal-to-noise ratio that the step size follows from (> 0).
+    step_size: `level`, h = 2 (snr sigma)^2, the published choice; `sample`, h = 2 (snr |z| / |score|)^2 by the norms
+        of each sample; `batch`, by their means over the batch.
+
+    Raises `DifftoolError` for other values and for grids that run upwards.
     """
 
     corrections: int = 5
     snr: float = 0.32
     step_size: Literal["level", "sample", "batch"] = "level"
 
-    evaluations = 5
     reference = "Song & Ermon 2019, Generative modeling by estimating gradients of the data distribution, 1907.05600"
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         refuse_upwards(self, path)
@@ -110,20 +116,31 @@ class AnnealedLangevin(_Langevin):
 class PredictorCorrector(_Langevin):
     """A step of any sampler, then Langevin steps at the point that it reached.
 
-    Evaluations per step: the predictor's and `corrections`. Options: `predictor` (any sampler that can take a single
-    step; default Euler-Maruyama), `corrections` (>= 1), `snr` (> 0), `step_size` (`sample` is the default; `batch`
-    is the published choice; see the module). Raises `DifftoolError` for others and for grids that run upwards.
+    x <- predictor's step;  then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations per step: the
+    predictor's, and `corrections`. Options:
+
+    corrections: Langevin steps after each step (>= 1).
+    snr: the signal-to-noise ratio that the step size follows from (> 0).
+    step_size: `sample`, h = 2 (snr |z| / |score|)^2 by the norms of each sample; `batch`, by their means over the
+        batch, the published choice; `level`, h = 2 (snr sigma)^2. In few dimensions the norm of one sample's score may
+        be near 0, and `sample` then takes steps without bound: use one of the others there.
+    predictor: any sampler that can take a single step.
+
+    Raises `DifftoolError` for other values and for grids that run upwards.
     """
 
     predictor: Sampler = field(default_factory=EulerMaruyama)
 
-    evaluations = 2
     reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456, algorithm 1"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.predictor.adaptive or self.predictor.evaluations is None:
             raise DifftoolError("the predictor must take single steps; an adaptive sampler cannot")
+
+    @property
+    def evaluations(self) -> int | None:  # type: ignore[override]
+        return None if self.predictor.evaluations is None else self.predictor.evaluations + self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         refuse_upwards(self, path)
