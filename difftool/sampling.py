@@ -347,27 +347,22 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
     name = type(sampler).__name__
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
-    costs: dict[int, int] = {}  # by steps
 
     def cost(steps: int) -> int:
         path = make_path(model, sampler, steps=steps, **options)
-        costs[steps] = nfe_of(sampler, path, last or sampler.last) or 0
-        return costs[steps]
+        return nfe_of(sampler, path, last or sampler.last) or 0
 
-    grid = options.get("grid")
-    fixed = None if grid is None else as_grid(grid)
-    if isinstance(fixed, Explicit):
-        cost(len(fixed.times) - 1)
+    grid = None if options.get("grid") is None else as_grid(options["grid"])
+    if isinstance(grid, Explicit):
+        near = [len(grid.times) - 1]
     else:  # a step more never costs less, and only the first step of an upward grid is free
-        low = bisect_left(range(1, nfe + 2), nfe, key=cost) + 1
-        for steps in {max(low - 1, 1), low}:
-            cost(steps)
-    for steps, found in costs.items():
-        if found == nfe:
-            return steps
-    near = sorted(costs.items(), key=lambda item: abs(item[1] - nfe))[:2]
-    listed = " or ".join(f"{c} (steps={s})" for s, c in sorted(near))
-    raise DifftoolError(f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}")
+        above = bisect_left(range(1, nfe + 2), nfe, key=cost) + 1
+        near = [above - 1, above] if above > 1 else [above]
+    costs = {cost(steps): steps for steps in near}
+    if nfe not in costs:
+        listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
+        raise DifftoolError(f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}")
+    return costs[nfe]
 
 
 class _Watch:

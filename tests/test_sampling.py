@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -114,7 +114,7 @@ def test_a_seed_is_a_sample(name):
 
 @pytest.mark.parametrize("noise", [Independent(), BrownianPath()], ids=lambda n: type(n).__name__)
 @pytest.mark.parametrize("name", SEPARATE)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(size=st.integers(1, 3), seed=seeds)
 def test_a_batch_of_n_is_n_batches_of_one(name, noise, size, seed):
     model, sampler = mixture(1), make("samplers", name)
@@ -135,31 +135,29 @@ def test_batches_cover_everything_once(total, size):
 MODELS = ["exact", "eps", "x0", "v", "flow", "score", "edm", "v on a schedule of its own"]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [(n, k) for n in SAMPLERS for k in MODELS if k == "exact" or n == "ode" or n in FIXED]
-)
-@pytest.mark.parametrize("schedule", FIVE, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_every_run_starts_and_ends_well(name, schedule, kind):
+def test_every_run_starts_and_ends_well(name):
     """No NaN, no overflow, no division by zero; and near the data, whatever meets what."""
     sampler = make("samplers", name)
-    own = schedule if kind != "v on a schedule of its own" else VE(sigma_max=20.0)
-    model = mixture(3) if kind == "exact" else exact_network(kind.split()[0], own)
-    options = {"shape": (4, 3), "schedule": schedule, "steps": None if sampler.adaptive else 12}
-    path = make_path(model, sampler, schedule=schedule, steps=options["steps"])
-    start = path[0]
-    assert path[-1].sigma == 0
-    assert start.t == pytest.approx(start_of(model, sampler, schedule))
-    if sampler.divides_by_alpha or model.divides_by_alpha:
-        assert start.alpha >= ALPHA_MIN * (1 - 1e-9)
-    if model.schedule is not None:
-        assert start.level <= model.schedule.level(model.schedule.domain[1]) * (1 + 1e-9)
-    if start.alpha > 2 * ALPHA_MIN and kind != "v on a schedule of its own":
-        assert start.t == schedule.domain[1]
-    x = sample(model, sampler, **options)
-    assert x.isfinite().all()
-    # twelve steps are few for methods in t and for Langevin, whose start is 1000 times wider than the data
-    assert x.abs().max() < (1e4 if name in ("euler:variable=t", "heun:variable=t") or "langevin" in name else 20)
+    steps = None if sampler.adaptive else 5
+    for schedule, kind in product(FIVE, MODELS if name in FIXED or name == "ode" else MODELS[:1]):
+        own = schedule if kind in MODELS[:-1] else VE(sigma_max=20.0)
+        model = mixture(3) if kind == "exact" else exact_network(kind.split()[0], own)
+        path = make_path(model, sampler, schedule=schedule, steps=steps)
+        start = path[0]
+        assert path[-1].sigma == 0
+        assert start.t == pytest.approx(start_of(model, sampler, schedule))
+        if sampler.divides_by_alpha or model.divides_by_alpha:
+            assert start.alpha >= ALPHA_MIN * (1 - 1e-9)
+        if model.schedule is not None:
+            assert start.level <= own.level(own.domain[1]) * (1 + 1e-9)
+        if start.alpha > 2 * ALPHA_MIN and own == schedule:
+            assert start.t == schedule.domain[1]
+        x = sample(model, sampler, shape=(4, 3), schedule=schedule, steps=steps)
+        # five steps are few for methods in t and for Langevin, whose start is 1000 times wider than the data
+        wide = name in ("euler:variable=t", "heun:variable=t") or "langevin" in name
+        assert x.abs().max() < (1e4 if wide else 20), (schedule, kind)  # nor NaN
 
 
 @given(fixed, st.sampled_from(FIVE), st.integers(1, 6), st.floats(0.2, 1.0), st.floats(0.05, 0.5))
@@ -334,7 +332,7 @@ def test_an_adaptive_sampler_tells_every_evaluation(name):
 def test_nfe_is_what_was_evaluated(name):
     sampler = make("samplers", name)
     for last in ("step", "mean") if not sampler.adaptive else ("mean",):
-        for steps in (1, 2, 5) if not sampler.adaptive else (None,):
+        for steps in (1, 4) if not sampler.adaptive else (None,):
             model = exact_network("v")
             job = prepare(model, sampler, shape=(6, 3), steps=steps, last=last, dtype=F64)
             declared = job.nfe
@@ -349,7 +347,7 @@ def test_nfe_is_what_was_evaluated(name):
     st.sampled_from([n for n in FIXED if "batch" not in n]).map(lambda name: make("samplers", name)) | st.builds(
         AnnealedLangevin, corrections=st.integers(1, 12)) | st.builds(
         PredictorCorrector, corrections=st.integers(1, 6), predictor=st.sampled_from([DDIM(), Heun(), DDPM()])),
-    st.integers(1, 150), st.sampled_from([None, "step", "mean"]), st.sampled_from([None, FlowGrid(end=0.2), Karras()]),
+    st.integers(1, 60), st.sampled_from([None, "step", "mean"]), st.sampled_from([None, FlowGrid(end=0.2), Karras()]),
 )  # fmt: skip
 def test_steps_for_nfe_hits_or_names_the_neighbours(sampler, nfe, last, grid):
     model = mixture(0)
@@ -369,8 +367,8 @@ def test_steps_for_nfe_hits_or_names_the_neighbours(sampler, nfe, last, grid):
     for steps, count in named:
         assert cost(steps) == count
     (first, least), (second, most) = named[0], named[-1]
-    assert second == first + 1  # nothing lies between
-    assert least < nfe < most or (nfe < least and first == 1)
+    assert second == first + 1 or (first, least) == (second, most)  # nothing lies between
+    assert least < nfe < most or nfe < least == cost(1)
 
 
 def test_steps_for_nfe_upwards_and_with_explicit_times():
@@ -426,7 +424,7 @@ def test_path_noise_draws_one_path():
     """On a grid twice as fine the same path is followed: the runs are closer than with fresh noise."""
     model, ends = mixture(1), {}
     for noise in (BrownianPath(), Independent()):
-        runs = [sample(model, DDIM(eta=1), shape=(64, 3), steps=n, noise=noise, schedule=VE(5.0)) for n in (200, 400)]
+        runs = [sample(model, DDIM(eta=1), shape=(64, 3), steps=n, noise=noise, schedule=VE(5.0)) for n in (50, 100)]
         ends[type(noise)] = (runs[0] - runs[1]).square().mean().sqrt()
     assert ends[BrownianPath] < 0.5 * ends[Independent]
 
