@@ -11,10 +11,11 @@ from torch import Tensor
 from difftool.checks.finding import Finding, at_least, at_most, holds, near
 from difftool.checks.orders import global_order, one_step_order, weak_order
 from difftool.errors import DifftoolError
+from difftool.grids import FlowGrid
 from difftool.models import GaussianMixture
 from difftool.plan import Plan
 from difftool.plan.analysis import Gaussian, output_law
-from difftool.samplers.base import Sampler
+from difftool.samplers.base import Sampler, nfe_of
 from difftool.sampling import Job, make_path, prepare
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, VPLinear
 
@@ -83,12 +84,17 @@ def _runs(sampler: Sampler) -> str:
 
 def _evaluations(sampler: Sampler) -> str:
     counts = []
-    for steps in (1, 2, 7):
-        run = job(sampler, steps)
-        declared, run.plan = run.nfe, None
-        run.batch(0, 6)
-        assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
-        counts.append(f"{run.nfe} in {run.steps}")
+    for end in (None, 0.01):
+        for steps in (1, 2, 7):
+            options = {} if sampler.adaptive else {"grid": FlowGrid(end=end)}
+            run = job(sampler, steps, **options)
+            assert run.path is not None
+            declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
+            run.plan = None
+            run.batch(0, 6)
+            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
+            assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
+            counts.append(f"{run.nfe} in {run.steps}")
     return ", ".join(counts)
 
 

@@ -138,9 +138,6 @@ class _Carrier:
             self.mean = np.concatenate([self.mean, np.zeros_like(self.mean)])
             self.cov = np.pad(self.cov, ((0, slot), (0, slot), (0, 0)))
             cross = np.concatenate([cross, np.zeros_like(cross)])
-        live = np.zeros(len(self.mean), bool)
-        live[list(used)] = True
-        cross = np.where(live[:, None], cross, 0.0)
         self.mean[slot] = mean
         self.cov[slot], self.cov[:, slot] = cross, cross
         self.cov[slot, slot] = variance
