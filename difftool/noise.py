@@ -229,7 +229,7 @@ class _KeyedSource(Source):
         together = self._philox.together
         start = key.call - key.call % together
         if self._ahead is None or self._ahead[0] != start:
-            self._ahead = start, self._philox.normals(range(start, min(start + together, 2**32)), CALLS)
+            self._ahead = start, self._philox.normals(range(start, start + together), CALLS)
         return self._give(self._ahead[1][key.call - start], out)
 
     def initial(self) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from difftool.errors import DifftoolError
 from difftool.plan.affine import Source
 from difftool.plan.plan import Plan, Row, last_uses
 from difftool.schedules.base import Point
@@ -109,7 +110,7 @@ class _Carrier:
                 self._row(r, row)
             for c in range(row.channels):
                 if c:
-                    raise ValueError("the Gaussian analysis knows one output per evaluation")
+                    raise DifftoolError("the Gaussian analysis knows one output per evaluation, this plan takes more")
                 a, b = exact_x0(self.data, row.point)
                 i = self.slots["x", r]
                 self._put(("m", r, c), a + b * self.mean[i], b * self.cov[i], b * b * self.cov[i, i])
