@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ sizes = st.integers(1, 9)
 def test_no_distance_to_itself_in_any_order(seed, n, d):
     x = randn(seed, n, d)
     assert sliced_wasserstein(x, x) == 0
-    assert sliced_wasserstein(x, x.flip(0)) == 0
+    assert sliced_wasserstein(x, x.flip(0)) < 1e-12
     assert sliced_wasserstein(x, x.repeat(3, 1)) < 1e-12  # the same law, in other numbers
     assert SlicedDistance(x)(x) < 1e-12  # sums and differences of the reference
 
@@ -63,18 +64,16 @@ def test_a_shift_by_v_is_seen_as_v_over_the_root_of_d(seed, d):
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_gaussians_of_two_widths(scale):
     """W2 of N(0, 1) and N(1, s^2) in one dimension is sqrt(1 + (1 - s)^2)."""
-    x, y = randn(0, 50_000, 1), 1 + scale * randn(1, 50_000, 1)
-    assert sliced_wasserstein(x, y) == pytest.approx(
-        math.sqrt(1 + (1 - scale) ** 2), rel=0.02
-    )  # of a draw: 1 / sqrt(n)
-    assert SlicedDistance(y)(x[:20_000]) == pytest.approx(math.sqrt(1 + (1 - scale) ** 2), rel=0.03)
+    x, y, expected = randn(0, 50_000, 1), 1 + scale * randn(1, 50_000, 1), math.sqrt(1 + (1 - scale) ** 2)
+    assert sliced_wasserstein(x, y, directions=2) == pytest.approx(expected, rel=0.02)  # of a draw: 1 / sqrt(n)
+    assert SlicedDistance(y, directions=2)(x[:20_000]) == pytest.approx(expected, rel=0.03)
 
 
 def test_samples_of_one_law_come_to_the_floor():
     """The distance of n samples to many of the same law falls as 1 / sqrt(n); that of another law does not."""
     distance = SlicedDistance(randn(0, 100_000, 4), directions=32)
     near = [np.mean([distance(randn(100 * n + i, n, 4)) for i in range(8)]) for n in (100, 400, 1600)]
-    for a, b in zip(near, near[1:], strict=False):
+    for a, b in pairwise(near):
         assert b == pytest.approx(a / 2, rel=0.25)  # eight draws; the tails cost a logarithm
     far = [distance(1.3 * randn(1, n, 4)) for n in (100, 400, 1600)]
     assert far[2] == pytest.approx(0.3, rel=0.15)  # |1.3 - 1| along every direction
