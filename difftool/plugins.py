@@ -148,8 +148,9 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
 
 
 def _brief(error: BaseException) -> str:
-    """The error in one line."""
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+    """The error in one line that is not too long."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _is_builtin(point: EntryPoint) -> bool:

@@ -1,0 +1,26 @@
+"""Plugins that this process finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+import pytest
+
+from difftool import plugins
+from difftool.plugins import Registry
+
+BUILTIN = [point for point in entry_points(group="difftool") if point.name == "builtin"]
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Registry]]:
+    """`registered(*points)`: those are all that is installed, besides difftool."""
+
+    def set_points(*points: EntryPoint) -> Registry:
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [*BUILTIN, *points])
+        plugins.registry.cache_clear()
+        return plugins.registry()
+
+    yield set_points
+    plugins.registry.cache_clear()

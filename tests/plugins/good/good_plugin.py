@@ -1,0 +1,110 @@
+"""A plugin as its author would publish it: a sampler, a schedule, a grid, a model and a command.
+
+Everything is registered by name; the modules of difftool are not touched.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any
+
+import typer
+
+from difftool.grids import Grid
+from difftool.hookspecs import hookimpl
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
+from difftool.schedules import Path, Schedule
+
+
+@dataclass(frozen=True)
+class Midway(Sampler):
+    """Euler's method in the flow time, written by a stranger. It is DDIM at eta = 0.
+
+    Option: `damping`, a factor on the slope (0 < damping <= 1).
+    """
+
+    damping: float = 1.0
+
+    accuracy = 1
+    reference = "A. Stranger 2024, arXiv 0000.00000"
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        for now, nxt in pairwise(path):
+            x0 = model(x, now)
+            y = 1 / (now.alpha + now.sigma) * x
+            slope = 1 / now.flow * (y - x0)
+            y = y + self.damping * (nxt.flow - now.flow) * slope
+            x = (nxt.alpha + nxt.sigma) * y
+        return x
+
+
+@dataclass(frozen=True)
+class Sine(Schedule):
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2)."""
+
+    def alpha(self, t: Any) -> Any:
+        return self._of(math.cos, "cos", t)
+
+    def sigma(self, t: Any) -> Any:
+        return self._of(math.sin, "sin", t)
+
+    def _of(self, plain: Any, name: str, t: Any) -> Any:
+        angle = math.pi / 2 * t
+        if hasattr(t, name):
+            return getattr(angle, name)()
+        if isinstance(t, (int, float)):
+            return plain(angle)
+        import numpy as np
+
+        return getattr(np, name)(angle)
+
+
+@dataclass(frozen=True)
+class Thirds(Grid):
+    """Steps that get shorter by a factor: t_i = start r^i, and 0 at the end. Option: `r`."""
+
+    r: float = 1 / 3
+
+    def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
+        return [start * self.r**i for i in range(steps)] + [end]
+
+
+def coin(std: float = 0.1) -> Any:
+    """Heads or tails: two Gaussians in one dimension. Option: `std` of each."""
+    import torch
+
+    from difftool.models import GaussianMixture
+
+    return GaussianMixture(torch.tensor([[-1.0], [1.0]]), std**2, labels=torch.tensor([0, 1]))
+
+
+def greet(name: str, loud: Annotated[bool, typer.Option("--loud", help="Shout.")] = False) -> None:
+    """Say hello to NAME."""
+    print(f"HELLO {name.upper()}" if loud else f"hello {name}")
+
+
+@hookimpl
+def difftool_samplers() -> dict[str, Any]:
+    return {"midway": "good_plugin:Midway"}
+
+
+@hookimpl
+def difftool_schedules() -> dict[str, Any]:
+    return {"sine": Sine}
+
+
+@hookimpl
+def difftool_grids() -> dict[str, Any]:
+    return {"thirds": Thirds}
+
+
+@hookimpl
+def difftool_models() -> dict[str, Any]:
+    return {"coin": coin}
+
+
+@hookimpl
+def difftool_commands() -> dict[str, Any]:
+    return {"greet": greet}
