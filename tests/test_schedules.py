@@ -155,6 +155,25 @@ def test_defaults_follow_from_the_two_functions(t):
 
 
 @dataclass(frozen=True)
+class OnlyTwoLinear(Schedule):
+    """vp-linear without any closed form but the two functions: smooth up to both ends of its domain."""
+
+    def alpha(self, t):
+        return VPLinear().alpha(t)
+
+    def sigma(self, t):
+        return VPLinear().sigma(t)
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-5, 2e-4, 5e-4, 0.9995, 0.9999, 1.0])
+def test_derivatives_at_the_ends_stay_in_the_domain(t):
+    assert OnlyTwoLinear().drift(t) == pytest.approx(VPLinear().drift(t), rel=1e-7)
+    assert OnlyTwoLinear().diffusion2(t) == pytest.approx(VPLinear().diffusion2(t), rel=1e-7)
+    array = OnlyTwoLinear().drift(np.array([t, 0.5]))
+    assert array == pytest.approx(VPLinear().drift(np.array([t, 0.5])), rel=1e-7)
+
+
+@dataclass(frozen=True)
 class WrongDiffusion(VPLinear):
     """g^2 of the variance-exploding formula on a variance-preserving schedule."""
 
