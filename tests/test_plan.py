@@ -296,10 +296,8 @@ def test_derived_registers_channels_and_shared_noise():
     y, p, row = next(steps)
     assert (p, row.kind) == (plan.rows[0].point, "grid")
     assert torch.equal(y, x)
-    y, _, row = steps.send((first, alt))
-    assert row.index == 0
-    assert torch.allclose(y, x1)
-    y, _, row = steps.send(None)
+    y, _, row = steps.send((first, alt))  # the register in between is not the caller's business
+    assert (row.index, row.kind) == (1, "grid")
     assert torch.allclose(y, x2)
     y, _, row = steps.send(second)
     assert not row.channels

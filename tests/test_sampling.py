@@ -244,7 +244,6 @@ def model_draw(model, seed):
     return (model if isinstance(model, GaussianMixture) else model.net.exact).draw(6, seed=seed).double()
 
 
-@pytest.mark.xfail(strict=True, reason="the executor ends a run at the first row that is not evaluated")
 @pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("schedule", FIVE, ids=lambda s: type(s).__name__)
 def test_encoding_from_clean_data_is_defined(name, schedule):

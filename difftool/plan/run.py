@@ -68,7 +68,8 @@ class Execution:
         registers, keys, unknown, shared = self.registers, self.plan.noises, True, False
         instructions = self.program.instructions
         y = registers[instructions[first].target]
-        for r in range(first, len(instructions)):
+        final = len(instructions) - 1
+        for r in range(first, final + 1):
             row, point, target, base, scale, terms, draws, drops, answer, guarded, answers, make = instructions[r]
             self.position = r
             if r > first:
@@ -86,6 +87,8 @@ class Execution:
                         y.add_(registers[slot], alpha=c)
             for slot in drops:
                 registers[slot] = None
+            if not answers and r < final:
+                continue  # a derived register
             out = None  # the memory of a used answer is free for the next
             out = yield y, point, row
             if answer < 0:
