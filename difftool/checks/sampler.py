@@ -86,8 +86,7 @@ def _evaluations(sampler: Sampler) -> str:
     counts = []
     for end in (None, 0.01):
         for steps in (1, 2, 7):
-            options = {} if sampler.adaptive else {"grid": FlowGrid(end=end)}
-            run = job(sampler, steps, **options)
+            run = job(sampler, steps, grid=None if sampler.adaptive else FlowGrid(end=end))
             assert run.path is not None
             declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
             run.plan = None
