@@ -78,6 +78,12 @@ def test_a_level_grid_last_jumps_from_level_min(schedule, grid):
         assert schedule.level(grid(schedule, 8)[-2]) == pytest.approx(grid.level_min, rel=1e-6)
 
 
+@given(schedules, st.sampled_from([HalfLogSNR(), Karras()]), st.floats(1e-4, 0.01), st.integers(1, 9))
+def test_a_level_grid_may_start_below_level_min(schedule, grid, level, steps):
+    times = replace(grid, start=schedule.t_at_level(level))(schedule, steps)
+    assert Path(schedule, times).downwards
+
+
 @pytest.mark.parametrize("steps", [0, -1, 2.5, "3", True, None])
 def test_bad_steps(steps):
     with pytest.raises(DifftoolError, match="whole number of at least 1"):
