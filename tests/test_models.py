@@ -115,6 +115,18 @@ def test_float32_is_close_to_float64(seed, kind, schedule, u, std):
         close(out.double(), wide, rtol=1e-6, atol=1e-6)
 
 
+@given(seeds, kinds, schedules, st.sampled_from([1e-3, 3e-3, 0.01, 0.03]))
+def test_float32_tells_close_components_apart(seed, kind, schedule, std):
+    """Components a few std apart and far from the origin: exponents are small differences of large numbers."""
+    base = mixture(seed, kind=kind, std=std)
+    model = GaussianMixture(torch.ones(3) + std * base.means, base.variance)
+    p = schedule.at(schedule.t_at_level(std))
+    x = states(model, p, seed).float()
+    wide = model.x0(x.double(), p)
+    # three digits of the exponent are three of what tells the components apart, std; and the answer is rounded
+    assert (model.x0(x, p).double() - wide).abs().max() < 0.02 * std + 1e-6
+
+
 @given(seeds, kinds, schedules, places)
 def test_at_is_the_law_of_the_noised_state(seed, kind, schedule, u):
     model, p = mixture(seed, kind=kind), at(schedule, u)
@@ -262,6 +274,8 @@ MEANS = torch.eye(3)
         (lambda: mixture().bind(None, {"label": torch.tensor([-1, 0, 7, 9])}), "class 7, 9; the model knows: 0, 1, 2"),
         (lambda: mixture().bind(None, {"label": "two"}), "whole numbers"),
         (lambda: mixture().draw(3, label=7), "unknown class 7"),
+        (lambda: mixture().draw(0), "at least 1, got 0"),
+        (lambda: mixture().draw(2.5), "got 2.5"),
         (lambda: mixture().x0(torch.zeros(4, 3), Flow().at(0.5), [0, 1, 2]), "3 labels for 4 samples"),
         (lambda: mixture().log_density(torch.zeros(4, 3), Flow().at(0.5), [0, 1, 2]), "3 labels for 4 samples"),
         (lambda: mixture().x0(torch.zeros(4, 3), Flow().at(torch.rand(4), like=torch.zeros(4, 3))), "one point"),

@@ -126,10 +126,12 @@ class GaussianMixture(Model):
         return out - 0.5 * flat.shape[1] * math.log(2 * math.pi)
 
     def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
-        """`count` exact samples of x_0, (count, ...), float32."""
+        """`count` exact samples of x_0, (count, ...), float32; of one class if `label` >= 0."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise DifftoolError(f"the number of samples is a whole number of at least 1, got {count!r}")
         g = torch.Generator().manual_seed(seed)
         weights = self._log_w.exp()
-        if label is not None and label >= 0:
+        if label is not None:
             weights = weights * self._allowed(label)[0]
         which = torch.multinomial(weights, count, replacement=True, generator=g)
         std = self._var.expand(len(self._means), -1).sqrt()[which]
