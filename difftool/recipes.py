@@ -61,8 +61,6 @@ class Recipe:
         forget: dict[str, Any] = {}
         if "sampler" in options:
             forget.update(last=None, plan=None)
-            if self.plan is not None:
-                forget.update(steps=None)
         if options.keys() & {"steps", "nfe", "grid"}:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})

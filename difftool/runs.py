@@ -50,7 +50,6 @@ class Run:
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
             device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
         )  # fmt: skip
-        job.start(0, 1)  # what the conditioning has to say against it, before anything is drawn
         return cls(recipe, job)
 
     @property

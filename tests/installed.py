@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -21,8 +22,8 @@ def install(folder: Path, name: str, version: str, entry_points: dict[str, str],
 
 
 def environment(*folders: Path, **variables: str) -> dict[str, str]:
-    """The environment of a process that finds those folders."""
-    path = os.pathsep.join(map(str, folders))
+    """The environment of a process that finds those folders, and the difftool that is under test."""
+    path = os.pathsep.join(map(str, [*folders, Path(find_spec("difftool").origin).parents[1]]))  # type: ignore[arg-type, union-attr]
     known = {key: value for key, value in os.environ.items() if key not in ("DIFFTOOL_PLUGINS", "PYTHONPATH")}
     return {**known, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **variables}
 

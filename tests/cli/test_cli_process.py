@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from installed import command, difftool, environment, install
 
+from difftool.cli.guard import guarding
+from difftool.errors import DifftoolError
+
 HEAVY = ("torch", "numpy", "scipy", "matplotlib", "PIL", "pydantic")
 
 
@@ -72,10 +75,15 @@ def test_exit_codes(tmp_path):
     assert difftool(folder=tmp_path).returncode == 2  # the help, and nothing done
 
 
-def test_a_reader_that_has_enough(tmp_path):
+PRINTING = ["list", "list --json", "show em", "--version", "--help"]
+
+
+@pytest.mark.parametrize("line", PRINTING)
+def test_a_reader_that_has_enough(tmp_path, line):
     process = subprocess.Popen(
-        command("list"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command(*line.split()), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -84,10 +92,11 @@ def test_a_reader_that_has_enough(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk(tmp_path):
+@pytest.mark.parametrize("line", PRINTING)
+def test_a_full_disk(tmp_path, line):
     with open("/dev/full", "w") as full:
         out = subprocess.run(
-            command("list"), cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+            command(*line.split()), cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert out.returncode == 2
     assert out.stderr.count("\n") == 1
@@ -95,8 +104,17 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_terminal_that_cannot_show_a_name(tmp_path):
-    env = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
-    wrong = difftool("show", "nö", folder=tmp_path, env=env)
+    source = (
+        "from difftool.hookspecs import hookimpl\n"
+        "def say(): print('n\\u00f6')\n"
+        "@hookimpl\n"
+        "def difftool_commands(): return {'say': say}\n"
+    )
+    site = install(tmp_path / "site", "say", "1", {"say": "say_plugin"}, say_plugin=source)
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = difftool("say", folder=tmp_path, env=environment(site, **ascii_only))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "n\\xf6\n", "")
+    wrong = difftool("show", "n\u00f6", folder=tmp_path, env=environment(**ascii_only))
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
 
@@ -134,3 +152,26 @@ def test_ctrl_c_while_starting(tmp_path):
     assert process.returncode == 130
     assert err == "difftool: interrupted; nothing half-written was left behind\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (
+            SystemExit(130),
+            130,
+            "difftool: interrupted; nothing half-written was left behind\n",
+        ),
+        (KeyboardInterrupt(), 130, "difftool: interrupted; nothing half-written was left behind\n"),
+        (DifftoolError("one\ntwo"), 2, "difftool: error: one two\n"),
+        (FileNotFoundError(2, "No such file", "a.txt"), 2, "difftool: error: a.txt: No such file\n"),
+        (BrokenPipeError(), 1, ""),
+        (SystemExit(3), 3, ""),
+    ],
+)
+def test_ends_are_told_once(capsys, error, code, says):
+    """A command stands under two guards, its own and that of the whole program."""
+    with pytest.raises(SystemExit) as caught, guarding(), guarding():
+        raise error
+    assert caught.value.code == code
+    assert capsys.readouterr().err == says

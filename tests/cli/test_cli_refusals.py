@@ -230,6 +230,8 @@ RECIPES = [
     ({"steps": "x"}, ["steps", "'x'"]),
     ({"steps": 2.5}, ["steps", "2.5"]),
     ({"steps": True}, ["steps", "True"]),
+    ({"num_samples": True}, ["num-samples", "True"]),
+    ({"seed": False}, ["seed", "False"]),
     ({"steps": 0}, ["steps", "at least 1"]),
     ({"num_samples": None}, ["num-samples", "None"]),
     ({"num_samples": "5"}, ["num-samples", "'5'"]),

@@ -131,6 +131,23 @@ def test_a_recipe_repeats_bit_for_bit(ok, run, suffix):
     assert (read(f"c{suffix}")[0] != samples).any()
 
 
+def test_a_recipe_has_every_default_filled_in(ok):
+    torch.set_num_threads(2)
+    ok("sample", "--sampler", "em", "--nfe", 4, "--num-samples", 2, "--out", "a.npz")
+    recipe = read("a.npz")[1]
+    expected = {
+        "format": "difftool-recipe", "version": 1, "difftool": difftool.__version__, "torch": torch.__version__,
+        "model": "digits-exact", "sampler": "em", "schedule": "vp-linear", "grid": "flow", "steps": 4, "nfe": None,
+        "last": EulerMaruyama.last, "num_samples": 2, "batch_size": None, "seed": 0, "label": None, "device": "cpu",
+        "dtype": "float32", "threads": 2, "plan": None,
+    }  # fmt: skip
+    assert recipe == expected
+    torch.set_num_threads(1)
+    ok("sample", "--recipe", "a.npz", "--out", "b.npz")
+    assert torch.get_num_threads() == 2
+    assert read("b.npz")[1] == expected
+
+
 def test_a_recipe_needs_no_plan_file(ok, folder):
     ok("plan", "em", "--steps", 4, "--out", "plan.json")
     ok("sample", "--sampler", "plan.json", "--num-samples", 2, "--out", "a.npz")

@@ -228,3 +228,4 @@ def test_title_and_plan_file():
         recipe = Recipe(sampler=text)
         assert (recipe.title, recipe.plan_file) == ("digits-exact-tuned", Path("x/tuned.json"))
     assert Recipe(sampler="mine:file=tuned.json").plan_file is None
+    assert Recipe(sampler="tuned.json:eta=1").plan_file is None
