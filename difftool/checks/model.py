@@ -89,4 +89,4 @@ def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max() / (1 + b.abs().max()))
+    return float((a - b).detach().abs().max() / (1 + b.detach().abs().max()))

@@ -1,0 +1,104 @@
+"""The points of a run: one rule for all samplers.
+
+The sampling schedule is the one asked for, else the model's own, else vp-linear. A run starts at the end of its domain,
+or at alpha = 1e-3 if the sampler, the grid or the model divides by alpha, and never above the largest noise level that
+the model knows. It ends where the grid says, at sigma = 0 by default.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from difftool.errors import DifftoolError
+from difftool.grids import Explicit, FlowGrid, Grid, check_steps
+from difftool.models.base import Model
+from difftool.samplers.base import Last, Sampler, nfe_of
+from difftool.schedules import Path, Schedule, VPLinear
+
+DEFAULT_STEPS = 50
+ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
+
+
+def make_path(
+    model: Model,
+    sampler: Sampler,
+    *,
+    steps: int | None = None,
+    grid: Grid | Sequence[float] | None = None,
+    schedule: Schedule | None = None,
+) -> Path:
+    """The points of a run: the start and end rule, one for all samplers (see the module)."""
+    schedule = schedule or model.schedule or VPLinear()
+    check_kind("schedule", schedule, Schedule)
+    if steps is not None:
+        check_steps(steps)
+    start = start_of(model, sampler, schedule)
+    if grid is None and sampler.adaptive:
+        low = schedule.t_at_level(ADAPTIVE_LEVEL)
+        return Path(schedule, (start, low, schedule.domain[0]))
+    grid = FlowGrid() if grid is None else as_grid(grid)
+    if steps is None:
+        steps = len(grid.times) - 1 if isinstance(grid, Explicit) else DEFAULT_STEPS
+    grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
+    path = Path(schedule, grid(schedule, steps))
+    for p in (path[0], path[-1]):
+        if sampler.divides_by_alpha and p.alpha == 0:
+            raise DifftoolError(
+                f"{type(sampler).__name__} is not defined at alpha = 0, where the grid is at t={p.t:g}; "
+                f"keep to t <= {schedule.t_start(True):.6g}"
+            )
+    return path
+
+
+def as_grid(grid: Grid | Sequence[float]) -> Grid:
+    """A grid as it is, or times as an explicit one; `DifftoolError` if they are no numbers."""
+    if isinstance(grid, Grid):
+        return grid
+    try:
+        times = tuple(float(t) for t in grid)
+    except (TypeError, ValueError):
+        raise DifftoolError(f"a grid is a Grid or a sequence of times (numbers), got {grid!r}") from None
+    return Explicit(times=times)
+
+
+def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
+    """The last time of `schedule` at which the sampler and the model are defined."""
+    start = schedule.t_start(sampler.divides_by_alpha or model.divides_by_alpha)
+    if model.schedule is None or model.schedule == schedule:
+        return start
+    own = model.schedule
+    return min(start, schedule.t_at_level(own.level(own.t_start(model.divides_by_alpha))))
+
+
+def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
+    """The number of steps that costs exactly `nfe` network evaluations; `DifftoolError` if none does."""
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
+        raise DifftoolError(f"nfe must be a whole number of at least 1, got {nfe!r}")
+    name = type(sampler).__name__
+    if sampler.adaptive or sampler.evaluations is None:
+        raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
+
+    def cost(steps: int) -> int:
+        path = make_path(model, sampler, steps=steps, **options)
+        return nfe_of(sampler, path, last or sampler.last) or 0
+
+    grid = None if options.get("grid") is None else as_grid(options["grid"])
+    if isinstance(grid, Explicit):
+        near = [len(grid.times) - 1]
+    else:  # a step more never costs less, and only the first step of an upward grid is free
+        above = bisect_left(range(1, nfe + 2), nfe, key=cost) + 1
+        near = [above - 1, above] if above > 1 else [above]
+    costs = {cost(steps): steps for steps in near}
+    if nfe not in costs:
+        listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
+        raise DifftoolError(f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}")
+    return costs[nfe]
+
+
+def check_kind(name: str, value: Any, kind: Any) -> None:
+    """Raise `DifftoolError` unless the value is an object of that kind (or one of those kinds)."""
+    if not isinstance(value, kind):
+        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise DifftoolError(f"{name} is an object of the kind {names}, got {value!r}")
