@@ -24,7 +24,8 @@ def install(folder: Path, name: str, version: str, entry_points: dict[str, str],
 def environment(*folders: Path, **variables: str) -> dict[str, str]:
     """The environment of a process that finds those folders, and the difftool that is under test."""
     path = os.pathsep.join(map(str, [*folders, Path(find_spec("difftool").origin).parents[1]]))  # type: ignore[arg-type, union-attr]
-    known = {key: value for key, value in os.environ.items() if key not in ("DIFFTOOL_PLUGINS", "PYTHONPATH")}
+    ours = ("DIFFTOOL_PLUGINS", "PYTHONPATH", "PYTHONUNBUFFERED")
+    known = {key: value for key, value in os.environ.items() if key not in ours}
     return {**known, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **variables}
 
 

@@ -628,7 +628,7 @@ PLAN = trace(DDIM(), make_path(GAUSS, DDIM(), steps=3))
         ({"model": EPS, "grid": [1.0, 0.5, 0.0], "grad": True}, "alpha = 0; start at a noise level up to 999"),
         ({"sampler": DDPM(), "x": torch.zeros(2, 3), "grid": [0.0, 0.5]}, "the grid runs upwards"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ", ".join(value),
 )  # fmt: skip
 def test_bad_input_is_one_line(options, words):
     options = dict(options)

@@ -144,6 +144,8 @@ def test_prose_is_filled(width):
 
 
 def test_formulas_keep_their_lines_or_part_between_each_other():
+    table = "a = b,   c = d\ne = f,   g = h"
+    assert fill(table, 100) == table
     assert fill(FORMULAS, 100) == FORMULAS
     assert fill(FORMULAS, 20) == "a = b + c,\nd = e - f,\ng = h / i"
 

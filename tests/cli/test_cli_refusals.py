@@ -178,7 +178,8 @@ def outputs(tmp_path_factory) -> dict[str, bytes]:
 @pytest.mark.parametrize("keep", [0, 1, 7, 100, -1, -9, -100])
 def test_truncated_output(refused, folder, outputs, name, keep):
     (folder / name).write_bytes(outputs[name][:keep])
-    refused("sample", "--recipe", name, says=[name, "damaged"])
+    begun = name == "a.png" and keep not in (0, 1, 7)
+    refused("sample", "--recipe", name, says=[name, "damaged", "cut short" if begun else ""])
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -2])

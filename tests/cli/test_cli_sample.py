@@ -258,6 +258,12 @@ def test_names_of_files(ok, folder, name):
     ok("sample", "--recipe", name, "--out", "again.npz")
 
 
+def test_a_title_is_not_read_as_a_formula(ok):
+    """The title of a scatter names model and sampler; matplotlib would read dollars as TeX."""
+    ok("plan", "ddim", "--steps", 2, "--out", "$x^$.json")
+    ok("sample", "--model", "eight-gaussians", "--sampler", "$x^$.json", "--num-samples", 3)
+
+
 def test_a_plan_in_a_file_with_a_colon(ok):
     ok("plan", "ddim", "--steps", 2, "--out", "a:b,c.json")
     ok("sample", "--sampler", '"a:b,c.json"', "--num-samples", 3, "--out", "a.npz")

@@ -87,6 +87,7 @@ class Everything(Schedule):
     many: list[int] | None = None
     file: Path = Path("a")
     schedule: Schedule | None = None
+    either: int | str = 1
 
     def alpha(self, t: Any) -> Any:
         return t
@@ -127,6 +128,8 @@ def everything(monkeypatch):
         ("file='a:b/c.json'", Path("a:b/c.json")),
         ("schedule=cosine:s=0.1", Cosine(s=0.1)),
         ("schedule=none", None),
+        ("either=2", 2),
+        ("either=none", "none"),
     ],
 )
 def test_values_are_typed(everything, option, value):
