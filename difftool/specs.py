@@ -160,9 +160,7 @@ def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
     parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
     if kinds[1:] in ((), (...,)):
         return [_convert(part, kinds[0]) for part in parts]
-    if len(parts) != len(kinds):
-        raise ValueError(text)
-    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]
+    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]  # `ValueError` for another number
 
 
 def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:

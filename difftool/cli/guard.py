@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,10 +36,13 @@ def guarding() -> Iterator[None]:
         finally:
             sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
     except BrokenPipeError:  # `difftool list | head -1`: the reader has enough
+        _forget_stdout()
         raise Ended(1) from None
     except DifftoolError as error:
         fail(str(error))
     except OSError as error:
+        if error.filename is None:
+            _forget_stdout()
         fail(f"{error.filename or 'cannot print'}: {error.strerror or error}")
     except KeyboardInterrupt:
         stop()
@@ -64,3 +68,14 @@ def stop() -> NoReturn:
 def warn(text: str) -> None:
     """One line on stderr."""
     print(f"difftool: warning: {' '.join(text.splitlines())}", file=sys.stderr)
+
+
+def _forget_stdout() -> None:
+    """Lets what is still in stdout's buffer go nowhere, or Python complains about it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # stdout is no file
+    finally:
+        os.close(nowhere)
