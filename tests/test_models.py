@@ -566,19 +566,27 @@ def test_a_network_may_return_its_input(how, name):
         assert torch.equal(sample(model, sampler, **options), sample(twin, sampler, **options)), predicts
 
 
-KEPT = pytest.mark.xfail(strict=True, reason="the executor keeps an answer by reference while the next is computed")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=KEPT) if n.startswith("heun") else n for n in PLANS])
+@pytest.mark.parametrize("name", PLANS)
 def test_a_network_may_use_its_output_again(name):
-    """A network that writes every answer into the same buffer, as CUDA graphs do."""
+    """A network that writes every answer into the same buffer, as CUDA graphs do: right, or refused."""
     for predicts in PARAMETRIZATIONS:
         net = Aliasing("buffer")
         model = NetworkModel(net, VPLinear(), predicts)
         twin = NetworkModel(lambda x, t, net=net: net(x, t).clone(), VPLinear(), predicts)
         sampler = make("samplers", name)
-        a, b = (sample(m, sampler, shape=(4, 3), steps=6) for m in (model, twin))
-        assert torch.equal(a, b), predicts
+        expected = sample(twin, sampler, shape=(4, 3), steps=6)
+        if name.startswith("heun") and not raises_nothing(model, sampler):
+            continue  # it needs two answers at once
+        assert torch.equal(sample(model, sampler, shape=(4, 3), steps=6), expected), predicts
+
+
+def raises_nothing(model, sampler):
+    """Whether the run goes through; if not, the error says what to do."""
+    try:
+        sample(model, sampler, shape=(4, 3), steps=6)
+    except DifftoolError as error:
+        return "clone()" not in str(error)
+    return True
 
 
 # --- dtypes and conditioning ------------------------------------------------------------------------------------------

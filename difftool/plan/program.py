@@ -40,6 +40,7 @@ class Instruction(NamedTuple):
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
     answer: int = -1  # register of an answer that is kept as it comes
     guarded: bool = False  # the answer must not share its memory with the state
+    held: tuple[int, ...] = ()  # registers of network outputs from before, which it must not have written over
     answers: tuple[int, ...] = ()  # registers of the answer's channels
     make: Pair = (0.0, 1.0)  # how the kept value is made, a x + b answer
 
@@ -81,13 +82,16 @@ class _Scan:
             step = self._make_row(r, row) if r else Instruction(row, row.point, self._new(("x", 0)), 0, 1.0)
             drops = self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
+            held = tuple(slot for slot in self.place.values() if slot in self.foreign)
             if row.channels:
                 make = self.formed.make[r]
                 foreign = make == (0.0, 1.0)
                 answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
                 simple = foreign and row.channels == 1
                 guarded = simple and not self._harmless(r)
-                step = step._replace(answer=answers[0] if simple else -1, guarded=guarded, answers=answers, make=make)
+                step = step._replace(
+                    answer=answers[0] if simple else -1, guarded=guarded, held=held, answers=answers, make=make
+                )
             step = step._replace(drops=drops)
             self._release(r)
             out.instructions.append(step)

@@ -70,7 +70,7 @@ class Execution:
         y = registers[instructions[first].target]
         final = len(instructions) - 1
         for r in range(first, final + 1):
-            row, point, target, base, scale, terms, draws, drops, answer, guarded, answers, make = instructions[r]
+            row, point, target, base, scale, terms, draws, drops, answer, guarded, held, answers, make = instructions[r]
             self.position = r
             if r > first:
                 for j, slot in draws:
@@ -98,6 +98,12 @@ class Execution:
             if unknown:  # what one answer is like, all are
                 check_output(out, y, "the model")
                 unknown, shared = False, _shares(out, y)
+            for slot in held:
+                if _shares(out, registers[slot]):
+                    raise DifftoolError(
+                        "the network wrote its output over the one before, which this sampler still needs; "
+                        "let it return output.clone()"
+                    )
             registers[answer] = out.clone() if shared or (guarded and _shares(out, y)) else out
 
     def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:

@@ -77,6 +77,8 @@ def load_plan(file: str | File) -> Plan:
         text = File(file).read_text()
     except OSError as error:
         raise DifftoolError(f"cannot read the plan {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DifftoolError(f"{file} is not a plan: no text") from None
     return plan_from_json(text, file)
 
 

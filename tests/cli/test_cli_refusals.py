@@ -195,7 +195,6 @@ def test_other_bytes(refused, folder, name):
     refused("sample", "--recipe", name, says=[name])
 
 
-@pytest.mark.xfail(reason="load_plan does not expect bytes that are no text")
 def test_a_plan_of_other_bytes(refused, folder):
     (folder / "a.json").write_bytes(bytes(range(256)))
     refused("plan", "a.json", says=["a.json"])
