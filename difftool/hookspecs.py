@@ -8,6 +8,9 @@ functions, marked with `hookimpl`:
     @hookimpl
     def difftool_samplers():
         return {"my-sampler": "my_package.samplers:MySampler"}
+
+Names are of letters, digits, and . _ -; a name that another distribution has taken is an error. Fields (or parameters)
+are the options, typed by their annotations. Import torch inside functions: listing loads everything that is named.
 """
 
 from __future__ import annotations
