@@ -419,6 +419,8 @@ def test_plans_on_disk(tmp_path):
         ("[]", "not a difftool-plan"),
         (text.replace('"kind"', '"sort"'), "not a whole plan"),
         (json.dumps({**json.loads(text), "rows": []}), "begins with the input state"),
+        (text.replace('"index": 1', '"index": Infinity', 1), "not a whole plan"),
+        (text.replace('"channels": 1', '"channels": 1000000', 1), "expected 0 to"),
     ]:
         (tmp_path / "bad.json").write_text(bad)
         with pytest.raises(DifftoolError, match=words):
@@ -435,6 +437,9 @@ def test_plans_on_disk(tmp_path):
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, z=((0, 1.0),)), "noise 0"),
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, x=((0, math.nan),)), "not finite"),
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0), "no terms"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 1, x=((0, 1.0),)), "ends with its result"),
+        (Row(Point(0.5, math.inf, 0.5), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
+        (Row(Point(0.5, 0.5, -1.0), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
     ],
 )
 def test_a_table_that_cannot_be(row, words):

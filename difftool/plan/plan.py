@@ -26,6 +26,7 @@ from difftool.samplers.base import Last, Sampler, finish
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
+MOST_CHANNELS = 8
 Kind = Literal["grid", "stage", "corrector", "register"]
 
 
@@ -89,9 +90,18 @@ def validate(plan: Plan) -> None:
     """Raise `DifftoolError` unless every row refers to earlier rows, evaluated where asked, with finite numbers."""
     if not plan.rows or plan.rows[0].x or plan.rows[0].m or plan.rows[0].z:
         raise DifftoolError("a plan begins with the input state, a row without terms")
+    if plan.rows[-1].channels:
+        raise DifftoolError("a plan ends with its result, a row that is not evaluated")
     for r, row in enumerate(plan.rows):
         if r and not (row.x or row.m or row.z):
             raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has no terms")
+        if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
+            raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
+        t, alpha, sigma = row.point
+        if not (all(map(math.isfinite, row.point)) and alpha >= 0 and sigma >= 0 and alpha + sigma > 0):
+            raise DifftoolError(f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}")
+        if row.channels and sigma == 0:
+            raise DifftoolError(f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate")
         for k, _ in row.x:
             if not 0 <= k < r:
                 raise DifftoolError(f"row {r} of the plan refers to the state of row {k}; only earlier rows exist")

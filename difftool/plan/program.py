@@ -27,7 +27,7 @@ class Instruction(NamedTuple):
     else:                      registers[target] = scale registers[base] + sum c registers[k]
 
     Adding first keeps an answer that shares its memory with the state harmless, if it is the first term and is used
-    in this row only; `guarded` marks the answers for which that does not hold.
+    in this row only.
     """
 
     row: Row
@@ -39,10 +39,8 @@ class Instruction(NamedTuple):
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
     answer: int = -1  # register of an answer that is kept as it comes
-    guarded: bool = False  # the answer must not share its memory with the state
-    held: tuple[int, ...] = ()  # registers of network outputs from before, which it must not have written over
-    answers: tuple[int, ...] = ()  # registers of the answer's channels
-    make: Pair = (0.0, 1.0)  # how the kept value is made, a x + b answer
+    apart: tuple[int, ...] | None = None  # if it must not share the state's memory: kept outputs it must spare too
+    made: tuple[tuple[int, ...], Pair] | None = None  # registers of the channels, and y = a x + b answer of a made one
 
 
 @dataclass
@@ -85,13 +83,13 @@ class _Scan:
             held = tuple(slot for slot in self.place.values() if slot in self.foreign)
             if row.channels:
                 make = self.formed.make[r]
-                foreign = make == (0.0, 1.0)
-                answers = tuple(self._new(("m", r, c), foreign or c > 0) for c in range(row.channels))
-                simple = foreign and row.channels == 1
-                guarded = simple and not self._harmless(r)
-                step = step._replace(
-                    answer=answers[0] if simple else -1, guarded=guarded, held=held, answers=answers, make=make
-                )
+                plain = make == (0.0, 1.0)
+                answers = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
+                if plain and row.channels == 1:
+                    harmless = not held and self._harmless(r)
+                    step = step._replace(answer=answers[0], apart=None if harmless else held)
+                else:
+                    step = step._replace(made=(answers, make))
             step = step._replace(drops=drops)
             self._release(r)
             out.instructions.append(step)

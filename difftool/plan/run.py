@@ -65,12 +65,11 @@ class Execution:
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
-        registers, keys, unknown, shared = self.registers, self.plan.noises, True, False
-        instructions = self.program.instructions
-        y = registers[instructions[first].target]
-        final = len(instructions) - 1
+        registers, keys, code = self.registers, self.plan.noises, self.program.instructions
+        y, final, unknown, shared = registers[code[first].target], len(code) - 1, True, False
+        memory = {slot: value.data_ptr() for slot, value in enumerate(registers) if value is not None}
         for r in range(first, final + 1):
-            row, point, target, base, scale, terms, draws, drops, answer, guarded, held, answers, make = instructions[r]
+            row, point, target, base, scale, terms, draws, drops, answer, apart, made = code[r]
             self.position = r
             if r > first:
                 for j, slot in draws:
@@ -83,28 +82,26 @@ class Execution:
                         y.mul_(scale)
                 else:
                     y = registers[target] = torch.mul(registers[base], scale, out=registers[target])
+                    memory[target] = y.data_ptr()
                     for slot, c in terms:
                         y.add_(registers[slot], alpha=c)
             for slot in drops:
                 registers[slot] = None
-            if not answers and r < final:
+            if answer < 0 and made is None and r < final:
                 continue  # a derived register
             out = None  # the memory of a used answer is free for the next
             out = yield y, point, row
             if answer < 0:
-                if answers:
-                    self._keep(answers, make, y, out)
+                if made is not None:
+                    self._keep(*made, y, out)
                 continue
             if unknown:  # what one answer is like, all are
                 check_output(out, y, "the model")
                 unknown, shared = False, _shares(out, y)
-            for slot in held:
-                if _shares(out, registers[slot]):
-                    raise DifftoolError(
-                        "the network wrote its output over the one before, which this sampler still needs; "
-                        "let it return output.clone()"
-                    )
-            registers[answer] = out.clone() if shared or (guarded and _shares(out, y)) else out
+            if apart is not None or shared:
+                out = _apart(out, shared, target, apart or (), memory)
+                memory[answer] = out.data_ptr()
+            registers[answer] = out
 
     def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
@@ -175,17 +172,15 @@ class Runner:
             execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
             generator = execution.steps(x, state)
             y, _, row = next(generator)
-            call, send, i = self._call(y), generator.send, 0
-            if state is not None:
-                i = sum(row.channels > 0 for row in self.plan.rows[: state.position])
-            while row.channels:
-                if callback is not None and row.kind == "grid":
+            call, send = self._call(y), generator.send
+            done = 0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position])
+            for i in range(done, self.plan.nfe):
+                if callback is None or row.kind != "grid":
+                    y, _, row = send(call(y, i))
+                else:
                     answer = call(y, i)
                     callback(row, y, answer)
                     y, _, row = send(answer)
-                else:
-                    y, _, row = send(call(y, i))
-                i += 1
             return y
 
     def _call(self, x: Tensor) -> Call:
@@ -222,3 +217,15 @@ def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
 
 def _shares(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _apart(answer: Tensor, shared: bool, state: int, held: tuple[int, ...], memory: Mapping[int, int]) -> Tensor:
+    """The answer in memory of its own: copied if that is the state's, refused if it is that of an answer still held."""
+    address = answer.data_ptr()
+    for slot in held:
+        if memory.get(slot) == address:
+            raise DifftoolError(
+                "the network wrote its output over the one before, which this sampler still needs; "
+                "let it return output.clone()"
+            )
+    return answer.clone() if shared or address == memory[state] else answer

@@ -124,7 +124,7 @@ def plan_from_dict(data: Any, origin: Any) -> Plan:
         )  # fmt: skip
         noises = tuple(NoiseKey(int(n["call"]), _infinite(n["interval"])) for n in data["noises"])
         return Plan(rows, noises, str(data["name"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DifftoolError(f"{origin} is not a whole plan: {error!r}") from None
 
 
