@@ -21,6 +21,8 @@ from difftool.plan.program import Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
+INSPECTED = 2  # answers of a run that are looked at: what the first ones are like, all are
+
 Callback = Callable[[Row, Tensor, Tensor], None]
 Call = Callable[[Tensor, int], Tensor]
 Compiled = tuple[Formed, Program]
@@ -66,7 +68,7 @@ class Execution:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
         registers, keys, code = self.registers, self.plan.noises, self.program.instructions
-        y, final, unknown, shared = registers[code[first].target], len(code) - 1, True, False
+        y, final, fresh, copy = registers[code[first].target], len(code) - 1, INSPECTED, False
         memory = {slot: value.data_ptr() for slot, value in enumerate(registers) if value is not None}
         for r in range(first, final + 1):
             row, point, target, base, scale, terms, draws, drops, answer, apart, made = code[r]
@@ -95,13 +97,25 @@ class Execution:
                 if made is not None:
                     self._keep(*made, y, out)
                 continue
-            if unknown:  # what one answer is like, all are
-                check_output(out, y, "the model")
-                unknown, shared = False, _shares(out, y)
-            if apart is not None or shared:
-                out = _apart(out, shared, target, apart or (), memory)
-                memory[answer] = out.data_ptr()
+            if fresh:
+                fresh -= 1
+                copy = self._inspect(out, y, apart or ()) or copy
+            if copy or (apart is not None and out.data_ptr() == memory[target]):
+                out = out.clone()
             registers[answer] = out
+
+    def _inspect(self, answer: Any, x: Tensor, held: tuple[int, ...]) -> bool:
+        """Looks at one of the first answers; True if the network's outputs share the memory of its input.
+
+        Raises `DifftoolError` for another shape, dtype or device, and for an output written over one still needed.
+        """
+        check_output(answer, x, "the model")
+        if any(_shares(answer, self.registers[slot]) for slot in held):
+            raise DifftoolError(
+                "the network wrote its output over the one before, which this sampler still needs; "
+                "let it return output.clone()"
+            )
+        return _shares(answer, x)
 
     def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
@@ -217,15 +231,3 @@ def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
 
 def _shares(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
-
-
-def _apart(answer: Tensor, shared: bool, state: int, held: tuple[int, ...], memory: Mapping[int, int]) -> Tensor:
-    """The answer in memory of its own: copied if that is the state's, refused if it is that of an answer still held."""
-    address = answer.data_ptr()
-    for slot in held:
-        if memory.get(slot) == address:
-            raise DifftoolError(
-                "the network wrote its output over the one before, which this sampler still needs; "
-                "let it return output.clone()"
-            )
-    return answer.clone() if shared or address == memory[state] else answer
