@@ -16,6 +16,7 @@ Uniform in log-SNR-like variables cannot reach sigma = 0. Such grids end their r
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -59,7 +60,7 @@ class Grid(ABC):
 
 def check_steps(steps: object) -> None:
     """Raise `DifftoolError` unless steps is a whole number of at least 1."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
         raise DifftoolError(f"steps must be a whole number of at least 1, got {steps!r}")
 
 

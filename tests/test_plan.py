@@ -367,6 +367,38 @@ def test_a_network_that_returns_its_state_does_no_harm(sampler, view, begin):
         assert torch.equal(*runs)
 
 
+@pytest.mark.parametrize("begin", [1, 2, 3, 4])
+def test_one_buffer_for_all_outputs_is_refused_whenever_it_begins(begin):
+    """As compiled networks do after their warm-up; a method that holds an answer would go wrong."""
+    buffer, calls = torch.empty(2, 2), []
+
+    def net(x, t):
+        calls.append(t)
+        return torch.sin(x, out=buffer) if len(calls) > begin else torch.sin(x)
+
+    with pytest.raises(DifftoolError, match="over the one before"):
+        prepare(NetworkModel(net, VPLinear()), Heun(), shape=(2, 2), steps=6).batch(0, 2)
+
+
+@pytest.mark.parametrize("change", [lambda y: y[:1], lambda y: y.double(), lambda y: y.bfloat16()])
+def test_an_output_that_changes_during_the_run_is_refused(change):
+    calls = []
+
+    def net(x, t):
+        calls.append(t)
+        return change(0.1 * x) if len(calls) > 3 else 0.1 * x
+
+    with pytest.raises(DifftoolError, match="expected"):
+        prepare(NetworkModel(net, VPLinear()), DDIM(), shape=(2, 2), steps=6).batch(0, 2)
+
+
+def test_a_plan_for_independent_noise_refuses_path_noise():
+    plan = trace(DDPM(), PATH)
+    with pytest.raises(DifftoolError, match="correlated=True"):
+        prepare(mixture(), plan, shape=(1, 2), noise=BrownianPath())
+    prepare(mixture(), trace(DDPM(), PATH, correlated=True), shape=(1, 2), noise=BrownianPath()).batch(0, 1)
+
+
 def test_errors_of_the_executor():
     plan = trace(DDPM(), PATH)
     with pytest.raises(DifftoolError, match="noise source"):
@@ -485,6 +517,12 @@ def test_states_that_cannot_be(tmp_path):
     execution.state().save(file)
     with pytest.raises(DifftoolError, match="another plan"):
         run(trace(DDIM(), PATH), mixture().bind(VPLinear()), None, state=RunState.load(file))
+    state = execution.state()
+    for wrong in (replace(state, position=99), replace(state, position=2)):
+        wrong.save(file)
+        with pytest.raises(DifftoolError, match="no state at row"):
+            RunState.load(file)
+    state.save(file)
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(DifftoolError, match="truncated"):
         RunState.load(file)

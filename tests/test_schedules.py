@@ -173,6 +173,18 @@ def test_derivatives_at_the_ends_stay_in_the_domain(t):
     assert array == pytest.approx(VPLinear().drift(np.array([t, 0.5])), rel=1e-7)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_rates_at_the_ends_and_in_single_precision(schedule):
+    """Finite and not negative at the clean end; at alpha = 0 the drift is -inf, the diffusion +inf, never NaN."""
+    low, high = schedule.domain
+    for t in (torch.tensor([low, high]), np.array([low, high], dtype=np.float32)):
+        with np.errstate(divide="ignore"):
+            f, g2 = schedule.drift(t), schedule.diffusion2(t)
+        assert f.dtype == g2.dtype == t.dtype == schedule.sigma(t).dtype
+        assert -1e30 < f[0] <= 0 <= g2[0] < 1e30
+        assert f[1] <= 0 <= g2[1]
+
+
 @dataclass(frozen=True)
 class WrongDiffusion(VPLinear):
     """g^2 of the variance-exploding formula on a variance-preserving schedule."""

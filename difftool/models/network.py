@@ -176,8 +176,9 @@ class NetworkModel(Model):
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         skip, out, scale = self.coefficients(p)
-        time = torch.as_tensor(self.time(p), device=x.device)
-        time = time if time.dtype == torch.int64 else time.to(torch.float32)
+        told = self.time(p)
+        whole = isinstance(told, int) or getattr(told, "dtype", None) == torch.int64
+        time = torch.as_tensor(told, dtype=torch.int64 if whole else _time_dtype(self.dtype), device=x.device)
         time = time.reshape(-1) if time.ndim else time.expand(len(x))
         raw = self.net((x * scale).to(self.dtype), time, **cond)
         return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
@@ -200,7 +201,7 @@ class BoundNetwork(Bound):
         net, cond, dtype, state = self.model.net, self.cond, self.model.dtype, x.dtype
         forms = [self.affine(p) for p in points]
         whole = all(isinstance(form.time, int) for form in forms)
-        table = torch.tensor([form.time for form in forms], dtype=torch.int64 if whole else torch.float32)
+        table = torch.tensor([form.time for form in forms], dtype=torch.int64 if whole else _time_dtype(dtype))
         times = table.to(x.device)[:, None].expand(-1, len(x)).contiguous().unbind(0)
         scales = [form.scale for form in forms]
         plain = dtype == state and all(scale == 1 for scale in scales)
@@ -216,3 +217,8 @@ class BoundNetwork(Bound):
             return check_output(call(x, i), x, "the network").to(state)
 
         return call_scaled if not plain else call if cond else call_bare
+
+
+def _time_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What a network is told its time in: float64 if it computes in that, never below float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -21,7 +21,10 @@ from difftool.plan.program import Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
-INSPECTED = 2  # answers of a run that are looked at: what the first ones are like, all are
+INSPECTED = 2  # answers whose shape, dtype and device are looked at; the last one's too
+OVERWRITTEN = (
+    "the network wrote its output over the one before, which this sampler still needs; let it return output.clone()"
+)
 
 Callback = Callable[[Row, Tensor, Tensor], None]
 Call = Callable[[Tensor, int], Tensor]
@@ -69,13 +72,15 @@ class Execution:
         first = self._enter(x) if state is None else self._restore(state)
         registers, keys, code = self.registers, self.plan.noises, self.program.instructions
         y, final, fresh, copy = registers[code[first].target], len(code) - 1, INSPECTED, False
+        end = max(r for r, step in enumerate(code) if step.answer >= 0 or r == 0)  # the last answer is looked at too
         memory = {slot: value.data_ptr() for slot, value in enumerate(registers) if value is not None}
         for r in range(first, final + 1):
             row, point, target, base, scale, terms, draws, drops, answer, apart, made = code[r]
             self.position = r
             if r > first:
-                for j, slot in draws:
-                    registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
+                if draws:
+                    for j, slot in draws:
+                        registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
                 if base == target:
                     y = registers[target]
                     for slot, c in terms:
@@ -97,25 +102,22 @@ class Execution:
                 if made is not None:
                     self._keep(*made, y, out)
                 continue
-            if fresh:
-                fresh -= 1
-                copy = self._inspect(out, y, apart or ()) or copy
-            if copy or (apart is not None and out.data_ptr() == memory[target]):
+            if fresh or r >= end:
+                fresh -= fresh > 0
+                check_output(out, y, "the model")
+                copy = copy or _shares(out, y)
+            if apart is not None:
+                address = out.data_ptr()
+                for slot in apart:
+                    if memory.get(slot) == address:
+                        raise DifftoolError(OVERWRITTEN)
+                if copy or address == memory[target]:
+                    out = out.clone()
+                    address = out.data_ptr()
+                memory[answer] = address
+            elif copy:
                 out = out.clone()
             registers[answer] = out
-
-    def _inspect(self, answer: Any, x: Tensor, held: tuple[int, ...]) -> bool:
-        """Looks at one of the first answers; True if the network's outputs share the memory of its input.
-
-        Raises `DifftoolError` for another shape, dtype or device, and for an output written over one still needed.
-        """
-        check_output(answer, x, "the model")
-        if any(_shares(answer, self.registers[slot]) for slot in held):
-            raise DifftoolError(
-                "the network wrote its output over the one before, which this sampler still needs; "
-                "let it return output.clone()"
-            )
-        return _shares(answer, x)
 
     def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
@@ -145,6 +147,10 @@ class Execution:
         if state.plan != self.plan or state.form != self.formed.form:
             raise DifftoolError("this state was saved from another plan or another kind of model")
         places = self.program.live[state.position]
+        if set(places) != set(state.values):
+            raise DifftoolError(
+                "this state does not hold what its row needs; it was saved by another version, or changed"
+            )
         for source, tensor in state.values.items():
             self.registers[places[source]] = tensor.clone()
         return state.position
@@ -188,13 +194,15 @@ class Runner:
             y, _, row = next(generator)
             call, send = self._call(y), generator.send
             done = 0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position])
-            for i in range(done, self.plan.nfe):
-                if callback is None or row.kind != "grid":
+            if callback is None:
+                for i in range(done, self.plan.nfe):
                     y, _, row = send(call(y, i))
-                else:
-                    answer = call(y, i)
+                return y
+            for i in range(done, self.plan.nfe):
+                answer = call(y, i)
+                if row.kind == "grid":
                     callback(row, y, answer)
-                    y, _, row = send(answer)
+                y, _, row = send(answer)
             return y
 
     def _call(self, x: Tensor) -> Call:

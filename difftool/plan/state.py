@@ -62,7 +62,10 @@ class RunState:
             raise DifftoolError(f"{file} is not a saved run of difftool, or is truncated ({error})") from None
         check_version(head, "difftool-run", file)
         values = {tuple(int(a) if a.isdigit() else a for a in name.split("/")): t for name, t in tensors.items()}
-        return cls(plan_from_dict(head["plan"], file), head["position"], head["form"], values)
+        position, plan = head.get("position"), plan_from_dict(head.get("plan"), f"the plan in {file}")
+        if type(position) is not int or ("x", position) not in values or position >= len(plan.rows):
+            raise DifftoolError(f"{file} is not a whole saved run: there is no state at row {position!r}")
+        return cls(plan, position, str(head.get("form")), values)
 
 
 def save_plan(plan: Plan, file: str | File) -> None:

@@ -26,7 +26,7 @@ class DDPM(Sampler):
     x_s = alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t + std z, one evaluation per step. Options:
 
     variance: `small`, std^2 = sigma_s^2 (1 - r^2), exact for data at a single point; `large`,
-        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data; `between`, see `v`.
+        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving schedule; `between`, see `v`.
     v: where between the two, std^2 = large^v small^(1 - v) (for `between`; 0 <= v <= 1).
 
     Raises `DifftoolError` for an unknown variance, v outside [0, 1] and for grids that run upwards.

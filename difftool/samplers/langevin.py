@@ -11,6 +11,7 @@ Sources: Song & Ermon 2019 (arXiv 1907.05600, algorithm 1), Song et al. 2021 (ar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -34,10 +35,10 @@ class _Langevin(Sampler):
     point_mass = False
 
     def __post_init__(self) -> None:
-        if self.corrections < 1 or isinstance(self.corrections, float):
-            raise DifftoolError(f"corrections must be a whole number of at least 1, got {self.corrections}")
-        if not self.snr > 0:
-            raise DifftoolError(f"snr must be positive, got {self.snr}")
+        if not isinstance(self.corrections, int) or self.corrections < 1:
+            raise DifftoolError(f"corrections must be a whole number of at least 1, got {self.corrections!r}")
+        if not 0 < self.snr < math.inf:
+            raise DifftoolError(f"snr must be positive and finite, got {self.snr}")
         if self.step_size not in ("level", "sample", "batch"):
             raise DifftoolError(f"step_size is level, sample or batch, got {self.step_size!r}")
 
@@ -135,6 +136,8 @@ class PredictorCorrector(_Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.predictor, Sampler):
+            raise DifftoolError(f"the predictor is a sampler, got {self.predictor!r}")
         if self.predictor.adaptive or self.predictor.evaluations is None:
             raise DifftoolError("the predictor must take single steps; an adaptive sampler cannot")
 
@@ -151,5 +154,6 @@ class PredictorCorrector(_Langevin):
         return x
 
     def nfe(self, path: Path) -> int | None:
-        before = self.predictor.nfe(path)
-        return None if before is None else before + self.corrections * sum(p.sigma > 0 for p in path[1:])
+        each = [self.predictor.nfe(path[i : i + 2]) for i in range(len(path) - 1)]
+        corrections = self.corrections * sum(p.sigma > 0 for p in path[1:])
+        return sum(n for n in each if n is not None) + corrections

@@ -173,6 +173,10 @@ def prepare(
         if not (steps is grid is schedule is last is None):
             raise DifftoolError("a plan has its steps, grid, schedule and last step in it; leave those options out")
         plan = sampler
+        if noise.correlated and plan.noises and all(key.interval is None for key in plan.noises):
+            raise DifftoolError(
+                "this plan was traced for independent noise; trace it with correlated=True for path noise"
+            )
     else:
         path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
         last = last or sampler.last

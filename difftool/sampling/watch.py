@@ -15,7 +15,8 @@ from difftool.schedules import Path, Point
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees, before the step from `point` is taken; x is the live state (clone it to keep it).
+    """What a callback sees, before the step from `point` is taken; x is the live state: clone it to keep it,
+    and do not write to it (`Plan.steps` is for that).
 
     index: the grid point, 0 .. steps - 1 (None for samplers that choose their own steps). first: global index of the
     batch's first sample.

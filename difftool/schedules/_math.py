@@ -30,7 +30,6 @@ log1p = _elementary("log1p")
 sqrt = _elementary("sqrt")
 sin = _elementary("sin")
 cos = _elementary("cos")
-tan = _elementary("tan")
 atan = _elementary("atan", "arctan")
 floor = _elementary("floor")
 _log = _elementary("log")
@@ -71,3 +70,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     import numpy
 
     return numpy.where(condition, a, b)
+
+
+def as_dtype(x: Any, like: Any) -> Any:
+    """x in the dtype of `like`; floats stay as they are."""
+    if hasattr(x, "to"):
+        return x.to(like.dtype)
+    return x.astype(like.dtype) if hasattr(like, "dtype") and hasattr(x, "astype") else x

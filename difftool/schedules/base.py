@@ -88,7 +88,7 @@ class Schedule(ABC):
         return log(ratio(self.alpha(t), self.sigma(t)))
 
     def t_at_half_log_snr(self, value: Any) -> Any:
-        """The inverse of `half_log_snr` (bisection in float64 where no closed form is known), clipped to the domain."""
+        """The inverse of `half_log_snr`; by bisection in the domain where no closed form is known."""
         low, high = value * 0 + self.domain[0], value * 0 + self.domain[1]
         for _ in range(100):
             middle = (low + high) / 2

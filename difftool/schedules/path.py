@@ -28,8 +28,9 @@ class Path(Sequence[Point]):
         return self.schedule.at(t)
 
     def at_half_log_snr(self, value: float) -> Point:
-        """The point whose log(alpha / sigma) is `value`."""
-        return self.schedule.at(self.schedule.t_at_half_log_snr(value))
+        """The point whose log(alpha / sigma) is `value`; the nearer end of the domain if there is none."""
+        low, high = self.schedule.domain
+        return self.schedule.at(min(max(self.schedule.t_at_half_log_snr(value), low), high))
 
     def drift(self, p: Point) -> Any:
         """f at p."""

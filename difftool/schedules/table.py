@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.schedules._math import clip, exp, log, sqrt, where
+from difftool.schedules._math import as_dtype, clip, exp, log, sqrt, where
 from difftool.schedules.base import Schedule
 
 
@@ -59,7 +59,7 @@ class Table(Schedule):
         size = len(self.log_levels)
         inside, _ = self._segment(t * size - 1)
         level = where(t * size < 1, self.log_levels[0] + log(clip(t * size, 0.0, 1.0)), inside)
-        return level.to(t.dtype) if hasattr(level, "to") else level
+        return as_dtype(level, t)
 
     def alpha(self, t: Any) -> Any:
         return 1 / sqrt(1 + exp(2 * self.log_level(t)))
@@ -86,8 +86,8 @@ class Table(Schedule):
         """beta(t) = 2 sigma^2 d log(sigma / alpha) / dt; jumps at the table's entries (the left value there)."""
         size = len(self.log_levels)
         _, rise = self._segment(t * size - 1)
-        slope = where(t * size < 1, 1 / clip(t, 1e-300, 1.0), rise * size)
-        return 2 * self.sigma(t) ** 2 * slope
+        slope = where(t * size < 1, 1 / clip(t, 1e-30, 1.0), rise * size)
+        return as_dtype(2 * self.sigma(t) ** 2 * slope, t)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class DDPMLinear(Table):
     reference = "Ho et al. 2020, Denoising diffusion probabilistic models, arXiv 2006.11239"
 
     def __post_init__(self) -> None:
-        if not (0 < self.beta_min <= self.beta_max < 1 and self.length >= 2):
+        if not (0 < self.beta_min <= self.beta_max < 1 and isinstance(self.length, int) and self.length >= 2):
             raise DifftoolError(
                 "ddpm-linear takes 0 < beta_min <= beta_max < 1 and length >= 2, got "
                 f"beta_min={self.beta_min}, beta_max={self.beta_max}, length={self.length}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.schedules._math import atan, exp, expm1, log_alpha_vp, sin, sqrt, tan
+from difftool.schedules._math import atan, exp, expm1, log_alpha_vp, ratio, sin, sqrt
 from difftool.schedules.base import Schedule
 
 
@@ -31,9 +31,10 @@ class VPLinear(Schedule):
     reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta_min <= self.beta_max:
+        if not 0 < self.beta_min <= self.beta_max < math.inf:
             raise DifftoolError(
-                f"vp-linear takes 0 < beta_min <= beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
+                "vp-linear takes 0 < beta_min <= beta_max < inf, got "
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}"
             )
 
     def log_alpha(self, t: Any) -> Any:
@@ -98,7 +99,8 @@ class Cosine(Schedule):
         return (theta - self._theta0) / self._rate
 
     def drift(self, t: Any) -> Any:
-        return -self._rate * tan(self._rate * t + self._theta0)
+        tangent = ratio(sin(self._rate * t + self._theta0), sin(self._rate * (1 - t)))  # of theta; inf at t = 1
+        return -self._rate * tangent
 
     def diffusion2(self, t: Any) -> Any:
         return -2 * self.drift(t)

@@ -11,7 +11,16 @@ from registered import SAMPLERS
 
 from difftool.checks import check_sampler
 from difftool.plugins import registry
-from difftool.samplers import DDIM, AdaptiveODE, AnnealedLangevin, EulerMaruyama, PredictorCorrector, Sampler, eps_of
+from difftool.samplers import (
+    DDIM,
+    AdaptiveODE,
+    AnnealedLangevin,
+    EulerMaruyama,
+    Heun,
+    PredictorCorrector,
+    Sampler,
+    eps_of,
+)
 from difftool.sampling import prepare, sample
 from difftool.schedules import VE, Cosine, Flow, VPLinear
 from difftool.specs import make, parse
@@ -206,8 +215,6 @@ def test_adaptive_solvers_follow_the_exact_flow(method, schedule):
 
 def test_adaptive_solvers_end_at_clean_data():
     """From N(0, sigma^2) to sigma = 0 by default, near what Heun gives in 2000 steps."""
-    from difftool.samplers import Heun
-
     x = torch.randn(4, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     fine = sample(gaussian(), Heun(), x=x, steps=2000, schedule=Flow())
     for method in ("dopri5", "scipy-dop853"):
@@ -228,6 +235,15 @@ def test_the_predictor_corrector_has_the_right_law(step_size, predictor):
     x = sample(gaussian(), sampler, shape=(4000, 64), steps=60, schedule=VPLinear(), seed=3).double()
     assert float(((x.mean(0) - MEAN) / VARIANCE.sqrt()).abs().max()) < 0.1
     assert float((x.var(0) / VARIANCE - 1).abs().max()) < 0.14
+
+
+def test_evaluations_with_any_predictor():
+    """The predictor is called step by step, so that its own evaluations at the start of a path come every time."""
+    for predictor in (AnnealedLangevin(corrections=2), Heun(), DDIM()):
+        job = prepare(gaussian(), PredictorCorrector(predictor=predictor), shape=(2, 64), steps=4)
+        declared = job.nfe
+        job.batch(0, 2)
+        assert job.nfe == declared
 
 
 @pytest.mark.parametrize("step_size", ["sample", "batch"])
