@@ -118,6 +118,11 @@ def test_a_terminal_that_cannot_show_a_name(tmp_path):
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
 
+def heed_ctrl_c():
+    """What a shell starts in the background ignores Ctrl-C, and so would the programs that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_the_middle(tmp_path):
     source = (Path(__file__).parent / "faulty.py").read_text()
     place = install(tmp_path / "site", "faulty", "1", {"faulty": "faulty"}, faulty=source)
@@ -125,7 +130,7 @@ def test_ctrl_c_in_the_middle(tmp_path):
     work.mkdir()
     process = subprocess.Popen(
         command("sample", "--model", f"slow:marker={marker}", "--steps", "1000", "--out", "a.npz"), cwd=work,
-        env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     while not marker.exists():
         assert process.poll() is None, process.communicate()
@@ -143,6 +148,7 @@ def test_ctrl_c_while_starting(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", "from difftool.cli import app\nprint('up', flush=True)\napp.main()", "sample"],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout is not None
     process.stdout.readline()
