@@ -139,15 +139,14 @@ def measure(job: Job, kind: str, repeats: int) -> tuple[float, float, float]:
         return runner(x, job.start(0, job.total)[1] if job.plan.noises else None)
 
     torch.testing.assert_close(ours(x), hand(x), rtol=1e-3, atol=1e-3)  # the same update, or the ratio means nothing
-    times: list[tuple[float, float]] = []
-    with torch.no_grad():
-        for _ in range(repeats):
-            times.append((clock(ours, x), clock(hand, x)))
+    hand = torch.no_grad()(hand)
+    times = [(clock(ours, x), clock(hand, x)) for _ in range(repeats)]
     a, b = (statistics.median(column) / STEPS * 1e6 for column in zip(*times, strict=True))
     return a, b, statistics.median(p / q for p, q in times)
 
 
 def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Seconds of one call."""
     begin = time.perf_counter()
     function(x)
     if x.is_cuda:
@@ -156,12 +155,17 @@ def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
 
 
 def draws(noise: Noise, shape: tuple[int, ...], device: str, repeats: int) -> float:
-    """Microseconds of one draw along the levels of a run, into a buffer that is there."""
+    """Microseconds of one draw, the mean over those of a run (some come in blocks), into a buffer that is there."""
     job = prepare(NetworkModel(net, VPLinear()), DDPM(), shape=shape, steps=STEPS, noise=noise, device=device)
     z = torch.empty(shape, device=device)
-    source = job.start(0, shape[0])[1]
-    times = [clock(lambda _, key=key: source.draw(key, z), z) for _ in range(repeats) for key in job.plan.noises]
-    return statistics.median(times) * 1e6
+
+    def run(_: Tensor) -> Tensor:
+        source = job.start(0, shape[0])[1]
+        for key in job.plan.noises:
+            source.draw(key, z)
+        return z
+
+    return statistics.median(clock(run, z) for _ in range(repeats)) / len(job.plan.noises) * 1e6
 
 
 def main() -> None:

@@ -318,8 +318,8 @@ def test_a_perfect_network_gives_the_exact_x0(predicts, schedule, u, seed, std):
     # the plan's way: raw outputs, and the affine form
     bound = model.bind(schedule)
     other = at(schedule, 0.3)
-    call, form = bound.prepare([other, p], x), bound.affine(p)
-    close(form.skip * x + form.out * call(x, 1), expected, **tolerance)
+    (call, told), form = bound.prepare([other, p], x), bound.affine(p)
+    close(form.skip * x + form.out * call(x, told[1]), expected, **tolerance)
     # a point for each sample, as in training
     t = torch.full((len(x),), p.t, dtype=F64)
     t[::2] = other.t
@@ -339,7 +339,8 @@ def test_a_network_answers_along_other_schedules(predicts, trained, schedule, u,
     bound = model.bind(schedule)
     close(bound(x, p), exact.x0(x, p), rtol=1e-6, atol=1e-6)
     form = bound.affine(p)
-    close(form.skip * x + form.out * bound.prepare([p], x)(x, 0), exact.x0(x, p), rtol=1e-6, atol=1e-6)
+    call, told = bound.prepare([p], x)
+    close(form.skip * x + form.out * call(x, told[0]), exact.x0(x, p), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("predicts", sorted(PARAMETRIZATIONS))
@@ -381,7 +382,8 @@ def test_what_a_network_is_told_as_time(time, schedule, u):
     listener.told.clear()
     model.x0(x, p)
     model.bind(schedule)(x, p)
-    model.bind(schedule).prepare([at(schedule, 0.5), p], x)(x, 1)
+    call, told = model.bind(schedule).prepare([at(schedule, 0.5), p], x)
+    call(x, told[1])
     model.x0(x, schedule.at(torch.full((3,), p.t, dtype=F64), like=x))
     assert len(listener.told) == 4
     for told in listener.told:

@@ -73,8 +73,8 @@ def _affine(bound: Bound, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for i, p in enumerate(points):
         x = _x(y, p)
-        call, affine = bound.prepare(points, x), bound.affine(p)
-        out = call(x, i)
+        (call, told), affine = bound.prepare(points, x), bound.affine(p)
+        out = call(x, told[i])
         worst = max(worst, _relative(out if affine is None else affine.skip * x + affine.out * out, bound(x, p)))
     return worst
 

@@ -31,6 +31,9 @@ class Affine(NamedTuple):
     time: float = 0.0
 
 
+Evaluations = tuple[Callable[[Tensor, Any], Tensor], Sequence[Any]]
+
+
 class Model(ABC):
     """An estimate of x_0. A new model implements `x0`; the rest has defaults.
 
@@ -96,12 +99,13 @@ class Bound:
         """How x0 follows from the network's raw output at p; None if it does not in an affine way."""
         return None
 
-    def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
-        """`call(x, i)`: the evaluation at points[i], with all that does not depend on x computed beforehand.
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
+        """`call, told`: call(x, told[i]) is the evaluation at points[i] for states like x.
 
-        Returns the raw output where `affine` is not None, else x0; the caller checks its shape.
+        All that does not depend on x is computed beforehand. The answer is the raw output where `affine` is not None,
+        else x0; the caller checks its shape.
         """
-        return lambda x, i: self.evaluate(x, points[i])
+        return self.evaluate, points
 
 
 def same_level(p: Point, schedule: Schedule) -> tuple[Point, float]:
@@ -120,6 +124,8 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
     """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
     if not isinstance(out, Tensor):
         raise DifftoolError(f"{who} returned a {type(out).__name__}, expected a tensor of shape {tuple(x.shape)}")
+    if out.shape == x.shape and out.dtype == x.dtype and out.device == x.device:
+        return out
     for name in ("shape", "dtype", "device"):
         got, expected = getattr(out, name), getattr(x, name)
         if got != expected:

@@ -20,13 +20,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
-from difftool.models.base import Affine, Bound, Model, check_output
+from difftool.models.base import Affine, Bound, Evaluations, Model, check_output
 from difftool.schedules._math import log, sqrt
 from difftool.schedules.base import Point, Schedule
 
@@ -197,26 +198,23 @@ class BoundNetwork(Bound):
         skip, out, scale = self.model.coefficients(q)
         return Affine(skip * rescale, out, scale * rescale, self.model.time(q))
 
-    def prepare(self, points: Sequence[Point], x: Tensor) -> Callable[[Tensor, int], Tensor]:
-        net, cond, dtype, state = self.model.net, self.cond, self.model.dtype, x.dtype
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
+        dtype, state = self.model.dtype, x.dtype
+        net = partial(self.model.net, **self.cond) if self.cond else self.model.net
         forms = [self.affine(p) for p in points]
         whole = all(isinstance(form.time, int) for form in forms)
         table = torch.tensor([form.time for form in forms], dtype=torch.int64 if whole else _time_dtype(dtype))
         times = table.to(x.device)[:, None].expand(-1, len(x)).contiguous().unbind(0)
         scales = [form.scale for form in forms]
-        plain = dtype == state and all(scale == 1 for scale in scales)
+        if dtype == state and all(scale == 1 for scale in scales):
+            return net, times
 
-        def call(x: Tensor, i: int) -> Tensor:
-            return net(x, times[i], **cond)
+        def scaled(x: Tensor, told: tuple[Tensor, float]) -> Tensor:
+            time, scale = told
+            x = (x if scale == 1 else x * scale).to(dtype)
+            return check_output(net(x, time), x, "the network").to(state)
 
-        def call_bare(x: Tensor, i: int) -> Tensor:
-            return net(x, times[i])
-
-        def call_scaled(x: Tensor, i: int) -> Tensor:
-            x = (x if scales[i] == 1 else x * scales[i]).to(dtype)
-            return check_output(call(x, i), x, "the network").to(state)
-
-        return call_scaled if not plain else call if cond else call_bare
+        return scaled, list(zip(times, scales, strict=True))
 
 
 def _time_dtype(dtype: torch.dtype) -> torch.dtype:

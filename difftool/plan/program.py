@@ -2,14 +2,15 @@
 
 Values are the states ("x", r), the kept answers ("m", k, c) and the noises ("z", j). A value lives from the row that
 makes it to the last row that uses it; a state is written in place over one that dies there. Registers that hold a
-network's own output are kept apart from those that the executor writes to.
+network's own output are kept apart from those that the executor writes to. The newest answer needs no register before
+the next evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from difftool.plan.affine import Source
 from difftool.plan.form import Formed, Pair
@@ -18,38 +19,51 @@ from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
 TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
+ANSWER = -1  # in place of a register: the newest answer, as it came
+DERIVED, PLAIN, GUARDED, MADE = range(4)  # what is done with the answer to a row
 
 
 class Instruction(NamedTuple):
     """One row, then its evaluation.
 
-    In place (base = target):  y = registers[base];  y += sum c registers[k];  y *= scale
-    else:                      registers[target] = scale registers[base] + sum c registers[k]
+    In place (base = target):  y = registers[base];  y += gain answer + sum c registers[k];  y *= scale
+    else:                      registers[target] = scale registers[base] + gain answer + sum c registers[k]
 
-    Adding first keeps an answer that shares its memory with the state harmless, if it is the first term and is used
-    in this row only.
+    Adding the newest answer first keeps one that shares its memory with the state harmless.
+
+    asks: DERIVED, the row is not yielded; PLAIN, the answer is used as it comes; GUARDED, the same, but it must not
+    share the memory of what is kept; MADE, something else is made of it, or it has several channels.
     """
 
     row: Row
     point: Point
     target: int
     base: int
-    scale: float
+    scale: float = 1.0
+    gain: float = 0.0
     terms: tuple[Term, ...] = ()
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
-    answer: int = -1  # register of an answer that is kept as it comes
-    apart: tuple[int, ...] | None = None  # if it must not share the state's memory: kept outputs it must spare too
+    asks: int = DERIVED
+    keep: int = ANSWER  # register of an answer that is needed after the next evaluation
+    look: bool = False  # whether its shape, dtype, device and memory are looked at: the first and the last
     made: tuple[tuple[int, ...], Pair] | None = None  # registers of the channels, and y = a x + b answer of a made one
 
 
 @dataclass
 class Program:
-    """The instructions of a run, the number of registers, and where each value lives at each row."""
+    """The instructions of a run, how many registers they need, and where each value lives at each row."""
 
-    instructions: list[Instruction]
-    registers: int
+    code: list[tuple[Any, ...]]  # the fields of every Instruction (a bare tuple is unpacked faster)
+    registers: int  # arrays like the state at once, the newest answer included
+    foreign: set[int]  # the registers that hold network outputs
     live: list[dict[Source, int]] = field(default_factory=list)  # at each row, before its evaluation
+
+    def begun(self, r: int) -> list[tuple[Any, ...]]:
+        """The code from row r on, for a run whose state at r is there already."""
+        step = Instruction(*self.code[r])
+        entered = step._replace(base=step.target, scale=1.0, gain=0.0, terms=(), draws=(), look=True)
+        return [tuple(entered), *self.code[r + 1 :]]
 
 
 def choose(candidates: Sequence[Formed]) -> tuple[Formed, Program]:
@@ -72,48 +86,71 @@ class _Scan:
         self.free: dict[bool, list[int]] = {False: [], True: []}  # by whether the slot holds network outputs
         self.foreign: set[int] = set()
         self.count = 0
+        self.most = 0  # values at once, an answer without a register included
         self.drawn = 0  # noises are drawn in the order of their calls
+        self.newest: Source | None = None  # the answer that is at hand without a register
 
     def program(self) -> Program:
-        out = Program([], 0)
+        out = Program([], 0, self.foreign)
+        steps: list[Instruction] = []
+        evaluated = [r for r, row in enumerate(self.rows) if row.channels]
         for r, row in enumerate(self.rows):
-            step = self._make_row(r, row) if r else Instruction(row, row.point, self._new(("x", 0)), 0, 1.0)
+            if r:
+                step = self._make_row(r, row)
+            else:
+                slot = self._new(("x", 0))
+                step = Instruction(row, row.point, slot, slot)
             drops = self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
-            held = tuple(slot for slot in self.place.values() if slot in self.foreign)
             if row.channels:
-                make = self.formed.make[r]
-                plain = make == (0.0, 1.0)
-                answers = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
-                if plain and row.channels == 1:
-                    harmless = not held and self._harmless(r)
-                    step = step._replace(answer=answers[0], apart=None if harmless else held)
-                else:
-                    step = step._replace(made=(answers, make))
-            step = step._replace(drops=drops)
+                step = self._evaluate(r, row, step)
             self._release(r)
-            out.instructions.append(step)
-        out.registers = self.count
+            steps.append(step._replace(drops=drops))
+        steps[-1] = steps[-1]._replace(asks=PLAIN)
+        for r in {next(iter(evaluated), 0), next(reversed(evaluated), 0)}:
+            steps[r] = steps[r]._replace(look=True)
+        out.code = [tuple(step) for step in steps]
+        out.registers = max(self.count, self.most)
         return out
+
+    def _evaluate(self, r: int, row: Row, step: Instruction) -> Instruction:
+        """The instruction with its evaluation."""
+        make = self.formed.make[r]
+        plain = make == (0.0, 1.0)
+        if not plain or row.channels > 1:
+            self.newest = None
+            answers = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
+            return step._replace(asks=MADE, made=(answers, make))
+        self.newest = ("m", r, 0)
+        following = next((k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows))
+        harmless = self.foreign.isdisjoint(self.place.values()) and self._harmless(r)
+        kept = self.last_use.get(self.newest, r) > following
+        keep = self._new(self.newest, True) if kept else ANSWER
+        self.most = max(self.most, len(self.place) + (not kept))
+        return step._replace(asks=PLAIN if harmless else GUARDED, keep=keep)
 
     def _make_row(self, r: int, row: Row) -> Instruction:
         draws = []
         for j in range(self.drawn, max((j for j, _ in row.z), default=-1) + 1):
             draws.append((j, self._new(("z", j))))
             self.drawn = j + 1
-        terms = dict(sorted(row.terms(), key=lambda term: term[0] != ("m", r - 1, 0)))  # the newest answer first
+        terms = dict(row.terms())
+        gain = terms.pop(self.newest, 0.0) if self.newest else 0.0
         first = self._overwritten(r, row)
         if first is not None:
             scale = terms.pop(first)
             base = target = self.place.pop(first)
             self.place["x", r] = target
-            terms = {source: c / scale for source, c in terms.items()}
-        else:
+            gain, terms = gain / scale, {source: c / scale for source, c in terms.items()}
+        elif terms:
             first = next(iter(terms))
             scale = terms.pop(first)
             base, target = self.place[first], self._new(("x", r))
+        else:
+            scale, gain = gain, 0.0
+            base, target = ANSWER, self._new(("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
-        return Instruction(row, row.point, target, base, scale, rest, tuple(draws))
+        return Instruction(row, row.point, target, base, scale, gain, rest, tuple(draws))
 
     def _overwritten(self, r: int, row: Row) -> Source | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""

@@ -13,21 +13,19 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, check_output
+from difftool.models.base import Bound, Evaluations, check_output
 from difftool.noise import Source
 from difftool.plan.form import Formed, Pair, forms
 from difftool.plan.plan import Plan, Row
-from difftool.plan.program import Program, choose
+from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
-INSPECTED = 2  # answers whose shape, dtype and device are looked at; the last one's too
 OVERWRITTEN = (
     "the network wrote its output over the one before, which this sampler still needs; let it return output.clone()"
 )
 
 Callback = Callable[[Row, Tensor, Tensor], None]
-Call = Callable[[Tensor, int], Tensor]
 Compiled = tuple[Formed, Program]
 
 
@@ -70,57 +68,66 @@ class Execution:
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
-        registers, keys, code = self.registers, self.plan.noises, self.program.instructions
-        y, final, fresh, copy = registers[code[first].target], len(code) - 1, INSPECTED, False
-        end = max(r for r, step in enumerate(code) if step.answer >= 0 or r == 0)  # the last answer is looked at too
-        memory = {slot: value.data_ptr() for slot, value in enumerate(registers) if value is not None}
-        for r in range(first, final + 1):
-            row, point, target, base, scale, terms, draws, drops, answer, apart, made = code[r]
+        registers, keys = self.registers, self.plan.noises
+        code = self.program.begun(first) if first else self.program.code
+        memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
+        out: Any = None
+        copy = False
+        for r, (row, point, target, base, scale, gain, terms, draws, drops, asks, keep, look, made) in enumerate(
+            code, first
+        ):
+            if draws:
+                for j, slot in draws:
+                    registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
+            if base == target:
+                y = registers[target]
+                if gain:
+                    y.add_(out, alpha=gain)
+                for slot, c in terms:
+                    y.add_(registers[slot], alpha=c)
+                if scale != 1.0:
+                    y.mul_(scale)
+            else:
+                y = torch.mul(out if base == ANSWER else registers[base], scale, out=registers[target])
+                registers[target], memory[target] = y, y.data_ptr()
+                if gain:
+                    y.add_(out, alpha=gain)
+                for slot, c in terms:
+                    y.add_(registers[slot], alpha=c)
+            if drops:
+                for slot in drops:
+                    registers[slot], memory[slot] = None, 0
+            if asks == DERIVED:
+                continue
             self.position = r
-            if r > first:
-                if draws:
-                    for j, slot in draws:
-                        registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
-                if base == target:
-                    y = registers[target]
-                    for slot, c in terms:
-                        y.add_(registers[slot], alpha=c)
-                    if scale != 1.0:
-                        y.mul_(scale)
-                else:
-                    y = registers[target] = torch.mul(registers[base], scale, out=registers[target])
-                    memory[target] = y.data_ptr()
-                    for slot, c in terms:
-                        y.add_(registers[slot], alpha=c)
-            for slot in drops:
-                registers[slot] = None
-            if answer < 0 and made is None and r < final:
-                continue  # a derived register
             out = None  # the memory of a used answer is free for the next
             out = yield y, point, row
-            if answer < 0:
-                if made is not None:
-                    self._keep(*made, y, out)
+            if asks == MADE:
+                self._keep(made, y, out)
                 continue
-            if fresh or r >= end:
-                fresh -= fresh > 0
+            if look:
                 check_output(out, y, "the model")
                 copy = copy or _shares(out, y)
-            if apart is not None:
-                address = out.data_ptr()
-                for slot in apart:
-                    if memory.get(slot) == address:
-                        raise DifftoolError(OVERWRITTEN)
-                if copy or address == memory[target]:
-                    out = out.clone()
-                    address = out.data_ptr()
-                memory[answer] = address
-            elif copy:
+            if copy:
                 out = out.clone()
-            registers[answer] = out
+            if asks == GUARDED:
+                address = out.data_ptr()
+                if address in memory:
+                    out = self._apart(out, address)
+                    address = out.data_ptr()
+                if keep != ANSWER:
+                    registers[keep], memory[keep] = out, address
 
-    def _keep(self, slots: tuple[int, ...], make: Pair, x: Tensor, answer: Any) -> None:
+    def _apart(self, out: Tensor, address: int) -> Tensor:
+        """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
+        foreign = self.program.foreign
+        if any(value is not None and value.data_ptr() == address for value in map(self.registers.__getitem__, foreign)):
+            raise DifftoolError(OVERWRITTEN)
+        return out.clone()
+
+    def _keep(self, made: tuple[tuple[int, ...], Pair], x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
+        slots, (a, b) = made
         parts = answer if len(slots) > 1 else (answer,)
         if not isinstance(parts, tuple) or len(parts) != len(slots):
             raise DifftoolError(f"this plan takes {len(slots)} outputs per evaluation")
@@ -130,7 +137,6 @@ class Execution:
             for slot, part in zip(slots, parts, strict=True):
                 self.registers[slot] = part.clone()
             return
-        a, b = make
         kept = self.registers[slots[0]] = torch.mul(answer, b, out=self.registers[slots[0]])
         if a != 0.0:
             kept.add_(x, alpha=a)
@@ -140,7 +146,7 @@ class Execution:
             raise DifftoolError("a run starts from a state x, or from a saved state")
         if x.dtype not in (torch.float32, torch.float64):
             raise DifftoolError(f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower")
-        self.registers[self.program.instructions[0].target] = x.detach().clone()
+        self.registers[self.program.live[0]["x", 0]] = x.detach().clone()
         return 0
 
     def _restore(self, state: RunState) -> int:
@@ -173,7 +179,7 @@ class Runner:
     def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
         self.plan, self.model = plan, model
         self.compiled = compiled or compile_plan(plan, model)
-        self._calls: dict[Any, Call] = {}
+        self._evaluations: dict[Any, Evaluations] = {}
 
     def __call__(
         self,
@@ -192,25 +198,26 @@ class Runner:
             execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
             generator = execution.steps(x, state)
             y, _, row = next(generator)
-            call, send = self._call(y), generator.send
+            call, told = self._prepared(y)
+            send = generator.send
             done = 0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position])
             if callback is None:
-                for i in range(done, self.plan.nfe):
-                    y, _, row = send(call(y, i))
+                for this in told[done:]:
+                    y, _, _ = send(call(y, this))
                 return y
-            for i in range(done, self.plan.nfe):
-                answer = call(y, i)
+            for this in told[done:]:
+                answer = call(y, this)
                 if row.kind == "grid":
                     callback(row, y, answer)
                 y, _, row = send(answer)
             return y
 
-    def _call(self, x: Tensor) -> Call:
+    def _prepared(self, x: Tensor) -> Evaluations:
         """The model at every evaluated row, for states like x."""
         key = len(x), x.dtype, x.device
-        if key not in self._calls:
-            self._calls[key] = self.model.prepare([row.point for row in self.plan.rows if row.channels], x)
-        return self._calls[key]
+        if key not in self._evaluations:
+            self._evaluations[key] = self.model.prepare([row.point for row in self.plan.rows if row.channels], x)
+        return self._evaluations[key]
 
 
 def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:

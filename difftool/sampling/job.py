@@ -128,12 +128,12 @@ class Job:
 
     def _look(self, plan: Plan, bound: Bound, source: Source, x: Tensor, first: int) -> None:
         """Runs the plan on raw answers, as `batch` does, and raises at the first one that is not finite."""
-        call = bound.prepare([row.point for row in plan.rows if row.channels], x)
+        call, told = bound.prepare([row.point for row in plan.rows if row.channels], x)
         execution = Execution(plan, noise=source, raw=bound)
         generator, i = execution.steps(x), 0
         y, p, row = next(generator)
         while row.channels:
-            answer = call(y, i)
+            answer = call(y, told[i])
             if not bool(torch.isfinite(answer).all()):
                 state = execution.state() if source.resumable else None
                 raise NonFinite(not_finite(answer, p, row.index, self.steps, first), state)
