@@ -17,14 +17,15 @@ class NotAffine(DifftoolError):
 class NonFinite(DifftoolError):
     """The model returned NaN or infinity.
 
-    `state` is the run as it stood before that evaluation (`difftool.plan.RunState`), or None for a plain loop;
-    `done` holds the samples of the batches that were finished before (None if none was).
+    `x` holds the states that it was asked about, (B, ...), and `state` the run as it stood there
+    (`difftool.plan.RunState`; None for a plain loop, and for generator noise); `done` the samples of the batches that
+    were finished before. Each is None if there is nothing of the kind.
     """
 
-    def __init__(self, message: str, state: object = None, done: object = None):
+    def __init__(self, message: str, x: object = None, state: object = None):
         super().__init__(message)
-        self.state = state
-        self.done = done
+        self.x, self.state = x, state
+        self.done: object = None
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:

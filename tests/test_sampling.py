@@ -526,13 +526,15 @@ def test_a_broken_run_can_be_taken_up_again(tmp_path_factory, name, predicts, k,
     with pytest.raises(NonFinite) as caught:
         sample(model, sampler, **options, cond={"bad": torch.tensor([0, 0, 0, 0, 0, 1])})
     assert torch.equal(caught.value.done, whole[:4])
+    assert caught.value.x.shape == (2, 3)
+    assert torch.isfinite(caught.value.x).all()
     if prepare(model, sampler, shape=(6, 3), grid=LEVELS).plan is None:
         assert caught.value.state is None
         return
     file = tmp_path_factory.mktemp("state") / "run.safetensors"
     caught.value.state.save(file)
     state = RunState.load(file)
-    assert state.x.shape == (2, 3)
+    assert torch.equal(state.x, caught.value.x)
     bound = model.bind(VE(), {"bad": torch.zeros(2)})
     source = Independent().source((2, 3), seed=seed, first=4, dtype=F64)
     assert torch.equal(run(state.plan, bound, None, source, state=state), whole[4:])

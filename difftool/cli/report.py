@@ -97,6 +97,10 @@ def _keep(error: DifftoolError, parts: list[Any], run: Run, out: Path | None) ->
         state = free_name(f"{stem}-state", folder, ".safetensors")
         error.state.save(state)  # type: ignore[attr-defined]
         kept += f"; the state before that step is in {state}"
+    elif isinstance(error, NonFinite) and error.x is not None:
+        state = free_name(f"{stem}-state", folder, ".npz")
+        save(error.x, state, run.recipe.to_dict())  # type: ignore[arg-type]
+        kept += f"; the states before that evaluation are in {state}"
     return kept
 
 

@@ -136,7 +136,7 @@ class Job:
             answer = call(y, told[i])
             if not bool(torch.isfinite(answer).all()):
                 state = execution.state() if source.resumable else None
-                raise NonFinite(not_finite(answer, p, row.index, self.steps, first), state)
+                raise NonFinite(not_finite(answer, p, row.index, self.steps, first), y.clone(), state)
             y, p, row = generator.send(answer)
             i += 1
 

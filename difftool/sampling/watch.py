@@ -71,7 +71,7 @@ class Watch:
         index = self.places.get(p)
         self.index = max(self.index, index or 0)
         if self.check and not bool(torch.isfinite(answer).all()):
-            raise NonFinite(not_finite(answer, p, self.index, self.steps, self.first))
+            raise NonFinite(not_finite(answer, p, self.index, self.steps, self.first), x.detach().clone())
         if self.callback is not None:
             self._report(Step(index, self.steps, p, x, self.first, answer), self.callback)
         return answer

@@ -60,10 +60,14 @@ def test_nan_in_the_first_batch(refused, faulty):
 
 
 def test_nan_in_a_plain_loop(refused, faulty):
+    """No plan that could be taken up again, but the states that the model was asked about."""
     refused(
         "sample", "--model", "nan", *RUN, "--sampler", "predictor-corrector", "--out", "a.npz",
-        says=["NaN", "a-partial-001"], leaves=["a-partial-001.npz"],
+        says=["NaN", "a-partial-001.npz", "a-state-001.npz"], leaves=["a-partial-001.npz", "a-state-001.npz"],
     )  # fmt: skip
+    states, _ = read("a-state-001.npz")
+    assert states.shape == (2, 2)
+    assert np.isfinite(states).all()
 
 
 def test_an_answer_of_another_shape(refused, faulty):
