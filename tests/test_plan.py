@@ -472,6 +472,8 @@ def test_plans_on_disk(tmp_path):
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, 1, x=((0, 1.0),)), "ends with its result"),
         (Row(Point(0.5, math.inf, 0.5), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
         (Row(Point(0.5, 0.5, -1.0), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
+        (Row(Point(0.5, 0.5, 0.5), "lattice", 1, 0, x=((0, 1.0),)), "kinds are grid, stage"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", -1, 0, x=((0, 1.0),)), "'grid' row of -1"),
     ],
 )
 def test_a_table_that_cannot_be(row, words):

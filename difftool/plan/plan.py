@@ -17,7 +17,7 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from difftool.errors import DifftoolError, NotAffine
 from difftool.noise import NoiseKey
@@ -97,6 +97,9 @@ def validate(plan: Plan) -> None:
             raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has no terms")
         if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
             raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
+        if row.kind not in get_args(Kind) or type(row.index) is not int or row.index < 0:
+            kinds = ", ".join(get_args(Kind))
+            raise DifftoolError(f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}")
         t, alpha, sigma = row.point
         if not (all(map(math.isfinite, row.point)) and alpha >= 0 and sigma >= 0 and alpha + sigma > 0):
             raise DifftoolError(f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}")

@@ -55,6 +55,9 @@ def sample(
     callback: called with a `Step` once for every grid point, in order; by adaptive samplers at every evaluation.
     grad: keep the graph for autograd; the sampler then runs as the plain loop.
 
+    The network evaluations of a run are `prepare(...).nfe` (the same options); `steps_for_nfe` finds the steps for a
+    number of them.
+
     Raises `DifftoolError` for anything that does not fit, `NonFinite` if the model returns NaN or infinity.
     """
     if (shape is None) == (x is None):
