@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from difftool.plan.analysis import Array, Gaussian, error
-from difftool.plan.plan import Plan, trace
+from difftool.plan.plan import Plan
+from difftool.plan.trace import trace
 from difftool.samplers.base import Sampler
 from difftool.schedules import Path, Point, Schedule, VPLinear
 

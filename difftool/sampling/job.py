@@ -15,8 +15,9 @@ from difftool.errors import DifftoolError, NonFinite, NotAffine
 from difftool.grids import Grid
 from difftool.models.base import Bound, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
-from difftool.plan.plan import Plan, Row, trace
+from difftool.plan.plan import Plan, Row
 from difftool.plan.run import Execution, Runner
+from difftool.plan.trace import trace
 from difftool.samplers.base import Last, Sampler, finish, nfe_of
 from difftool.sampling.rule import check_kind, make_path
 from difftool.sampling.watch import Callback, Step, Watch, not_finite

@@ -1,0 +1,147 @@
+"""Tracing: a sampler run on symbols, and the record of it written as a plan."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+from difftool.errors import NotAffine
+from difftool.noise import NoiseKey
+from difftool.plan.affine import Source, Symbol
+from difftool.plan.keep import Stop, keep
+from difftool.plan.plan import Kind, Plan, Row
+from difftool.samplers.base import Last, Sampler, finish
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+
+def trace(sampler: Sampler, path: Path, last: Last | None = None, correlated: bool = False) -> Plan:
+    """The plan of a sampler on a path.
+
+    last: how the run enters sigma = 0 (None: as the sampler says). correlated: True if the noise is path noise, whose
+    overlapping intervals share numbers: they are split into elementary increments. Raises `NotAffine` for samplers
+    that no plan can hold.
+    """
+    if sampler.adaptive:
+        raise NotAffine(f"{type(sampler).__name__} chooses its steps by the state; it runs as the plain loop")
+    tracer = _Tracer(path)
+    out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
+    if not isinstance(out, Symbol):
+        raise NotAffine(f"the sampler returned a {type(out).__name__}, not its state")
+    stops = keep(tracer.stops, out)
+    stops.append(Stop(path[-1], out * 1.0))
+    noises, combos = _split(tracer.noises) if correlated else (_calls(tracer.noises), None)
+    rows = tuple(
+        _row(stop, kind, index, terms, combos)
+        for stop, (kind, index), terms in zip(stops, _kinds(stops, path), _table(stops), strict=True)
+    )
+    return Plan(rows, noises, name=repr(sampler))
+
+
+class _Tracer:
+    """The model, the noise, and the record of where they were asked."""
+
+    def __init__(self, path: Path):
+        self.start = Symbol()
+        self.stops = [Stop(path[0], self.start)]
+        self.asked: set[Symbol] = set()
+        self.noises: list[NoiseKey] = []
+
+    def model(self, x: Any, p: Point, outputs: int = 1) -> Any:
+        if not isinstance(x, Symbol):
+            raise NotAffine(f"the model was given a {type(x).__name__} that does not come from the state")
+        if p.sigma == 0:
+            return x / p.alpha
+        answers = tuple(Symbol() for _ in range(outputs))
+        first = self.stops[0]
+        if x is self.start and not first.answers:
+            first.point, first.answers = p, answers
+        else:
+            if x in self.asked or not x.parts:  # the same state is another row
+                x = x * 1.0
+            self.asked.add(x)
+            self.stops.append(Stop(p, x, answers))
+        return answers if outputs > 1 else answers[0]
+
+    def noise(self, now: Point | None = None, nxt: Point | None = None) -> Symbol:
+        call = len(self.noises)
+        if now is None or nxt is None:
+            self.noises.append(NoiseKey(call))
+        else:
+            low, high = sorted((now.level, nxt.level))
+            self.noises.append(NoiseKey(call, (low, high)))
+        return Symbol(source=("z", call))
+
+
+def _table(stops: list[Stop]) -> list[dict[Source, float]]:
+    """The terms of every row, numbered; a row refers to the rows before it."""
+    for r, stop in enumerate(stops):
+        stop.x.source = ("x", r)
+        for c, answer in enumerate(stop.answers):
+            answer.source = ("m", r, c)
+    terms: list[dict[Source, float]] = [{}]
+    for r, stop in enumerate(stops[1:], 1):
+        terms.append(stop.x.expand(lambda source, r=r: source[0] != "x" or source[1] < r))  # type: ignore[misc]
+    return terms
+
+
+def _calls(noises: list[NoiseKey]) -> tuple[NoiseKey, ...]:
+    """Keys of independent noise: the number of the call is all that matters."""
+    return tuple(NoiseKey(n.call) for n in noises)
+
+
+def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int, float]]]:
+    """Keys of path noise: elementary increments, and each query as a combination of them.
+
+    For a query over [a, b] cut at a = u_0 < u_1 < .. < u_n = b:  z = sum_i sqrt((u_{i+1} - u_i) / (b - a)) z_i.
+    A query up to an infinite level is independent of all finite ones.
+    """
+    cuts = sorted({u for n in noises if n.interval for u in n.interval if math.isfinite(u)})
+    keys: dict[NoiseKey, int] = {}
+    combos: list[dict[int, float]] = []
+    calls = 0
+    for n in noises:
+        if n.interval is None:
+            parts = [(NoiseKey(calls), 1.0)]
+            calls += 1
+        elif math.isinf(n.interval[1]):
+            parts = [(NoiseKey(-1, n.interval), 1.0)]
+        else:
+            a, b = n.interval
+            inner = [u for u in cuts if a <= u <= b]
+            parts = [(NoiseKey(-1, (u, v)), math.sqrt((v - u) / (b - a))) for u, v in pairwise(inner)]
+        combos.append({keys.setdefault(key, len(keys)): weight for key, weight in parts})
+    return tuple(keys), combos
+
+
+def _kinds(stops: list[Stop], path: Path) -> list[tuple[Kind, int]]:
+    """The last evaluated row at a point of the path is its grid row; what lies between two of them is a stage."""
+    places = {p: i for i, p in enumerate(path)}
+    grid = {places[stop.point]: r for r, stop in enumerate(stops) if stop.answers and stop.point in places}
+    grid.setdefault(0, 0)
+    grid[len(path) - 1] = len(stops) - 1
+    at = {r: i for i, r in grid.items()}
+    out: list[tuple[Kind, int]] = []
+    index = 0
+    for r, stop in enumerate(stops):
+        index = at.get(r, index)
+        out.append(("grid" if r in at else "stage" if stop.answers else "register", index))
+    return out
+
+
+def _row(stop: Stop, kind: Kind, index: int, terms: dict[Source, float], combos: list[dict[int, float]] | None) -> Row:
+    x, m = [], []
+    z: dict[int, float] = {}
+    for source, c in terms.items():
+        if c == 0.0:
+            continue
+        if source[0] == "x":
+            x.append((source[1], c))
+        elif source[0] == "m":
+            m.append(((source[1], source[2]), c))
+        else:
+            for j, weight in combos[source[1]].items() if combos else ((source[1], 1.0),):
+                z[j] = z.get(j, 0.0) + c * weight
+    channels = len(stop.answers)
+    return Row(stop.point, kind, index, channels, tuple(sorted(x)), tuple(sorted(m)), tuple(sorted(z.items())))
