@@ -239,7 +239,7 @@ def test_every_form_gives_the_same(sampler, predicts):
     with torch.no_grad():
         expected = sampler(bound, x, path, source())
     found = forms(plan, raw)
-    assert [f.form for f in found] == ["x0", "raw", "eps"]
+    assert [f.form for f in found] == ["x0", "raw", "eps", "flow"]
     from difftool.plan.program import assign
 
     for formed in found:

@@ -4,6 +4,7 @@ The table speaks of x0. With m_k = p x_k + q u_k substituted, it speaks of u ins
 
     x0    u = x0                                   p = 0,          q = 1
     eps   u = (x_k - alpha x0) / sigma             p = 1 / alpha,  q = -sigma / alpha
+    flow  u = eps - x0                             p = 1 / (alpha + sigma),  q = -sigma / (alpha + sigma)
     raw   u = the network's output, x0 = skip x_k + out u
 
 whichever needs the fewest array operations, then the fewest registers. Terms that cancel in the substitution leave
@@ -18,7 +19,7 @@ from typing import Literal
 
 from difftool.plan.plan import Plan, Row
 
-Form = Literal["x0", "eps", "raw"]
+Form = Literal["x0", "eps", "flow", "raw"]
 Pair = tuple[float, float]
 
 RESIDUE = 1e-13  # relative to the sum of the magnitudes that went into a coefficient
@@ -49,19 +50,23 @@ def forms(plan: Plan, raw: Mapping[int, Pair] | None) -> list[Formed]:
     out = [Formed("x0", plan.rows, raw or plain)]
     if raw:
         out.append(Formed("raw", _substitute(plan.rows, raw), plain))
-    if single and all(plan.rows[k].point.alpha > 0 and plan.rows[k].point.sigma > 0 for k in evaluated):
-        points = {k: plan.rows[k].point for k in evaluated}
-        pairs = {k: (1 / p.alpha, -p.sigma / p.alpha) for k, p in points.items()}
-        make = {k: _eps_of_answer(p.alpha, p.sigma, *(raw or plain)[k]) for k, p in points.items()}
-        out.append(Formed("eps", _substitute(plan.rows, pairs), make))
+    points = {k: plan.rows[k].point for k in evaluated}
+    scales: dict[Form, dict[int, float]] = {
+        "eps": {k: p.alpha for k, p in points.items()},
+        "flow": {k: p.alpha + p.sigma for k, p in points.items()},
+    }
+    for form, scale in scales.items():
+        if single and all(scale.values()):
+            pairs = {k: (1 / scale[k], -p.sigma / scale[k]) for k, p in points.items()}
+            make = {k: _made(*pairs[k], *(raw or plain)[k]) for k in evaluated}
+            out.append(Formed(form, _substitute(plan.rows, pairs), make))
     return out
 
 
-def _eps_of_answer(alpha: float, sigma: float, skip: float, out: float) -> Pair:
-    """eps = a x + b answer for x0 = skip x + out answer."""
-    a, b = (1 - alpha * skip) / sigma, -alpha * out / sigma
-    a = 0.0 if abs(1 - alpha * skip) <= RESIDUE * (1 + abs(alpha * skip)) else a
-    return a, (1.0 if abs(b - 1) <= RESIDUE else b)
+def _made(p: float, q: float, skip: float, out: float) -> Pair:
+    """(a, b) of u = a x + b answer, for x0 = p x + q u = skip x + out answer."""
+    a, b = (skip - p) / q, out / q
+    return (0.0 if abs(skip - p) <= RESIDUE * (abs(skip) + abs(p)) else a), (1.0 if abs(b - 1) <= RESIDUE else b)
 
 
 def _substitute(rows: Sequence[Row], pairs: Mapping[int, Pair]) -> tuple[Row, ...]:
