@@ -65,6 +65,10 @@ def _describe(entry: Entry) -> dict[str, Any]:
     facts = {}
     if entry.axis == "samplers":
         facts.update(_claims(target))
+    if entry.axis == "schedules":
+        facts.update(_domain(target))
+    if entry.axis == "grids":
+        facts["start, end"] = "times of the schedule; none: where the run can start, and sigma = 0"
     if getattr(target, "reference", ""):
         facts["reference"] = target.reference
     return {
@@ -98,8 +102,19 @@ def _claims(target: Any) -> dict[str, str]:
     return facts
 
 
+def _domain(target: Any) -> dict[str, str]:
+    """Where a schedule is defined, with its default options; nothing if it has no such defaults."""
+    try:
+        low, high = target().domain
+    except (TypeError, ValueError, DifftoolError):
+        return {}
+    return {"domain": f"{low:g} <= t <= {high:g}"}
+
+
 def _text(target: Any) -> str:
-    return inspect.cleandoc(target.__doc__ or "(no description)")
+    text = target.__doc__ or ""
+    automatic = text.startswith(f"{getattr(target, '__name__', '')}(")  # what a dataclass writes
+    return "(no description)" if automatic or not text else inspect.cleandoc(text)
 
 
 def _default(value: Any) -> str:

@@ -31,6 +31,6 @@ class NonFinite(DifftoolError):
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return DifftoolError(f"no {what} {name!r}; {hint}there are: {', '.join(names) or 'none'}")

@@ -39,7 +39,9 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
     target = Path(file)
     try:
         os.lstat(target)
-        if target.is_dir() or not overwrite:
+        if target.is_dir():
+            raise DifftoolError(f"{target} is a folder; give the name of a file")
+        if not overwrite:
             raise DifftoolError(f"{target} exists already; choose another name or add --force")
     except FileNotFoundError:
         pass

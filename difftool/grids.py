@@ -24,6 +24,8 @@ from typing import ClassVar
 from difftool.errors import DifftoolError
 from difftool.schedules.base import Schedule, check_in_domain
 
+MOST_STEPS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Grid(ABC):
@@ -62,6 +64,8 @@ def check_steps(steps: object) -> None:
     """Raise `DifftoolError` unless steps is a whole number of at least 1."""
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
         raise DifftoolError(f"steps must be a whole number of at least 1, got {steps!r}")
+    if operator.index(steps) > MOST_STEPS:
+        raise DifftoolError(f"steps must be at most {MOST_STEPS}, got {steps}")
 
 
 def _fractions(steps: int) -> list[float]:
@@ -141,8 +145,9 @@ class _LevelGrid(Grid):
 
 @dataclass(frozen=True)
 class HalfLogSNR(_LevelGrid):
-    """Equal steps in lambda = log(alpha / sigma) (the exponential grid): l_i = l_0 (l_N / l_0)^(i/N).
+    """Equal steps in lambda = log(alpha / sigma), the exponential grid: l_i = l_0 (l_N / l_0)^(i/N).
 
+    l = sigma / alpha is the noise level.
     Option: `level_min`, the noise level before the last step if the run ends at sigma = 0.
     """
 
@@ -156,6 +161,7 @@ class HalfLogSNR(_LevelGrid):
 class Karras(_LevelGrid):
     """Equal steps in l^(1/rho): l_i = (l_0^(1/rho) + (i/N) (l_N^(1/rho) - l_0^(1/rho)))^rho.
 
+    l = sigma / alpha is the noise level.
     Options: `rho` (> 0; 1 is uniform in the level, large is uniform in its logarithm) and `level_min`, the noise
     level before the last step if the run ends at sigma = 0.
     """
@@ -176,9 +182,10 @@ class Karras(_LevelGrid):
 
 @dataclass(frozen=True)
 class Explicit(Grid):
-    """The times themselves, falling or rising; `steps` must be their number less one.
+    """The times themselves, falling or rising: `explicit:times=1+0.5+0`. `steps` must be their number less one.
 
-    Option: `times`. `start` and `end`, if given, must be the first and the last of them.
+    Option: `times`, at least two. `start` and `end`, if given, must be the first and the last of them. Raises
+    `DifftoolError` for fewer, and for what are no numbers.
     """
 
     times: tuple[float, ...] = ()
@@ -186,9 +193,12 @@ class Explicit(Grid):
     reference = "given by the user"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "times", tuple(float(t) for t in self.times))
+        try:
+            object.__setattr__(self, "times", tuple(float(t) for t in self.times))
+        except (TypeError, ValueError):
+            raise DifftoolError(f"an explicit grid takes times (numbers), got {self.times!r}") from None
         if len(self.times) < 2:
-            raise DifftoolError(f"an explicit grid takes at least two times, got {len(self.times)}")
+            raise DifftoolError(f"an explicit grid takes at least two times (times=1+0.5+0), got {len(self.times)}")
 
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
         check_steps(steps)

@@ -7,6 +7,7 @@ same batch size and threads.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
-from difftool.files import check_writable, writing
+from difftool.files import check_writable, free_name, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,10 @@ def check_out(file: Path | None, force: bool) -> None:
     if file is None:
         if force:
             raise DifftoolError("--force is for an explicit --out; without it every run has a new name")
+        check_writable(free_name("difftool", Path(), ".npz"))
         return
+    if not file.name or os.path.isdir(file):
+        raise DifftoolError(f"--out takes the name of a file, {file} is a folder")
     if file.suffix.lower() not in SUFFIXES:
         raise DifftoolError(f"--out {file} must end in {', '.join(SUFFIXES)}")
     check_writable(file, force)

@@ -60,8 +60,8 @@ class Registry:
         """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
         if self.collisions[axis]:
             raise DifftoolError(
-                f"{'; '.join(self.collisions[axis])}; uninstall one, or leave it out with DIFFTOOL_PLUGINS (a list of "
-                f"the plugins to load, or none)"
+                f"{'; '.join(self.collisions[axis])}; uninstall one, or leave it out with DIFFTOOL_PLUGINS=name,name "
+                f"(the plugins to load; or none)"
             )
         return self.entries[axis]
 
@@ -127,6 +127,8 @@ def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -
             manager.unregister(name=name)
         out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {_brief(error)}")
         return
+    if not any(offers.values()):
+        out.problems.append(f"plugin {point.name!r} of {origin} offers nothing; mark its functions with @hookimpl")
     out.plugins.append((point.name, origin, point.value))
     for axis, names in offers.items():
         out.add(axis, names, point.name, origin)

@@ -55,6 +55,8 @@ class Recipe:
             if value is not None and not 1 <= value <= most:
                 upper = f" and at most {most}" if value > most else ""
                 raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
+        if self.label is not None and self.label < 0:
+            raise DifftoolError(f"class is a whole number of at least 0, got {self.label}")
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""

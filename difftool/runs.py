@@ -37,7 +37,10 @@ class Run:
         torch.set_num_threads(recipe.threads or 1)
         model = make("models", recipe.model)
         if model.shape is None:
-            raise DifftoolError(f"the model {recipe.model!r} does not say what shape its samples have")
+            raise DifftoolError(
+                f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "
+                f"NetworkModel(..., shape=(3, 32, 32))"
+            )
         file = recipe.plan_file
         if recipe.plan is not None:
             recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler))

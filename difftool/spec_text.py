@@ -22,7 +22,9 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
         key, *value = _split(part, "=", most=1)
         key = key.strip().replace("-", "_")
         if not value or not key:
-            raise DifftoolError(f"{part.strip()!r} in {spec!r} is not key=value; quote values with : , or =")
+            raise DifftoolError(
+                f"{part.strip()!r} in {spec!r} is not key=value; lists are a+b+c, and values with : , or = are quoted"
+            )
         if key in given:
             raise DifftoolError(f"{spec!r} gives {key} twice")
         given[key] = _unquote(value[0].strip())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registered import SCHEDULES
 
+from difftool.checks import check_grid
 from difftool.errors import DifftoolError
-from difftool.grids import Explicit, FlowGrid, HalfLogSNR, Karras, Quadratic, Uniform
+from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, Karras, Quadratic, Uniform
 from difftool.schedules import Cosine, Flow, Path, VPLinear
 
 GRIDS = [Uniform(), Quadratic(), FlowGrid(), FlowGrid(a=4 / 3, b=5 / 3), HalfLogSNR(), Karras(), Karras(rho=1.5)]
@@ -114,3 +115,57 @@ def test_bad_input(make, words):
 def test_start_is_set_once():
     assert Uniform().starting(0.7)(VPLinear(), 2)[0] == 0.7
     assert Uniform(start=0.9).starting(0.7)(VPLinear(), 2)[0] == 0.9
+
+
+@dataclass(frozen=True)
+class Short(Grid):
+    """One time too few."""
+
+    def between(self, schedule, steps, start, end):
+        return Uniform().between(schedule, max(steps - 1, 1), start, end)
+
+
+@dataclass(frozen=True)
+class Repeating(Grid):
+    """The same time twice."""
+
+    def between(self, schedule, steps, start, end):
+        times = Uniform().between(schedule, steps, start, end)
+        return times[:1] + times[:1] + times[2:] if steps > 2 else times
+
+
+@dataclass(frozen=True)
+class Dice(Grid):
+    """Other times each time."""
+
+    seen: list = field(default_factory=list)
+
+    def between(self, schedule, steps, start, end):
+        self.seen.append(1)
+        return [t * (1 - 1e-6 * len(self.seen)) for t in Uniform().between(schedule, steps, start, end)]
+
+
+@pytest.mark.parametrize(
+    "grid", [*GRIDS, Explicit(times=(0.9, 0.5, 0.1)), replace(Karras(), start=0.9, end=0.1)], ids=str
+)
+def test_the_contract_of_grids(grid):
+    for finding in check_grid(grid):
+        assert finding.ok, finding
+
+
+@pytest.mark.parametrize(
+    ("wrong", "law"), [(Short(), "steps + 1"), (Repeating(), "falling"), (Dice(), "twice")], ids=str
+)
+def test_the_contract_rejects(wrong, law):
+    assert any(law in finding.check for finding in check_grid(wrong) if not finding.ok)
+
+
+def test_more_steps_than_anyone_takes():
+    with pytest.raises(DifftoolError, match="at most 1000000"):
+        Uniform()(VPLinear(), 10**12)
+
+
+@pytest.mark.parametrize("times", ["abc", None, (1.0, "x")])
+def test_times_that_are_no_numbers(times):
+    with pytest.raises(DifftoolError, match="takes times"):
+        Explicit(times=times)

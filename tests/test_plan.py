@@ -376,7 +376,7 @@ def test_one_buffer_for_all_outputs_is_refused_whenever_it_begins(begin):
         calls.append(t)
         return torch.sin(x, out=buffer) if len(calls) > begin else torch.sin(x)
 
-    with pytest.raises(DifftoolError, match="over the one before"):
+    with pytest.raises(DifftoolError, match="the memory of its output before"):
         prepare(NetworkModel(net, VPLinear()), Heun(), shape=(2, 2), steps=6).batch(0, 2)
 
 
@@ -549,7 +549,7 @@ def test_the_analysis_is_the_loop_on_the_exact_model(sampler, schedule, steps):
     class Impulse:
         """Noise that is 1 in one of the z, 0 in the others."""
 
-        resumable = True
+        resumable, shape = True, (1, 2)
 
         def __init__(self, j):
             self.key = plan.noises[j] if j is not None else None
@@ -593,3 +593,117 @@ def test_plans_are_values():
     with pytest.raises(AttributeError):
         trace(DDIM(), PATH).rows = ()
     assert replace(trace(DDIM(), PATH), name="x").nfe == 5
+
+
+# --- networks that do what networks should not, and users that do what they may ---------------------------------------
+
+
+def quiet(x, t):
+    return torch.tanh(0.9 * x)
+
+
+def loud(x, t):
+    x.mul_(0.9)
+    return torch.tanh(x)
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), Heun(), DDPM(), Midpoint()], ids=str)
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_a_network_that_writes_into_its_input_does_no_harm(sampler, predicts):
+    seen = [[], []]
+    runs = [
+        prepare(NetworkModel(net, VPLinear(), predicts), sampler, shape=(2, 2), steps=6, seed=1).batch(
+            0, 2, callback=lambda step, told=told: told.append((step.index, step.x.clone()))
+        )
+        for net, told in zip((quiet, loud), seen, strict=True)
+    ]
+    torch.testing.assert_close(*runs)
+    assert [index for index, _ in seen[0]] == [index for index, _ in seen[1]] == list(range(6))
+    for (_, x), (_, y) in zip(*seen, strict=True):
+        torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), Heun(), Heun(variable="level")], ids=str)
+def test_a_loop_of_ones_own_needs_no_context(sampler):
+    """A module's outputs ask for gradients; the registers do not."""
+    model, plan = NetworkModel(Wiggle(), VPLinear(), "v"), trace(sampler, PATH)
+    bound, x = model.bind(VPLinear()), torch.ones(2, 2, dtype=torch.float64)
+    with torch.no_grad():
+        expected = run(plan, bound, x)
+    out = drive(plan.steps(x), bound)
+    assert not out.requires_grad
+    torch.testing.assert_close(out, expected)
+
+
+def test_a_network_gives_one_output():
+    rows = (Row(Flow().at(0.9), "grid", 0, 2), Row(Flow().at(0.1), "grid", 1, 0, ((0, 0.5),), (((0, 1), 0.2),)))
+    model = NetworkModel(lambda x, t: (x, x), Flow(), "eps")
+    with pytest.raises(DifftoolError, match="takes 2 outputs per evaluation"):
+        run(Plan(rows), model.bind(Flow()), torch.ones(1, 2))
+
+
+def test_noise_of_another_shape_is_refused():
+    with pytest.raises(DifftoolError, match=r"noise is for states of shape \(1, 2\), the state has \(4, 2\)"):
+        run(trace(DDPM(), PATH), mixture().bind(VPLinear()), torch.ones(4, 2), Independent().source((1, 2)))
+
+
+def test_a_state_of_another_network_is_refused():
+    plan, x = trace(Heun(), PATH), torch.ones(1, 2)
+    v, flow = (NetworkModel(wiggle, VPLinear(), predicts).bind(VPLinear()) for predicts in ("v", "flow"))
+    execution = Execution(plan, raw=v)
+    next(execution.steps(x))
+    state = execution.state()
+    run(plan, v, None, state=state)
+    with pytest.raises(DifftoolError, match="another kind of model"):
+        run(plan, flow, None, state=state)
+
+
+def test_a_run_that_has_not_begun_has_no_state():
+    with pytest.raises(DifftoolError, match="not begun"):
+        Execution(trace(DDIM(), PATH)).state()
+
+
+@pytest.mark.parametrize("x", [torch.tensor(1.0), [1.0], torch.ones(2, dtype=torch.int64)])
+def test_what_is_no_state_is_refused(x):
+    with pytest.raises(DifftoolError, match="the state of a run is"):
+        run(trace(DDIM(), PATH), mixture().bind(VPLinear()), x)
+
+
+@pytest.mark.parametrize("term", [{"x": ((0, 0.5), (0, 0.0))}, {"m": (((0, 0), 0.5), ((0, 0), 0.25))}])
+def test_two_terms_of_one_value_are_refused(term):
+    with pytest.raises(DifftoolError, match="two terms of the same value"):
+        Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, 1), Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, **term)))
+
+
+@pytest.mark.parametrize(("old", "new"), [('"channels": 1', '"channels": 1.9'), ('"index": 1', '"index": true')])
+def test_whole_numbers_of_a_file_are_whole(old, new):
+    with pytest.raises(DifftoolError, match="expected a whole number"):
+        plan_from_json(plan_to_json(trace(DDIM(), PATH)).replace(old, new, 1))
+
+
+def test_a_file_that_is_too_deep_is_no_plan(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DifftoolError, match="is not a plan"):
+        load_plan(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize("told", [lambda q: torch.tensor(round(q.t * 999)), lambda q: np.int64(round(q.t * 999))])
+def test_entries_of_a_table_are_told_as_whole_numbers(told):
+    """In the plan as in the loop."""
+    kinds = []
+
+    def net(x, t):
+        kinds.append((t.dtype, tuple(t.shape)))
+        return x
+
+    model = NetworkModel(net, VPLinear(), time=told)
+    for grad in (False, True):
+        prepare(model, DDIM(), shape=(3, 2), steps=2).batch(0, 3, grad=grad)
+    assert set(kinds) == {(torch.int64, (3,))}
+
+
+def test_an_answer_is_looked_at_before_it_is_reported():
+    model = NetworkModel(lambda x, t: (x, x), VPLinear())
+    job = prepare(model, DDIM(), shape=(1, 2), steps=3)
+    with pytest.raises(DifftoolError, match="the model returned a tuple"):
+        job.batch(0, 1, callback=lambda step: step.x0)

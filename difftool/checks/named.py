@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from difftool.checks.finding import Finding
+from difftool.checks.grid import check_grid
 from difftool.checks.model import check_model
 from difftool.checks.sampler import check_sampler
 from difftool.checks.schedule import check_schedule
-from difftool.errors import DifftoolError
 from difftool.plugins import registry
-from difftool.specs import make, parse
+from difftool.specs import make, options_of, parse
 
-CHECKS = {"schedules": check_schedule, "models": check_model, "samplers": check_sampler}
+CHECKS = {"schedules": check_schedule, "grids": check_grid, "models": check_model, "samplers": check_sampler}
 
 
 def check_named(spec: str) -> list[Finding]:
-    """The findings for the schedule, model or sampler that a spec names; `DifftoolError` if it names none."""
-    entries = [entry for entry in registry().find_all(parse(spec)[0]) if entry.axis in CHECKS]
-    if not entries:
-        raise DifftoolError(f"{spec!r} is a grid; there are checks for schedules, models and samplers")
-    return [finding for entry in entries for finding in CHECKS[entry.axis](make(entry.axis, spec))]  # type: ignore[operator]
+    """The findings for all that a spec names; `DifftoolError` if it names nothing, or has options that do not fit."""
+    name, options = parse(spec)
+    entries = registry().find_all(name)
+    if options and len(entries) > 1:  # those that the options are of
+        entries = [e for e in entries if set(options) <= {o.name for o in options_of(e.load())}] or entries[:1]
+    findings = []
+    for entry in entries:
+        kind = f"{entry.axis[:-1]}: " if len(entries) > 1 else ""
+        found = CHECKS[entry.axis](make(entry.axis, spec))  # type: ignore[operator]
+        findings += [finding._replace(check=kind + finding.check) for finding in found]
+    return findings

@@ -15,9 +15,9 @@ from difftool.grids import FlowGrid
 from difftool.models import GaussianMixture
 from difftool.plan import Plan
 from difftool.plan.analysis import Gaussian, output_law
-from difftool.samplers.base import Sampler, nfe_of
+from difftool.samplers.base import Sampler, finish, nfe_of
 from difftool.sampling import Job, make_path, prepare
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, VPLinear
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, VPLinear
 
 SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
@@ -27,14 +27,15 @@ TOLERANCE = 0.15  # of a measured order
 def check_sampler(sampler: Sampler) -> list[Finding]:
     """The contract of a sampler, with figures.
 
-    Finite on every built-in schedule at 1, 2, 3 and 10 steps; network evaluations as declared; the same numbers twice,
-    and in any batches if it is batch independent; its plan, the plan driven step by step and the plain loop agree;
-    point mass (unless it declares otherwise); the law of its samples on Gaussian data is the one that the analysis
-    computes; the orders that it claims.
+    Finite on every built-in schedule at 1, 2, 3 and 10 steps; network evaluations and noise as declared; the same
+    numbers twice, and in any batches if it is batch independent; its plan, the plan driven step by step and the plain
+    loop agree; point mass (unless it declares otherwise); the law of its samples on Gaussian data is the one that the
+    analysis computes; the orders that it claims.
     """
     findings = [
         holds("runs on every schedule, 1 to 10 steps", "finite", lambda: _runs(sampler)),
         holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
+        holds("noise", "as declared", lambda: _noise(sampler)),
         at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
     ]
     if sampler.batch_independent:
@@ -93,8 +94,28 @@ def _evaluations(sampler: Sampler) -> str:
             run.batch(0, 6)
             assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
             assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
-            counts.append(f"{run.nfe} in {run.steps}")
-    return ", ".join(counts)
+            counts.append(str(run.nfe))
+    return f"{', '.join(counts[:3])} in 1, 2, 7 steps; {', '.join(counts[3:])} above sigma = 0"
+
+
+def _noise(sampler: Sampler) -> str:
+    run = job(sampler, 3)
+    assert run.path is not None
+    bound, source = run.start(0, 6)
+    draws = 0
+
+    def noise(now: Point | None = None, nxt: Point | None = None) -> Tensor:
+        nonlocal draws
+        draws += 1
+        return source(now, nxt)
+
+    finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
+    declared = "stochastic" if sampler.stochastic else "deterministic"
+    assert (draws > 0) == sampler.stochastic, f"declared {declared}, {draws} draws in 3 steps"
+    assert sampler.stochastic or sampler.weak_order is None or sampler.accuracy is not None, (
+        "declared deterministic, with a weak order"
+    )
+    return f"{declared}, {draws} draws in 3 steps"
 
 
 def _twice(sampler: Sampler) -> float:

@@ -1,4 +1,4 @@
-"""`difftool check NAME`: hold a schedule, model or sampler to its contract."""
+"""`difftool check NAME`: hold a schedule, grid, model or sampler to its contract."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A schedule, model or sampler, with options.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="A schedule, grid, model or sampler, with options.", metavar="NAME")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""

@@ -81,7 +81,10 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
             if out is None and file.exists():  # another run took the name meanwhile
                 continue
             kept = free_name(f"difftool-{file.stem}", Path(tempfile.gettempdir()), ".npz")
-            save(samples, kept, recipe.to_dict())
+            try:
+                save(samples, kept, recipe.to_dict())
+            except DifftoolError as second:
+                raise DifftoolError(f"{error}; the samples are lost, for there neither ({second})") from None
             raise DifftoolError(f"{error}; the samples are in {kept}") from None
 
 
@@ -110,7 +113,7 @@ def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]
     facts: dict[str, Any] = {
         "samples": recipe.num_samples, "model": recipe.model, "sampler": recipe.sampler,
         "schedule": recipe.schedule, "grid": recipe.grid, "steps": recipe.steps, "nfe": max(run.nfe),
-        "seconds": seconds, "milliseconds_per_step": 1e3 * seconds / (job.steps * len(run.nfe)),
+        "seconds": seconds, "milliseconds_per_step": 1e3 * seconds / max(1, job.steps * len(run.nfe)),
         "milliseconds_per_evaluation": 1e3 * seconds / max(evaluations, 1),
         "seed": recipe.seed, "device": recipe.device, "file": str(file),
     }  # fmt: skip
@@ -137,5 +140,5 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     }
     if "sliced_wasserstein" in facts:
         distance, floor = facts["sliced_wasserstein"], facts["sliced_wasserstein_of_exact"]
-        words["sliced Wasserstein"] = f"{distance:.4f} ({run.compared} exact samples: {floor:.4f})"
-    return {**words, "written": f"{facts['samples']} samples to {facts['file']}"}
+        words["sliced Wasserstein"] = f"{distance:.4f} to exact samples ({run.compared} exact ones: {floor:.4f})"
+    return {**words, "written": f"{facts['samples']} sample{'s' * (facts['samples'] > 1)} to {facts['file']}"}

@@ -18,6 +18,7 @@ with n = alpha^2 + sigma^2, m = sigma^2 + alpha^2 s^2, s the standard deviation 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -178,8 +179,7 @@ class NetworkModel(Model):
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         skip, out, scale = self.coefficients(p)
         told = self.time(p)
-        whole = isinstance(told, int) or getattr(told, "dtype", None) == torch.int64
-        time = torch.as_tensor(told, dtype=torch.int64 if whole else _time_dtype(self.dtype), device=x.device)
+        time = torch.as_tensor(told, dtype=_time_dtype(self.dtype, whole=_whole(told)), device=x.device)
         time = time.reshape(-1) if time.ndim else time.expand(len(x))
         raw = self.net((x * scale).to(self.dtype), time, **cond)
         return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
@@ -196,14 +196,15 @@ class BoundNetwork(Bound):
     def affine(self, p: Point) -> Affine:
         q, rescale = self.own(p)
         skip, out, scale = self.model.coefficients(q)
-        return Affine(skip * rescale, out, scale * rescale, self.model.time(q))
+        told = self.model.time(q)
+        return Affine(skip * rescale, out, scale * rescale, told.item() if isinstance(told, Tensor) else told)
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         dtype, state = self.model.dtype, x.dtype
         net = partial(self.model.net, **self.cond) if self.cond else self.model.net
         forms = [self.affine(p) for p in points]
-        whole = all(isinstance(form.time, int) for form in forms)
-        table = torch.tensor([form.time for form in forms], dtype=torch.int64 if whole else _time_dtype(dtype))
+        whole = all(_whole(form.time) for form in forms)
+        table = torch.tensor([form.time for form in forms], dtype=_time_dtype(dtype, whole))
         times = table.to(x.device)[:, None].expand(-1, len(x)).contiguous().unbind(0)
         scales = [form.scale for form in forms]
         if dtype == state and all(scale == 1 for scale in scales):
@@ -217,6 +218,15 @@ class BoundNetwork(Bound):
         return scaled, list(zip(times, scales, strict=True))
 
 
-def _time_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What a network is told its time in: float64 if it computes in that, never below float32."""
+def _whole(told: Any) -> bool:
+    """Whether a time is a whole number: an entry of a table."""
+    if isinstance(told, Tensor):
+        return not told.is_floating_point()
+    return isinstance(told, numbers.Integral)
+
+
+def _time_dtype(dtype: torch.dtype, whole: bool) -> torch.dtype:
+    """What a network is told its time in: float64 if it computes in that, never below float32; int64 for entries."""
+    if whole:
+        return torch.int64
     return torch.float64 if dtype == torch.float64 else torch.float32

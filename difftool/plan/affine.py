@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from difftool.errors import NotAffine
 
-Source = tuple[Any, ...]
+Value = tuple[Any, ...]
 
 _serial = count()
 
@@ -31,12 +31,12 @@ class Symbol:
     __array_ufunc__ = None  # numpy scalars on the left leave the product to __rmul__
     __slots__ = ("parts", "serial", "source")
 
-    def __init__(self, *parts: tuple[Symbol, float], source: Source | None = None):
+    def __init__(self, *parts: tuple[Symbol, float], source: Value | None = None):
         self.parts, self.source, self.serial = parts, source, next(_serial)
 
-    def expand(self, known: Callable[[Source], bool] = lambda source: True) -> dict[Source, float]:
+    def expand(self, known: Callable[[Value], bool] = lambda source: True) -> dict[Value, float]:
         """{source: coefficient}; symbols whose source is not `known` are taken apart (newest first, each once)."""
-        terms: dict[Source, float] = {}
+        terms: dict[Value, float] = {}
         open_: dict[int, tuple[Symbol, float]] = {self.serial: (self, 1.0)}
         while open_:
             node, c = open_.pop(max(open_))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from difftool.errors import DifftoolError
-from difftool.plan.affine import Source
+from difftool.plan.affine import Value
 from difftool.plan.plan import Plan, Row, last_uses
 from difftool.schedules.base import Point
 
@@ -99,7 +99,7 @@ class _Carrier:
     def __init__(self, plan: Plan, data: Gaussian, start: Gaussian):
         self.plan, self.data = plan, data
         self.last_use = last_uses(plan.rows)
-        self.slots: dict[Source, int] = {}
+        self.slots: dict[Value, int] = {}
         self.mean = np.zeros((8, len(data.mean)))
         self.cov = np.zeros((8, 8, len(data.mean)))
         self._put(("x", 0), start.mean, np.zeros_like(self.mean), start.variance)
@@ -131,7 +131,7 @@ class _Carrier:
         cross = np.tensordot(weights, self.cov, 1)
         self._put(("x", r), weights @ self.mean, cross, weights @ cross)
 
-    def _put(self, source: Source, mean: Array, cross: Array, variance: Array) -> None:
+    def _put(self, source: Value, mean: Array, cross: Array, variance: Array) -> None:
         """A new value with its covariances (slots, D) to the others."""
         used = set(self.slots.values())
         slot = next((i for i in range(len(self.mean)) if i not in used), len(self.mean))

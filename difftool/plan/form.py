@@ -13,8 +13,9 @@ rounding residue; it is dropped.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from difftool.plan.plan import Plan, Row
@@ -32,6 +33,14 @@ class Formed:
     form: Form
     rows: tuple[Row, ...]
     make: Mapping[int, Pair]  # by row; (0, 1) where the answer is u itself
+    pairs: Mapping[int, Pair] = field(default_factory=dict)  # by row: (p, q) of x0 = p x + q u
+
+    @property
+    def key(self) -> str:
+        """The name of the form; for the network's own output, of which network's as well."""
+        if self.form != "raw":
+            return self.form
+        return f"raw-{zlib.crc32(repr([(k, f'{p:.6g}', f'{q:.6g}') for k, (p, q) in self.pairs.items()]).encode()):08x}"
 
     @property
     def operations(self) -> int:
@@ -42,14 +51,14 @@ class Formed:
         return rows + sum(2 - (a == 0) for a, b in self.make.values() if (a, b) != (0.0, 1.0))
 
 
-def forms(plan: Plan, raw: Mapping[int, Pair] | None) -> list[Formed]:
-    """The forms that this plan can take. raw: (skip, out) of each evaluated row if the answer is raw, else None."""
+def forms(plan: Plan, affine: Mapping[int, Pair] | None) -> list[Formed]:
+    """The forms that this plan can take. affine: (skip, out) of x0 at each evaluated row; None if the answer is x0."""
     evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
     single = all(plan.rows[k].channels == 1 for k in evaluated)
     plain = dict.fromkeys(evaluated, (0.0, 1.0))
-    out = [Formed("x0", plan.rows, raw or plain)]
-    if raw:
-        out.append(Formed("raw", _substitute(plan.rows, raw), plain))
+    out = [Formed("x0", plan.rows, affine or plain)]
+    if affine:
+        out.append(Formed("raw", _substitute(plan.rows, affine), plain, affine))
     points = {k: plan.rows[k].point for k in evaluated}
     scales: dict[Form, dict[int, float]] = {
         "eps": {k: p.alpha for k, p in points.items()},
@@ -58,7 +67,7 @@ def forms(plan: Plan, raw: Mapping[int, Pair] | None) -> list[Formed]:
     for form, scale in scales.items():
         if single and all(scale.values()):
             pairs = {k: (1 / scale[k], -p.sigma / scale[k]) for k, p in points.items()}
-            make = {k: _made(*pairs[k], *(raw or plain)[k]) for k in evaluated}
+            make = {k: _made(*pairs[k], *(affine or plain)[k]) for k in evaluated}
             out.append(Formed(form, _substitute(plan.rows, pairs), make))
     return out
 

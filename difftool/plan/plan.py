@@ -20,10 +20,11 @@ from typing import Any, Literal, get_args
 
 from difftool.errors import DifftoolError
 from difftool.noise import NoiseKey
-from difftool.plan.affine import Source
+from difftool.plan.affine import Value
 from difftool.schedules.base import Point
 
 MOST_CHANNELS = 8
+HUGE = 1e100
 Kind = Literal["grid", "stage", "corrector", "register"]
 
 
@@ -39,7 +40,7 @@ class Row:
     m: tuple[tuple[tuple[int, int], float], ...] = ()
     z: tuple[tuple[int, float], ...] = ()
 
-    def terms(self) -> list[tuple[Source, float]]:
+    def terms(self) -> list[tuple[Value, float]]:
         """All terms by source: states, answers, noises."""
         return (
             [(("x", k), c) for k, c in self.x]
@@ -76,7 +77,7 @@ class Plan:
         return steps(self, x, **options)
 
 
-def last_uses(rows: Sequence[Row]) -> dict[Source, int]:
+def last_uses(rows: Sequence[Row]) -> dict[Value, int]:
     """The last row that uses each value; the result is used after the last row."""
     last = {source: r for r, row in enumerate(rows) for source, _ in row.terms()}
     last["x", len(rows) - 1] = len(rows)
@@ -94,11 +95,11 @@ def validate(plan: Plan) -> None:
             raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has no terms")
         if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
             raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
-        if row.kind not in get_args(Kind) or type(row.index) is not int or row.index < 0:
+        if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index < len(plan.rows):
             kinds = ", ".join(get_args(Kind))
             raise DifftoolError(f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}")
         t, alpha, sigma = row.point
-        if not (all(map(math.isfinite, row.point)) and alpha >= 0 and sigma >= 0 and alpha + sigma > 0):
+        if not (math.isfinite(t) and alpha >= 0 and sigma >= 0 and 1 / HUGE < alpha + sigma < HUGE):
             raise DifftoolError(f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}")
         if row.channels and sigma == 0:
             raise DifftoolError(f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate")
@@ -111,5 +112,10 @@ def validate(plan: Plan) -> None:
         for j, _ in row.z:
             if not 0 <= j < len(plan.noises):
                 raise DifftoolError(f"row {r} of the plan refers to noise {j}; there are {len(plan.noises)}")
-        if not all(math.isfinite(c) for _, c in (*row.x, *row.m, *row.z)):
-            raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite")
+        terms = row.terms()
+        if len({source for source, _ in terms}) < len(terms):
+            raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has two terms of the same value")
+        if not all(abs(c) < HUGE for _, c in terms):
+            raise DifftoolError(
+                f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite and below {HUGE:g}"
+            )

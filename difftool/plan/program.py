@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from difftool.plan.affine import Source
+from difftool.plan.affine import Value
 from difftool.plan.form import Formed, Pair
 from difftool.plan.plan import Row, last_uses
 from difftool.schedules.base import Point
@@ -20,7 +20,7 @@ from difftool.schedules.base import Point
 Term = tuple[int, float]  # register, coefficient
 TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
 ANSWER = -1  # in place of a register: the newest answer, as it came
-DERIVED, PLAIN, GUARDED, MADE = range(4)  # what is done with the answer to a row
+DERIVED, PLAIN, GUARDED, MADE, RESULT = range(5)  # what is done with the answer to a row
 
 
 class Instruction(NamedTuple):
@@ -29,10 +29,12 @@ class Instruction(NamedTuple):
     In place (base = target):  y = registers[base];  y += gain answer + sum c registers[k];  y *= scale
     else:                      registers[target] = scale registers[base] + gain answer + sum c registers[k]
 
+    with the answer itself as registers[ANSWER].
     Adding the newest answer first keeps one that shares its memory with the state harmless.
 
     asks: DERIVED, the row is not yielded; PLAIN, the answer is used as it comes; GUARDED, the same, but it must not
-    share the memory of what is kept; MADE, something else is made of it, or it has several channels.
+    share the memory of what is kept; MADE, something else is made of it, or it has several channels;
+    RESULT, there is none, the run ends.
     """
 
     row: Row
@@ -46,7 +48,7 @@ class Instruction(NamedTuple):
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
     asks: int = DERIVED
     keep: int = ANSWER  # register of an answer that is needed after the next evaluation
-    look: bool = False  # whether its shape, dtype, device and memory are looked at: the first and the last
+    look: bool = False  # whether its shape, dtype, device and memory are looked at: the first and the last of a run
     made: tuple[tuple[int, ...], Pair] | None = None  # registers of the channels, and y = a x + b answer of a made one
 
 
@@ -56,8 +58,8 @@ class Program:
 
     code: list[tuple[Any, ...]]  # the fields of every Instruction (a bare tuple is unpacked faster)
     registers: int  # arrays like the state at once, the newest answer included
-    foreign: set[int]  # the registers that hold network outputs
-    live: list[dict[Source, int]] = field(default_factory=list)  # at each row, before its evaluation
+    outputs: set[int]  # the registers that hold network outputs
+    live: list[dict[Value, int]] = field(default_factory=list)  # at each row, before its evaluation
 
     def begun(self, r: int) -> list[tuple[Any, ...]]:
         """The code from row r on, for a run whose state at r is there already."""
@@ -82,16 +84,16 @@ class _Scan:
         self.formed = formed
         self.rows = formed.rows
         self.last_use = last_uses(self.rows)
-        self.place: dict[Source, int] = {}
+        self.place: dict[Value, int] = {}
         self.free: dict[bool, list[int]] = {False: [], True: []}  # by whether the slot holds network outputs
-        self.foreign: set[int] = set()
+        self.outputs: set[int] = set()
         self.count = 0
         self.most = 0  # values at once, an answer without a register included
         self.drawn = 0  # noises are drawn in the order of their calls
-        self.newest: Source | None = None  # the answer that is at hand without a register
+        self.newest: Value | None = None  # the answer that is at hand without a register
 
     def program(self) -> Program:
-        out = Program([], 0, self.foreign)
+        out = Program([], 0, self.outputs)
         steps: list[Instruction] = []
         evaluated = [r for r, row in enumerate(self.rows) if row.channels]
         for r, row in enumerate(self.rows):
@@ -106,7 +108,7 @@ class _Scan:
                 step = self._evaluate(r, row, step)
             self._release(r)
             steps.append(step._replace(drops=drops))
-        steps[-1] = steps[-1]._replace(asks=PLAIN)
+        steps[-1] = steps[-1]._replace(asks=RESULT)
         for r in {next(iter(evaluated), 0), next(reversed(evaluated), 0)}:
             steps[r] = steps[r]._replace(look=True)
         out.code = [tuple(step) for step in steps]
@@ -123,7 +125,7 @@ class _Scan:
             return step._replace(asks=MADE, made=(answers, make))
         self.newest = ("m", r, 0)
         following = next((k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows))
-        harmless = self.foreign.isdisjoint(self.place.values()) and self._harmless(r)
+        harmless = self.outputs.isdisjoint(self.place.values()) and self._harmless(r)
         kept = self.last_use.get(self.newest, r) > following
         keep = self._new(self.newest, True) if kept else ANSWER
         self.most = max(self.most, len(self.place) + (not kept))
@@ -152,7 +154,7 @@ class _Scan:
         rest = tuple((self.place[source], c) for source, c in terms.items())
         return Instruction(row, row.point, target, base, scale, gain, rest, tuple(draws))
 
-    def _overwritten(self, r: int, row: Row) -> Source | None:
+    def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""
         for k, c in row.x:
             if self.last_use["x", k] == r and abs(c) > TINY:
@@ -164,20 +166,20 @@ class _Scan:
         following = self.rows[r + 1]
         return self.last_use.get(("m", r, 0), r) <= r + 1 and self._overwritten(r + 1, following) == ("x", r)
 
-    def _new(self, source: Source, foreign: bool = False) -> int:
-        if self.free[foreign]:
-            slot = self.free[foreign].pop()
+    def _new(self, source: Value, outputs: bool = False) -> int:
+        if self.free[outputs]:
+            slot = self.free[outputs].pop()
         else:
             slot, self.count = self.count, self.count + 1
-        if foreign:
-            self.foreign.add(slot)
+        if outputs:
+            self.outputs.add(slot)
         self.place[source] = slot
         return slot
 
-    def _release(self, r: int, keep: Source | None = None) -> tuple[int, ...]:
+    def _release(self, r: int, keep: Value | None = None) -> tuple[int, ...]:
         """Free the registers of what no row after r uses; those of network outputs are returned."""
         dead = [s for s in self.place if self.last_use.get(s, -1) <= r and s != keep]
         slots = [self.place.pop(source) for source in dead]
         for slot in slots:
-            self.free[slot in self.foreign].append(slot)
-        return tuple(slot for slot in slots if slot in self.foreign)
+            self.free[slot in self.outputs].append(slot)
+        return tuple(slot for slot in slots if slot in self.outputs)

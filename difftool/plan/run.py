@@ -22,10 +22,10 @@ from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
 OVERWRITTEN = (
-    "the network wrote its output over the one before, which this sampler still needs; let it return output.clone()"
+    "the network gave the memory of its output before, which this sampler still needs; let it return output.clone()"
 )
 
-Callback = Callable[[Row, Tensor, Tensor], None]
+RowCallback = Callable[[Row, Tensor, Tensor], None]
 Compiled = tuple[Formed, Program]
 
 
@@ -47,7 +47,7 @@ def steps(
     x: the input state (B, ...), at least float32; it is copied. What is yielded is the live register: change it in
     place to steer the run, clone it to keep it. noise: a source, needed if the plan has noise. raw: the bound model
     whose raw output is sent in place of x0. state: where to go on, in place of x. Raises `DifftoolError` for a state
-    below float32, missing noise, or an answer of another shape, dtype or device.
+    below float32, missing noise, or an answer (the first or the last) of another shape, dtype or device.
     """
     return Execution(plan, noise=noise, raw=raw).steps(x, state)
 
@@ -72,7 +72,7 @@ class Execution:
         code = self.program.begun(first) if first else self.program.code
         memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
         out: Any = None
-        copy = False
+        copy, shape = False, registers[code[0][2]].shape
         for r, (row, point, target, base, scale, gain, terms, draws, drops, asks, keep, look, made) in enumerate(
             code, first
         ):
@@ -81,19 +81,15 @@ class Execution:
                     registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
             if base == target:
                 y = registers[target]
-                if gain:
-                    y.add_(out, alpha=gain)
-                for slot, c in terms:
-                    y.add_(registers[slot], alpha=c)
-                if scale != 1.0:
-                    y.mul_(scale)
             else:
                 y = torch.mul(out if base == ANSWER else registers[base], scale, out=registers[target])
-                registers[target], memory[target] = y, y.data_ptr()
-                if gain:
-                    y.add_(out, alpha=gain)
-                for slot, c in terms:
-                    y.add_(registers[slot], alpha=c)
+                registers[target], memory[target], scale = y, y.data_ptr(), 1.0
+            if gain:
+                y.add_(out, alpha=gain)
+            for slot, c in terms:
+                y.add_(registers[slot], alpha=c)
+            if scale != 1.0:
+                y.mul_(scale)
             if drops:
                 for slot in drops:
                     registers[slot], memory[slot] = None, 0
@@ -102,17 +98,18 @@ class Execution:
             self.position = r
             out = None  # the memory of a used answer is free for the next
             out = yield y, point, row
-            if asks == MADE:
-                self._keep(made, y, out)
+            if asks >= MADE:
+                if asks == MADE:
+                    self._keep(made, y, out)
                 continue
-            if look:
+            if look or getattr(out, "shape", None) != shape:
                 check_output(out, y, "the model")
-                copy = copy or _shares(out, y)
+                copy = copy or out.requires_grad or _shares(out, y)
             if copy:
-                out = out.clone()
+                out = out.detach().clone()
             if asks == GUARDED:
                 address = out.data_ptr()
-                if address in memory:
+                if address in memory and address:  # (what is empty has no address)
                     out = self._apart(out, address)
                     address = out.data_ptr()
                 if keep != ANSWER:
@@ -120,8 +117,8 @@ class Execution:
 
     def _apart(self, out: Tensor, address: int) -> Tensor:
         """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
-        foreign = self.program.foreign
-        if any(value is not None and value.data_ptr() == address for value in map(self.registers.__getitem__, foreign)):
+        outputs = self.program.outputs
+        if any(value is not None and value.data_ptr() == address for value in map(self.registers.__getitem__, outputs)):
             raise DifftoolError(OVERWRITTEN)
         return out.clone()
 
@@ -135,39 +132,52 @@ class Execution:
             check_output(part, x, "the model")
         if len(parts) > 1:
             for slot, part in zip(slots, parts, strict=True):
-                self.registers[slot] = part.clone()
+                self.registers[slot] = part.detach().clone()
             return
-        kept = self.registers[slots[0]] = torch.mul(answer, b, out=self.registers[slots[0]])
+        kept = self.registers[slots[0]] = torch.mul(answer.detach(), b, out=self.registers[slots[0]])
         if a != 0.0:
             kept.add_(x, alpha=a)
 
     def _enter(self, x: Tensor | None) -> int:
         if x is None:
             raise DifftoolError("a run starts from a state x, or from a saved state")
+        if not isinstance(x, Tensor) or not x.ndim:
+            raise DifftoolError(f"the state of a run is a tensor (B, ...), got {x!r}")
+        self._check_noise(x)
         if x.dtype not in (torch.float32, torch.float64):
             raise DifftoolError(f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower")
         self.registers[self.program.live[0]["x", 0]] = x.detach().clone()
         return 0
 
     def _restore(self, state: RunState) -> int:
-        if state.plan != self.plan or state.form != self.formed.form:
+        if state.plan != self.plan or state.form != self.formed.key:
             raise DifftoolError("this state was saved from another plan or another kind of model")
-        places = self.program.live[state.position]
-        if set(places) != set(state.values):
+        places, x = self.program.live[state.position], state.x
+        if set(places) != set(state.values) or any(
+            v.dtype not in (torch.float32, torch.float64) or (v.shape, v.dtype) != (x.shape, x.dtype)
+            for v in state.values.values()
+        ):
             raise DifftoolError(
                 "this state does not hold what its row needs; it was saved by another version, or changed"
             )
+        self._check_noise(x)
         for source, tensor in state.values.items():
             self.registers[places[source]] = tensor.clone()
         return state.position
+
+    def _check_noise(self, x: Tensor) -> None:
+        if self.noise is not None and self.plan.noises and tuple(self.noise.shape) != tuple(x.shape):
+            raise DifftoolError(f"the noise is for states of shape {self.noise.shape}, the state has {tuple(x.shape)}")
 
     def state(self) -> RunState:
         """The run as it stands (at the row yielded last): enough to go on from there."""
         if self.noise is not None and not self.noise.resumable:
             raise DifftoolError("a run with generator noise cannot be resumed; use independent or path noise")
+        if self.registers[self.program.live[0]["x", 0]] is None and not self.position:
+            raise DifftoolError("the run has not begun: there is no state to keep")
         places = self.program.live[self.position]
         values = {s: self.registers[slot].clone() for s, slot in places.items()}
-        return RunState(self.plan, self.position, self.formed.form, values)
+        return RunState(self.plan, self.position, self.formed.key, values)
 
 
 class Runner:
@@ -179,6 +189,7 @@ class Runner:
     def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
         self.plan, self.model = plan, model
         self.compiled = compiled or compile_plan(plan, model)
+        self.copies = False  # whether the model is given copies of the state
         self._evaluations: dict[Any, Evaluations] = {}
 
     def __call__(
@@ -186,7 +197,7 @@ class Runner:
         x: Tensor | None,
         noise: Source | None = None,
         *,
-        callback: Callback | None = None,
+        callback: RowCallback | None = None,
         state: RunState | None = None,
     ) -> Tensor:
         """The result from the input state x (copied) or from a saved state.
@@ -200,16 +211,25 @@ class Runner:
             y, _, row = next(generator)
             call, told = self._prepared(y)
             send = generator.send
-            done = 0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position])
+            told = told[0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position]) :]
+            if not told:
+                return y
+            version = y._version
+            answer = call(y, told[0])
+            if y._version != version:  # the network writes into its input: from now on it gets copies
+                self.copies = True
+                return self(x, noise, callback=callback, state=state)
             if callback is None:
-                for this in told[done:]:
+                y, _, _ = send(answer)
+                for this in told[1:]:
                     y, _, _ = send(call(y, this))
                 return y
-            for this in told[done:]:
-                answer = call(y, this)
+            for this in (*told[1:], None):
                 if row.kind == "grid":
-                    callback(row, y, answer)
+                    callback(row, y, check_output(answer, y, "the model") if row.channels == 1 else answer)
                 y, _, row = send(answer)
+                if this is not None:
+                    answer = call(y, this)
             return y
 
     def _prepared(self, x: Tensor) -> Evaluations:
@@ -217,7 +237,8 @@ class Runner:
         key = len(x), x.dtype, x.device
         if key not in self._evaluations:
             self._evaluations[key] = self.model.prepare([row.point for row in self.plan.rows if row.channels], x)
-        return self._evaluations[key]
+        call, told = self._evaluations[key]
+        return (lambda x, this: call(x.clone(), this)) if self.copies else call, told
 
 
 def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
@@ -231,17 +252,16 @@ def compile_plan(plan: Plan, raw: Bound | None) -> Compiled:
 
 
 def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
-    """(skip, out) of the model at every evaluated row, None if its answer is x0 itself."""
+    """(skip, out) of the model at every evaluated row, None if its answers are x0 itself."""
     if raw is None:
         return None
-    pairs = {}
-    for k, row in enumerate(plan.rows):
-        if row.channels:
-            affine = raw.affine(row.point)
-            if affine is None or row.channels > 1:
-                return None
-            pairs[k] = (affine.skip, affine.out)
-    return pairs
+    affine = {k: raw.affine(row.point) for k, row in enumerate(plan.rows) if row.channels}
+    if not any(affine.values()):
+        return None
+    most = max(row.channels for row in plan.rows)
+    if most > 1:
+        raise DifftoolError(f"this plan takes {most} outputs per evaluation, a network gives one")
+    return {k: (form.skip, form.out) if form else (0.0, 1.0) for k, form in affine.items()}
 
 
 def _shares(a: Tensor, b: Tensor) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.files import writing
 from difftool.noise import NoiseKey
-from difftool.plan.affine import Source
+from difftool.plan.affine import Value
 from difftool.plan.plan import Plan, Row
 from difftool.schedules.base import Point
 
@@ -30,7 +30,7 @@ class RunState:
     plan: Plan
     position: int
     form: str
-    values: dict[Source, Tensor]
+    values: dict[Value, Tensor]
 
     @property
     def x(self) -> Tensor:
@@ -58,10 +58,12 @@ class RunState:
                 tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
         except FileNotFoundError:
             raise DifftoolError(f"there is no file {file}") from None
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
             raise DifftoolError(f"{file} is not a saved run of difftool, or is truncated ({error})") from None
+        except RuntimeError as error:
+            raise DifftoolError(f"cannot read {file} to {device!r}: {str(error).splitlines()[0]}") from None
         check_version(head, "difftool-run", file)
-        values = {tuple(int(a) if a.isdigit() else a for a in name.split("/")): t for name, t in tensors.items()}
+        values = {tuple(int(a) if a.isdecimal() else a for a in name.split("/")): t for name, t in tensors.items()}
         position, plan = head.get("position"), plan_from_dict(head.get("plan"), f"the plan in {file}")
         if type(position) is not int or ("x", position) not in values or position >= len(plan.rows):
             raise DifftoolError(f"{file} is not a whole saved run: there is no state at row {position!r}")
@@ -82,6 +84,8 @@ def load_plan(file: str | File) -> Plan:
         raise DifftoolError(f"cannot read the plan {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DifftoolError(f"{file} is not a plan: no text") from None
+    except ValueError as error:
+        raise DifftoolError(f"{str(file)!r} is no name of a file: {error}") from None
     return plan_from_json(text, file)
 
 
@@ -94,7 +98,7 @@ def plan_from_json(text: str, origin: Any = "the text") -> Plan:
     """The plan in JSON text; raises as `load_plan`."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DifftoolError(f"{origin} is not a plan: not JSON, or truncated ({error})") from None
     return plan_from_dict(data, origin)
 
@@ -118,14 +122,14 @@ def plan_from_dict(data: Any, origin: Any) -> Plan:
     try:
         rows = tuple(
             Row(
-                Point(*map(float, r["point"])), r["kind"], int(r["index"]), int(r["channels"]),
-                tuple((int(k), float(c)) for k, c in r["x"]),
-                tuple(((int(k), int(channel)), float(c)) for k, channel, c in r["m"]),
-                tuple((int(j), float(c)) for j, c in r["z"]),
+                Point(*map(float, r["point"])), r["kind"], _whole(r["index"]), _whole(r["channels"]),
+                tuple((_whole(k), float(c)) for k, c in r["x"]),
+                tuple(((_whole(k), _whole(channel)), float(c)) for k, channel, c in r["m"]),
+                tuple((_whole(j), float(c)) for j, c in r["z"]),
             )
             for r in data["rows"]
         )  # fmt: skip
-        noises = tuple(NoiseKey(int(n["call"]), _infinite(n["interval"])) for n in data["noises"])
+        noises = tuple(NoiseKey(_whole(n["call"]), _infinite(n["interval"])) for n in data["noises"])
         return Plan(rows, noises, str(data["name"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DifftoolError(f"{origin} is not a whole plan: {error!r}") from None
@@ -138,6 +142,13 @@ def check_version(data: Any, kind: str, origin: Any) -> None:
     version = data.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise DifftoolError(f"{origin} has format version {version}, this difftool reads up to {VERSION}; update it")
+
+
+def _whole(value: Any) -> int:
+    """The whole number that the file holds; `ValueError` for anything else."""
+    if type(value) is not int:
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value
 
 
 def _finite(interval: tuple[float, float] | None) -> list[float | None] | None:

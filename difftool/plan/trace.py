@@ -8,7 +8,7 @@ from typing import Any
 
 from difftool.errors import NotAffine
 from difftool.noise import NoiseKey
-from difftool.plan.affine import Source, Symbol
+from difftool.plan.affine import Symbol, Value
 from difftool.plan.keep import Stop, keep
 from difftool.plan.plan import Kind, Plan, Row
 from difftool.samplers.base import Last, Sampler, finish
@@ -74,13 +74,13 @@ class _Tracer:
         return Symbol(source=("z", call))
 
 
-def _table(stops: list[Stop]) -> list[dict[Source, float]]:
+def _table(stops: list[Stop]) -> list[dict[Value, float]]:
     """The terms of every row, numbered; a row refers to the rows before it."""
     for r, stop in enumerate(stops):
         stop.x.source = ("x", r)
         for c, answer in enumerate(stop.answers):
             answer.source = ("m", r, c)
-    terms: list[dict[Source, float]] = [{}]
+    terms: list[dict[Value, float]] = [{}]
     for r, stop in enumerate(stops[1:], 1):
         terms.append(stop.x.expand(lambda source, r=r: source[0] != "x" or source[1] < r))  # type: ignore[misc]
     return terms
@@ -130,7 +130,7 @@ def _kinds(stops: list[Stop], path: Path) -> list[tuple[Kind, int]]:
     return out
 
 
-def _row(stop: Stop, kind: Kind, index: int, terms: dict[Source, float], combos: list[dict[int, float]] | None) -> Row:
+def _row(stop: Stop, kind: Kind, index: int, terms: dict[Value, float], combos: list[dict[int, float]] | None) -> Row:
     x, m = [], []
     z: dict[int, float] = {}
     for source, c in terms.items():

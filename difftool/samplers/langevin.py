@@ -94,7 +94,7 @@ class AnnealedLangevin(_Langevin):
     snr: float = 0.32
     step_size: Literal["level", "sample", "batch"] = "level"
 
-    reference = "Song & Ermon 2019, Generative modeling by estimating gradients of the data distribution, 1907.05600"
+    reference = "Song & Ermon 2019, Generative modeling by estimating gradients, arXiv 1907.05600, algorithm 1"
 
     @property
     def evaluations(self) -> int:  # type: ignore[override]
@@ -117,7 +117,7 @@ class AnnealedLangevin(_Langevin):
 class PredictorCorrector(_Langevin):
     """A step of any sampler, then Langevin steps at the point that it reached.
 
-    x <- predictor's step;  then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations per step: the
+    The predictor's step, then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations per step: the
     predictor's, and `corrections`. Options:
 
     corrections: Langevin steps after each step (>= 1).

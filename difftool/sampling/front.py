@@ -25,6 +25,7 @@ def sample(
     *,
     shape: Sequence[int] | None = None,
     steps: int | None = None,
+    nfe: int | None = None,
     grid: Grid | Sequence[float] | None = None,
     schedule: Schedule | None = None,
     x: Tensor | None = None,
@@ -43,6 +44,7 @@ def sample(
     sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it).
     shape: (B, ...), the number of samples and the shape of one. Left out if x is given.
     steps: steps of the grid (default 50, or what an explicit grid has); adaptive samplers choose their own.
+    nfe: network evaluations, in place of steps.
     grid: a grid, or the times themselves; default: uniform in the flow time.
     schedule: the sampling schedule; default: the model's own, else vp-linear.
     x: the state to start from, (B, ...), at the first point of the grid; default: N(0, sigma^2) there.
@@ -55,21 +57,22 @@ def sample(
     callback: called with a `Step` once for every grid point, in order; by adaptive samplers at every evaluation.
     grad: keep the graph for autograd; the sampler then runs as the plain loop.
 
-    The network evaluations of a run are `prepare(...).nfe` (the same options); `steps_for_nfe` finds the steps for a
-    number of them.
+    What a run will cost is `prepare(...).nfe`, with the same options.
 
     Raises `DifftoolError` for anything that does not fit, `NonFinite` if the model returns NaN or infinity.
     """
     if (shape is None) == (x is None):
         raise DifftoolError("sample takes either shape=(number, ...) or the states x to start from")
+    if callback is not None and not callable(callback):
+        raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise DifftoolError(f"x is a tensor of floating numbers, got {getattr(x, 'dtype', type(x).__name__)}")
         shape, device = tuple(x.shape), device or x.device
     assert shape is not None
     job = prepare(
-        model, sampler, shape=shape, steps=steps, grid=grid, schedule=schedule, last=last, seed=seed, noise=noise,
-        cond=cond, device=device, dtype=dtype,
+        model, sampler, shape=shape, steps=steps, nfe=nfe, grid=grid, schedule=schedule, last=last, seed=seed,
+        noise=noise, cond=cond, device=device, dtype=dtype,
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job.dtype = torch.float64

@@ -19,7 +19,7 @@ from difftool.plan.plan import Plan, Row
 from difftool.plan.run import Execution, Runner
 from difftool.plan.trace import trace
 from difftool.samplers.base import Last, Sampler, finish, nfe_of
-from difftool.sampling.rule import check_kind, make_path
+from difftool.sampling.rule import check_kind, make_path, steps_for_nfe
 from difftool.sampling.watch import Callback, Step, Watch, not_finite
 from difftool.schedules import Path, Point, Schedule
 
@@ -82,7 +82,8 @@ class Job:
         end = self.path[-1] if self.path is not None else self.plan.rows[-1].point  # type: ignore[union-attr]
         if end.flow > self.origin.flow:
             raise DifftoolError(
-                f"the run goes upwards (t={self.origin.t:g} to t={end.t:g}); give the states x to start from"
+                f"the run goes upwards (t={self.origin.t:g} to t={end.t:g}); let the grid fall, "
+                f"or give the states x to encode"
             )
         return self.origin.sigma * source.initial()
 
@@ -124,7 +125,8 @@ class Job:
             else:
                 self._look(self.plan, bound, source, x, first)
         raise NonFinite(
-            "the result is not finite, though the model's answers are: the sampler or its start is at fault"
+            "the result is not finite, though all answers of the model were when it was asked again: the sampler or "
+            "its start is at fault, or the model answers differently each time"
         )
 
     def _look(self, plan: Plan, bound: Bound, source: Source, x: Tensor, first: int) -> None:
@@ -148,6 +150,7 @@ def prepare(
     *,
     shape: Sequence[int],
     steps: int | None = None,
+    nfe: int | None = None,
     grid: Grid | Sequence[float] | None = None,
     schedule: Schedule | None = None,
     last: Last | None = None,
@@ -164,21 +167,29 @@ def prepare(
     check_kind("noise", noise, Noise)
     if last not in (None, "step", "mean"):
         raise DifftoolError(f"last is step or mean, got {last!r}")
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise DifftoolError(f"dtype is a floating torch.dtype, got {dtype!r}")
+    if dtype not in (None, torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise DifftoolError(f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}")
+    if cond is not None and not (isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)):
+        raise DifftoolError(f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}")
     shape = _checked_shape(shape, model)
     place = _checked_device(model.device if device is None else device)
     model = model.to(place, dtype)
-    path, plan, nfe = None, None, None
+    path, plan = None, None
+    if steps is not None and nfe is not None:
+        raise DifftoolError(f"give steps or nfe, not both; got steps={steps}, nfe={nfe}")
     if isinstance(sampler, Plan):
-        if not (steps is grid is schedule is last is None):
+        if not (steps is nfe is grid is schedule is last is None):
             raise DifftoolError("a plan has its steps, grid, schedule and last step in it; leave those options out")
         plan = sampler
+        if not noise.correlated and any(key.interval is not None for key in plan.noises):
+            raise DifftoolError("this plan was traced for path noise; give it noise=BrownianPath()")
         if noise.correlated and plan.noises and all(key.interval is None for key in plan.noises):
             raise DifftoolError(
                 "this plan was traced for independent noise; trace it with correlated=True for path noise"
             )
     else:
+        if nfe is not None:
+            steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
         path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
         last = last or sampler.last
         with suppress(NotAffine):
@@ -187,7 +198,8 @@ def prepare(
     nfe = nfe if plan is None else plan.nfe
     state = torch.float64 if (dtype or model.dtype) == torch.float64 else torch.float32
     loop = None if isinstance(sampler, Plan) else sampler
-    cond = {name: v.to(place) if isinstance(v, Tensor) else v for name, v in (cond or {}).items()}
+    arrays = {name: torch.as_tensor(v) if hasattr(v, "__array__") else v for name, v in (cond or {}).items()}
+    cond = {name: v.to(place) if isinstance(v, Tensor) else v for name, v in arrays.items()}
     return Job(model, loop, path, plan, last or "step", noise, seed, shape[0], shape[1:], cond, place, state, nfe)
 
 

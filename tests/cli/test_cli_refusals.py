@@ -67,6 +67,10 @@ SAMPLE = [
     ("--grid explicit:times=1+0.5+-0.5", ["-0.5", "[0, 1]"]),
     ("--grid explicit:times=1", ["at least two times"]),
     ("--grid explicit", ["at least two times", "got 0"]),
+    ("--class -1", ["class", "at least 0", "-1"]),
+    ("--steps 100000000000", ["at most 1000000"]),
+    ("--sampler EM", ["did you mean em"]),
+    ("--grid explicit:times=1,0.5,0", ["a+b+c"]),
     ("--grid uniform:start=2", ["start", "2", "[0, 1]"]),
     ("--grid uniform:start=0.5,end=0.5", ["start", "differ"]),
     ("--grid explicit:times=0+0.5+1", ["upwards"]),
@@ -77,7 +81,7 @@ SAMPLE = [
     ("--out /proc/a.png", ["cannot write /proc/a.png"]),
     ("--out file/a.png", ["cannot write file/a.png"]),
     ("--out file.png", ["file.png exists already", "--force"]),
-    ("--out folder.png --force", ["folder.png exists already"]),
+    ("--out folder.png --force", ["folder.png is a folder"]),
     ("--out " + "a" * 300 + ".png", ["cannot write aaa", "too long"]),
     ("--force", ["--force", "--out"]),
     # recipes and plans
@@ -138,7 +142,7 @@ OTHERS = [
     ("show ddim:eta=1", ["without options", "'ddim'"]),
     ("show sample", ["'sample'"]),
     ("check foo", ["'foo'"]),
-    ("check karras", ["is a grid"]),
+    ("check karras:rho=-1", ["rho > 0"]),
     ("check ddim:eta=4", ["0 <= eta <= 1"]),
 ]
 

@@ -26,7 +26,7 @@ def test_the_main_job(ok, folder):
     assert "20 steps" in words["grid"]
     assert words["NFE"].endswith(" 20")
     assert "per step" in words["time"]
-    assert "5 exact samples" in words["sliced Wasserstein"]
+    assert "5 exact ones" in words["sliced Wasserstein"]
     assert out.split()[-1].endswith("digits-exact-em-001.png")  # a long path has a line of its own
 
 

@@ -113,7 +113,7 @@ def test_check_writable_refuses(folder):
     Path("there").mkdir()
     Path("link").symlink_to("nowhere")
     for name, overwrite, says in [
-        ("a.txt", False, "exists already"), ("there", True, "exists already"), ("link", False, "exists already"),
+        ("a.txt", False, "exists already"), ("there", True, "there is a folder"), ("link", False, "exists already"),
         ("no/a.txt", False, "no such folder"), ("a.txt/b", False, "Not a directory"), ("b" * 300, False, "too long"),
     ]:  # fmt: skip
         with pytest.raises(DifftoolError, match=says):

@@ -13,6 +13,7 @@ from difftool.checks import check_sampler
 from difftool.plugins import registry
 from difftool.samplers import (
     DDIM,
+    DDPM,
     AdaptiveODE,
     AnnealedLangevin,
     EulerMaruyama,
@@ -109,6 +110,16 @@ class TooLittleNoise(Sampler):
 
 
 @dataclass(frozen=True)
+class Undeclared(Sampler):
+    """Draws noise and does not say so, so that its weak order would go unmeasured."""
+
+    weak_order = 2
+
+    def __call__(self, model, x, path, noise):
+        return DDPM()(model, x, path, noise)
+
+
+@dataclass(frozen=True)
 class Stateful(DDIM):
     """Remembers how often it was called."""
 
@@ -166,6 +177,7 @@ WRONG: list[tuple[Sampler, str]] = [
     (Mixing(), "batches"),
     (TwoFaced(), "plan = plain loop"),
     (Spendthrift(), "network evaluations"),
+    (Undeclared(), "noise"),
 ]
 
 

@@ -55,6 +55,12 @@ def plugin(monkeypatch):
     return make
 
 
+def test_a_plugin_that_forgot_to_mark_its_hooks(plugin):
+    found = load([*BUILTIN, plugin("mute", samplers=lambda: {"mute": DDIM})])
+    assert "mute" not in found.axis("samplers")
+    assert any("'mute'" in problem and "@hookimpl" in problem for problem in found.problems)
+
+
 def test_builtin_alone():
     found = load(BUILTIN)
     assert found.problems == []

@@ -1,0 +1,59 @@
+"""What makes a grid a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from difftool.checks.finding import Finding, holds
+from difftool.grids import Explicit, Grid
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Schedule, VPLinear
+
+SCHEDULES: tuple[Schedule, ...] = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
+
+
+def check_grid(grid: Grid) -> list[Finding]:
+    """The contract of a grid, on every built-in schedule.
+
+    `steps + 1` times for 1, 2, 3, 10 and 1000 steps (an explicit grid: its own), strictly falling and in the domain,
+    from the start to the end of the run exactly; the same twice.
+    """
+    return [
+        holds("steps + 1 times, strictly falling", "1 to 1000 steps", lambda: _all(grid, _falling)),
+        holds("from the start to the end exactly", "both", lambda: _all(grid, _ends)),
+        holds("the same times twice", "equal", lambda: _all(grid, _same)),
+    ]
+
+
+def _all(grid: Grid, law: Callable[[Grid, Schedule, int], None]) -> str:
+    counts = [len(grid.times) - 1] if isinstance(grid, Explicit) else [1, 2, 3, 10, 1000]
+    for schedule in SCHEDULES:
+        for steps in counts:
+            law(grid.starting(schedule.t_start(grid.needs_level)), schedule, steps)
+    return f"{len(SCHEDULES)} schedules"
+
+
+def _falling(grid: Grid, schedule: Schedule, steps: int) -> None:
+    times = grid(schedule, steps)
+    where = f"{steps} steps on {schedule!r}"
+    assert len(times) == steps + 1, f"{len(times)} times for {where}"
+    low, high = schedule.domain
+    if isinstance(grid, Explicit):
+        low, high = min(times), max(times)
+    assert all(low <= t <= high for t in times), f"outside the domain with {where}"
+    rising = times[0] < times[-1]
+    assert all((a < b) == rising and a != b for a, b in pairwise(times)), f"not strictly falling with {where}"
+
+
+def _ends(grid: Grid, schedule: Schedule, steps: int) -> None:
+    times = grid(schedule, steps)
+    for name, given, default, t in (
+        ("start", grid.start, schedule.t_start(grid.needs_level), times[0]),
+        ("end", grid.end, schedule.domain[0], times[-1]),
+    ):
+        wanted = default if given is None else given
+        assert t == wanted or isinstance(grid, Explicit), f"{name} at {t!r}, expected {wanted!r} on {schedule!r}"
+
+
+def _same(grid: Grid, schedule: Schedule, steps: int) -> None:
+    assert grid(schedule, steps) == grid(schedule, steps)
