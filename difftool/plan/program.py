@@ -20,7 +20,7 @@ from difftool.schedules.base import Point
 Term = tuple[int, float]  # register, coefficient
 TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
 ANSWER = -1  # in place of a register: the newest answer, as it came
-DERIVED, PLAIN, GUARDED, MADE, RESULT = range(5)  # what is done with the answer to a row
+RESULT, DERIVED, PLAIN, GUARDED, MADE = range(5)  # what is done with the answer to a row
 
 
 class Instruction(NamedTuple):

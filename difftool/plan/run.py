@@ -6,7 +6,7 @@ the device. `steps` is the generator that does it; `run` drives it with a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from difftool.models.base import Bound, Evaluations, check_output
 from difftool.noise import Source
 from difftool.plan.form import Formed, Pair, forms
 from difftool.plan.plan import Plan, Row
-from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, Program, choose
+from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, RESULT, Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
@@ -64,6 +64,8 @@ class Execution:
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.position = 0
+        self.call: Callable[[Tensor, Any], Tensor] | None = None  # asks the model, in place of whoever takes the steps
+        self.told: Sequence[Any] = ()  # by row: what `call` is told beside the state
 
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
@@ -72,7 +74,7 @@ class Execution:
         code = self.program.begun(first) if first else self.program.code
         memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
         out: Any = None
-        copy, shape = False, registers[code[0][2]].shape
+        copy, size = False, registers[code[0][2]].nbytes
         for r, (row, point, target, base, scale, gain, terms, draws, drops, asks, keep, look, made) in enumerate(
             code, first
         ):
@@ -95,14 +97,18 @@ class Execution:
                     registers[slot], memory[slot] = None, 0
             if asks == DERIVED:
                 continue
-            self.position = r
             out = None  # the memory of a used answer is free for the next
-            out = yield y, point, row
-            if asks >= MADE:
-                if asks == MADE:
-                    self._keep(made, y, out)
+            if self.call is None or asks == RESULT:
+                self.position = r
+                out = yield y, point, row
+                if asks == RESULT:
+                    return
+            else:
+                out = self.call(y, self.told[r])
+            if asks == MADE:
+                self._keep(made, y, out)
                 continue
-            if look or getattr(out, "shape", None) != shape:
+            if look or getattr(out, "nbytes", -1) != size:
                 check_output(out, y, "the model")
                 copy = copy or out.requires_grad or _shares(out, y)
             if copy:
@@ -210,33 +216,33 @@ class Runner:
             generator = execution.steps(x, state)
             y, _, row = next(generator)
             call, told = self._prepared(y)
-            send = generator.send
-            told = told[0 if state is None else sum(row.channels > 0 for row in self.plan.rows[: state.position]) :]
-            if not told:
+            if not row.channels:
                 return y
             version = y._version
-            answer = call(y, told[0])
+            answer = call(y, told[execution.position])
             if y._version != version:  # the network writes into its input: from now on it gets copies
                 self.copies = True
                 return self(x, noise, callback=callback, state=state)
             if callback is None:
-                y, _, _ = send(answer)
-                for this in told[1:]:
-                    y, _, _ = send(call(y, this))
+                execution.call, execution.told = call, told
+                y, _, _ = generator.send(answer)
                 return y
-            for this in (*told[1:], None):
+            while True:
                 if row.kind == "grid":
                     callback(row, y, check_output(answer, y, "the model") if row.channels == 1 else answer)
-                y, _, row = send(answer)
-                if this is not None:
-                    answer = call(y, this)
-            return y
+                y, _, row = generator.send(answer)
+                if not row.channels:
+                    return y
+                answer = call(y, told[execution.position])
 
     def _prepared(self, x: Tensor) -> Evaluations:
-        """The model at every evaluated row, for states like x."""
-        key = len(x), x.dtype, x.device
+        """The model for states like x: `call(x, told[r])` is the evaluation at row r."""
+        key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
-            self._evaluations[key] = self.model.prepare([row.point for row in self.plan.rows if row.channels], x)
+            asked = [r for r, row in enumerate(self.plan.rows) if row.channels]
+            call, told = self.model.prepare([self.plan.rows[r].point for r in asked], x)
+            by_row = dict(zip(asked, told, strict=True))
+            self._evaluations[key] = call, [by_row.get(r) for r in range(len(self.plan.rows))]
         call, told = self._evaluations[key]
         return (lambda x, this: call(x.clone(), this)) if self.copies else call, told
 
