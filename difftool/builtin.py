@@ -9,10 +9,19 @@ from difftool.hookspecs import hookimpl
 def difftool_schedules() -> dict[str, str]:
     return {
         "vp-linear": "difftool.schedules.vp:VPLinear",
+        "sub-vp": "difftool.schedules.vp:SubVP",
         "ddpm-linear": "difftool.schedules.table:DDPMLinear",
+        "scaled-linear": "difftool.schedules.table:ScaledLinear",
+        "betas": "difftool.schedules.table:Betas",
         "cosine": "difftool.schedules.vp:Cosine",
+        "shifted-cosine": "difftool.schedules.transform:shifted_cosine",
+        "sigmoid": "difftool.schedules.gamma:Sigmoid",
+        "laplace": "difftool.schedules.gamma:Laplace",
         "ve": "difftool.schedules.ve:VE",
+        "ve-geometric": "difftool.schedules.ve:GeometricVE",
         "flow": "difftool.schedules.flow:Flow",
+        "shifted": "difftool.schedules.transform:Shifted",
+        "zero-terminal": "difftool.schedules.transform:ZeroTerminal",
     }
 
 

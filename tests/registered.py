@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Schedule, VPLinear
+from difftool.schedules import (
+    VE,
+    Betas,
+    Cosine,
+    DDPMLinear,
+    Flow,
+    GeometricVE,
+    Laplace,
+    ScaledLinear,
+    Schedule,
+    Shifted,
+    Sigmoid,
+    SubVP,
+    VPLinear,
+    ZeroTerminal,
+    shifted_cosine,
+)
 
 SCHEDULES: list[Schedule] = [
     VPLinear(), VPLinear(0.5, 5.0), DDPMLinear(), DDPMLinear(length=50, beta_min=1e-3, beta_max=0.3), Cosine(),
-    Cosine(s=0.0), VE(), VE(sigma_max=10.0), Flow(),
+    Cosine(s=0.0), VE(), VE(sigma_max=10.0), Flow(), SubVP(), SubVP(0.5, 5.0), ScaledLinear(),
+    Betas((0.01, 0.02, 0.3, 0.5)), shifted_cosine(), shifted_cosine(32), Sigmoid(), Sigmoid(0.0, 3.0, 0.7), Laplace(),
+    Laplace(1.0, 0.9), GeometricVE(), GeometricVE(0.1, 5.0), Shifted(), Shifted(ScaledLinear(), 0.5),
+    Shifted(VE(), 2.0), ZeroTerminal(), ZeroTerminal(VPLinear()), Shifted(ZeroTerminal(), 2.0),
 ]  # fmt: skip
 
 SAMPLERS = [

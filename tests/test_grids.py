@@ -14,7 +14,7 @@ from registered import SCHEDULES
 from difftool.checks import check_grid
 from difftool.errors import DifftoolError
 from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, Karras, Quadratic, Uniform
-from difftool.schedules import Cosine, Flow, Path, VPLinear
+from difftool.schedules import Cosine, Flow, Laplace, Path, VPLinear
 
 GRIDS = [Uniform(), Quadratic(), FlowGrid(), FlowGrid(a=4 / 3, b=5 / 3), HalfLogSNR(), Karras(), Karras(rho=1.5)]
 schedules, grids = st.sampled_from(SCHEDULES), st.sampled_from(GRIDS)
@@ -52,9 +52,11 @@ def test_equal_steps_in_their_own_variable(schedule, steps):
     assert s == pytest.approx(np.full(steps, s[0]), rel=1e-6)
     regular = HalfLogSNR()(schedule, steps)[:-1]
     level = np.diff([np.log(schedule.level(t)) for t in regular])
-    assert level == pytest.approx(np.full(steps - 1, level.mean()), rel=1e-6)
+    # laplace has its large levels within 1e-12 of t = 1, where float64 keeps four digits of 1 - t
+    near = {"rel": 1e-4 if isinstance(schedule, Laplace) else 1e-6}
+    assert level == pytest.approx(np.full(steps - 1, level.mean()), **near)
     level = np.diff([schedule.level(t) ** (1 / 7) for t in Karras()(schedule, steps)[:-1]])
-    assert level == pytest.approx(np.full(steps - 1, level.mean()), rel=1e-6)
+    assert level == pytest.approx(np.full(steps - 1, level.mean()), **near)
 
 
 def test_karras_is_the_published_formula():

@@ -2,9 +2,31 @@
 
 from difftool.schedules.base import ALPHA_MIN, Point, Schedule
 from difftool.schedules.flow import Flow
+from difftool.schedules.gamma import Laplace, Sigmoid
 from difftool.schedules.path import Path
-from difftool.schedules.table import DDPMLinear, Table
-from difftool.schedules.ve import VE
-from difftool.schedules.vp import Cosine, VPLinear
+from difftool.schedules.table import Betas, DDPMLinear, ScaledLinear, Table
+from difftool.schedules.transform import Shifted, ZeroTerminal, shifted_cosine
+from difftool.schedules.ve import VE, GeometricVE
+from difftool.schedules.vp import Cosine, SubVP, VPLinear
 
-__all__ = ["ALPHA_MIN", "VE", "Cosine", "DDPMLinear", "Flow", "Path", "Point", "Schedule", "Table", "VPLinear"]
+__all__ = [
+    "ALPHA_MIN",
+    "VE",
+    "Betas",
+    "Cosine",
+    "DDPMLinear",
+    "Flow",
+    "GeometricVE",
+    "Laplace",
+    "Path",
+    "Point",
+    "ScaledLinear",
+    "Schedule",
+    "Shifted",
+    "Sigmoid",
+    "SubVP",
+    "Table",
+    "VPLinear",
+    "ZeroTerminal",
+    "shifted_cosine",
+]

@@ -91,6 +91,44 @@ class Table(Schedule):
 
 
 @dataclass(frozen=True)
+class Betas(Table):
+    """Any table of betas, t = (i + 1) / N.
+
+    Option: `betas`, at least two, each in (0, 1). Raises `DifftoolError` for others.
+    """
+
+    betas: tuple[float, ...] = ()
+
+    reference = "given by the user"
+
+    def __post_init__(self) -> None:
+        if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
+            raise DifftoolError(f"betas takes at least two betas=b+b+..., each in (0, 1), got {self.betas}")
+
+
+@dataclass(frozen=True)
+class ScaledLinear(Table):
+    """The table of latent diffusion: betas whose square roots rise in equal steps, t = (i + 1) / length.
+
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, >= 2). Raises
+    `DifftoolError` for values out of range. It ends at alpha = 0.068, not in pure noise: see zero-terminal.
+    """
+
+    beta_min: float = 0.00085
+    beta_max: float = 0.012
+    length: int = 1000
+
+    reference = "Rombach et al. 2022, High-resolution image synthesis with latent diffusion models, arXiv 2112.10752"
+
+    def __post_init__(self) -> None:
+        check_rates("scaled-linear", self.beta_min, self.beta_max, self.length)
+
+    @cached_property
+    def betas(self) -> tuple[float, ...]:
+        return tuple(root * root for root in even(self.beta_min**0.5, self.beta_max**0.5, self.length))
+
+
+@dataclass(frozen=True)
 class DDPMLinear(Table):
     """DDPM's table: `length` betas from `beta_min` to `beta_max` in equal steps, t = (i + 1) / length.
 
@@ -105,13 +143,23 @@ class DDPMLinear(Table):
     reference = "Ho et al. 2020, Denoising diffusion probabilistic models, arXiv 2006.11239"
 
     def __post_init__(self) -> None:
-        if not (0 < self.beta_min <= self.beta_max < 1 and isinstance(self.length, int) and self.length >= 2):
-            raise DifftoolError(
-                "ddpm-linear takes 0 < beta_min <= beta_max < 1 and length >= 2, got "
-                f"beta_min={self.beta_min}, beta_max={self.beta_max}, length={self.length}"
-            )
+        check_rates("ddpm-linear", self.beta_min, self.beta_max, self.length)
 
     @cached_property
     def betas(self) -> tuple[float, ...]:
-        step = (self.beta_max - self.beta_min) / (self.length - 1)
-        return tuple(self.beta_min + i * step for i in range(self.length))
+        return even(self.beta_min, self.beta_max, self.length)
+
+
+def even(first: float, last: float, length: int) -> tuple[float, ...]:
+    """`length` numbers in equal steps."""
+    step = (last - first) / (length - 1)
+    return tuple(first + i * step for i in range(length))
+
+
+def check_rates(name: str, beta_min: float, beta_max: float, length: int) -> None:
+    """Raise `DifftoolError` unless 0 < beta_min <= beta_max < 1 and length >= 2."""
+    if not (0 < beta_min <= beta_max < 1 and isinstance(length, int) and length >= 2):
+        raise DifftoolError(
+            f"{name} takes 0 < beta_min <= beta_max < 1 and length >= 2, got "
+            f"beta_min={beta_min}, beta_max={beta_max}, length={length}"
+        )

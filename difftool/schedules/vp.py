@@ -1,4 +1,4 @@
-"""Variance-preserving schedules: alpha^2 + sigma^2 = 1, so g^2 = -2 f = beta(t).
+"""Variance-preserving schedules, alpha^2 + sigma^2 = 1, so g^2 = -2 f = beta(t); and sub-VP, with the same alpha.
 
 sigma is computed from the small quantity itself (expm1, product of sines), never as 1 - alpha^2: near t = 0 that
 difference has no correct digit in float32.
@@ -11,12 +11,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.schedules._math import atan, exp, expm1, log_alpha_vp, ratio, sin, sqrt
+from difftool.schedules._math import asinh, atan, exp, expm1, log_alpha_vp, ratio, sin, sqrt
 from difftool.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
-class VPLinear(Schedule):
+class _LinearRate(Schedule):
+    """alpha of the rate beta(t) = beta_min + t (beta_max - beta_min)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min <= self.beta_max < math.inf:
+            raise DifftoolError(
+                f"a linear rate takes 0 < beta_min <= beta_max < inf, got "
+                f"beta_min={self.beta_min}, beta_max={self.beta_max}"
+            )
+
+    def log_alpha(self, t: Any) -> Any:
+        """log(alpha(t))."""
+        return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
+
+    def rate(self, t: Any) -> Any:
+        """beta(t)."""
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def alpha(self, t: Any) -> Any:
+        return exp(self.log_alpha(t))
+
+    def drift(self, t: Any) -> Any:
+        return -self.rate(t) / 2
+
+    def t_at_log_alpha(self, value: Any) -> Any:
+        """The inverse of `log_alpha`."""
+        b = self.beta_min / 2
+        return -2 * value / (b + sqrt(b * b - (self.beta_max - self.beta_min) * value))
+
+
+@dataclass(frozen=True)
+class VPLinear(_LinearRate):
     """The VP SDE with a linear rate, beta(t) = beta_min + t (beta_max - beta_min), in closed form.
 
     log(alpha) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2,   sigma^2 = -expm1(2 log(alpha)).
@@ -25,38 +59,36 @@ class VPLinear(Schedule):
     Raises `DifftoolError` for rates out of that range.
     """
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
-
     reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.beta_min <= self.beta_max < math.inf:
-            raise DifftoolError(
-                "vp-linear takes 0 < beta_min <= beta_max < inf, got "
-                f"beta_min={self.beta_min}, beta_max={self.beta_max}"
-            )
-
-    def log_alpha(self, t: Any) -> Any:
-        """log(alpha(t))."""
-        return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
-
-    def alpha(self, t: Any) -> Any:
-        return exp(self.log_alpha(t))
 
     def sigma(self, t: Any) -> Any:
         return sqrt(-expm1(2 * self.log_alpha(t)))
 
     def t_at_half_log_snr(self, value: Any) -> Any:
-        minus_log_alpha = -log_alpha_vp(value)
-        b = self.beta_min / 2
-        return 2 * minus_log_alpha / (b + sqrt(b * b + (self.beta_max - self.beta_min) * minus_log_alpha))
-
-    def drift(self, t: Any) -> Any:
-        return -self.diffusion2(t) / 2
+        return self.t_at_log_alpha(log_alpha_vp(value))
 
     def diffusion2(self, t: Any) -> Any:
-        return self.beta_min + t * (self.beta_max - self.beta_min)
+        return self.rate(t)
+
+
+@dataclass(frozen=True)
+class SubVP(_LinearRate):
+    """The sub-VP SDE with a linear rate: alpha as vp-linear, sigma = 1 - alpha^2, g^2 = beta (1 - alpha^4).
+
+    Options: `beta_min`, `beta_max`, the rate at t = 0 and t = 1 (per unit of t;
+    0 < beta_min <= beta_max). Raises `DifftoolError` for rates out of that range.
+    """
+
+    reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456, section 3.4"
+
+    def sigma(self, t: Any) -> Any:
+        return -expm1(2 * self.log_alpha(t))
+
+    def t_at_half_log_snr(self, value: Any) -> Any:
+        return self.t_at_log_alpha(-asinh(exp(-value) / 2))  # sigma / alpha = 2 sinh(-log alpha)
+
+    def diffusion2(self, t: Any) -> Any:
+        return -self.rate(t) * expm1(4 * self.log_alpha(t))
 
 
 @dataclass(frozen=True)
