@@ -1,6 +1,7 @@
-"""Time per step of the sampling loop with a trivial network, beside hand-written in-place loops of the same updates.
+"""Time of the sampling loop with a trivial network, beside hand-written in-place loops of the same updates and peers.
 
-    python benchmarks/overhead.py                    # the table, about a minute
+    python benchmarks/overhead.py                    # the table, some minutes; microseconds per network evaluation
+    python benchmarks/overhead.py --filter dpmpp
     python benchmarks/overhead.py --device cuda      # with one host/device synchronisation at the end of each run
 
 The network is `0.1 x`, float32, one thread. Each pair (ours, by hand) runs in turn, A B A B ..., on the same noise
@@ -19,10 +20,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
+from hand import Loop, by_hand
+from others import azula_loop, diffusers_loop
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -30,113 +31,37 @@ from torch import Tensor
 from difftool.models import NetworkModel
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Runner
-from difftool.samplers import DDIM, DDPM, Sampler, eps_of
+from difftool.samplers import DDPM
 from difftool.sampling import Job, prepare
 from difftool.schedules import VPLinear
+from difftool.specs import make
 
 SHAPES = [(1, 4, 64, 64), (64, 3, 32, 32)]
 STEPS = 50
 
 
-@dataclass(frozen=True)
-class TwoStep(Sampler):
-    """Adams-Bashforth of order 2 on eps in the noise level (uniform coefficients): a multistep update."""
-
-    def __call__(self, model, x, path, noise):
-        old = None
-        for now, nxt in pairwise(path):
-            eps = eps_of(x, model(x, now), now)
-            slope = eps if old is None else 1.5 * eps - 0.5 * old
-            x = nxt.alpha * (x / now.alpha + (nxt.level - now.level) * slope)
-            old = eps
-        return x
-
-
-@dataclass(frozen=True)
-class TwoStepX0(Sampler):
-    """The same kind of update on x0: two-step exponential Adams."""
-
-    def __call__(self, model, x, path, noise):
-        old = None
-        for now, nxt in pairwise(path):
-            x0 = model(x, now)
-            best = x0 if old is None else 1.5 * x0 - 0.5 * old
-            r = nxt.sigma / now.sigma
-            x = r * x + (nxt.alpha - r * now.alpha) * best
-            old = x0
-        return x
+FAMILIES: list[tuple[str, str]] = [  # a sampler, and what the network predicts: what that family keeps
+    ("ddim", "eps"), ("ddim:eta=1", "eps"), ("ddpm", "eps"), ("em", "eps"), ("reverse-diffusion", "eps"),
+    ("euler", "flow"),
+    ("euler:variable=level", "eps"), ("heun", "flow"), ("heun:variable=level", "eps"), ("midpoint", "flow"),
+    ("heun3", "flow"), ("rk4", "flow"), ("dpm-2", "eps"), ("heunpp2", "eps"), ("exp-heun", "x0"), ("churn", "eps"),
+    ("euler-a", "eps"), ("dpm-2-a", "eps"), ("restart", "flow"), ("dpm-solver-2", "eps"), ("dpm-solver-3", "eps"),
+    ("dpmpp-2s", "x0"), ("dpmpp-3s", "x0"), ("dpmpp-sde", "x0"), ("seeds-2", "x0"), ("seeds-3", "x0"), ("lms", "eps"),
+    ("deis", "eps"), ("flow-ab", "flow"), ("exponential-adams", "x0"), ("dpmpp-2m", "x0"), ("dpmpp-3m", "x0"),
+    ("dpmpp-2m-sde", "x0"), ("unip", "x0"), ("unipc", "x0"), ("unipc:order=2", "x0"), ("sa-solver", "x0"),
+    ("ipndm", "eps"), ("pndm-plms", "eps"), ("er-sde", "x0"), ("gradient-estimation", "eps"), ("interpolant", "flow"),
+    ("lcm", "x0"), ("flow-abm", "flow"), ("flow-sde", "x0"),
+]  # fmt: skip
 
 
 def net(x: Tensor, t: Tensor) -> Tensor:
     return x * 0.1
 
 
-def by_hand(job: Job, kind: str) -> Callable[[Tensor], Tensor]:
-    """The loop a careful person would write for this update, with the same numbers."""
-    points = job.path.points
-    times = torch.tensor([p.t for p in points], device=job.device)[:, None].expand(-1, job.total).contiguous().unbind(0)
-    ratio = [b.alpha / a.alpha for a, b in pairwise(points)]
-    if kind == "ddim":
-        on_eps = [b.sigma - r * a.sigma for r, (a, b) in zip(ratio, pairwise(points), strict=True)]
-
-        def loop(x):
-            x = x.clone()
-            for i in range(STEPS):
-                eps = net(x, times[i])
-                x.mul_(ratio[i]).add_(eps, alpha=on_eps[i])
-            return x
-
-    elif kind == "two-step, eps":
-        h = [b.alpha * (b.level - a.level) for a, b in pairwise(points)]
-
-        def loop(x):
-            x = x.clone()
-            old = net(x, times[0])
-            x.mul_(ratio[0]).add_(old, alpha=h[0])
-            for i in range(1, STEPS):
-                eps = net(x, times[i])
-                x.mul_(ratio[i]).add_(eps, alpha=1.5 * h[i]).add_(old, alpha=-0.5 * h[i])
-                old = eps
-            return x
-
-    elif kind == "two-step, x0":
-        scale = [b.sigma / a.sigma for a, b in pairwise(points)]
-        gain = [b.alpha - r * a.alpha for r, (a, b) in zip(scale, pairwise(points), strict=True)]
-
-        def loop(x):
-            x = x.clone()
-            old = net(x, times[0])
-            x.mul_(scale[0]).add_(old, alpha=gain[0])
-            for i in range(1, STEPS):
-                x0 = net(x, times[i])
-                x.mul_(scale[i]).add_(x0, alpha=1.5 * gain[i]).add_(old, alpha=-0.5 * gain[i])
-                old = x0
-            return x
-
-    else:  # ddpm
-        r2 = [(b.level / a.level) ** 2 for a, b in pairwise(points)]
-        on_eps = [-b.alpha * (1 - q) * a.sigma / a.alpha for q, (a, b) in zip(r2, pairwise(points), strict=True)]
-        on_z = [b.sigma * (1 - q) ** 0.5 for q, b in zip(r2, points[1:], strict=True)]
-        keys = job.plan.noises
-
-        def loop(x):
-            x = x.clone()
-            z = torch.empty_like(x)
-            source = job.start(0, job.total)[1]
-            for i in range(STEPS):
-                eps = net(x, times[i])
-                x.mul_(ratio[i]).add_(eps, alpha=on_eps[i])
-                if i < STEPS - 1:
-                    x.add_(source.draw(keys[i], z), alpha=on_z[i])
-            return x
-
-    return loop
-
-
-def measure(job: Job, kind: str, repeats: int) -> tuple[float, float, float]:
-    """(ours, by hand) in microseconds per step, and the ratio."""
+def measure(job: Job, others: list[Loop], repeats: int) -> tuple[list[float], float]:
+    """Microseconds of a run: ours, by hand, the others; and the ratio of the first two."""
     bound, _ = job.start(0, job.total)
-    runner, hand = Runner(job.plan, bound), by_hand(job, kind)
+    runner, hand = Runner(job.plan, bound), by_hand(job, net)
     x = torch.randn(job.total, *job.shape, device=job.device)
 
     def ours(x):
@@ -144,9 +69,9 @@ def measure(job: Job, kind: str, repeats: int) -> tuple[float, float, float]:
 
     torch.testing.assert_close(ours(x), hand(x), rtol=1e-3, atol=1e-3)  # the same update, or the ratio means nothing
     hand = torch.no_grad()(hand)
-    times = [(clock(ours, x), clock(hand, x)) for _ in range(repeats)]
-    a, b = (statistics.median(column) / STEPS * 1e6 for column in zip(*times, strict=True))
-    return a, b, statistics.median(p / q for p, q in times)
+    pairs = [(clock(ours, x), clock(hand, x)) for _ in range(repeats)]
+    columns = [*zip(*pairs, strict=True), *([clock(o, x) for _ in range(max(3, repeats // 10))] for o in others)]
+    return [statistics.median(c) * 1e6 for c in columns], statistics.median(p / q for p, q in pairs)
 
 
 def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
@@ -183,35 +108,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--filter", default="", help="only samplers whose spec has this in it")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    console = Console(width=110)
-    kinds: list[tuple[str, Sampler, str, Noise | None]] = [
-        ("ddim", DDIM(), "eps", None),
-        ("two-step, eps", TwoStep(), "eps", None),
-        ("two-step, x0", TwoStepX0(), "x0", None),
-        ("ddpm, generator noise", DDPM(), "eps", Generator()),
-        ("ddpm, independent noise", DDPM(), "eps", Independent()),
-        ("ddpm, path noise", DDPM(), "eps", BrownianPath()),
-    ]
-    table = Table("sampler", "shape", "ours, us/step", "by hand, us/step", "ratio", "set-up, ms")
-    for name, sampler, predicts, noise in kinds:
+    console = Console(width=120)
+    table = Table("sampler", "shape", "ours", "by hand", "ratio", "diffusers", "azula", "set-up, ms")
+    for spec, predicts in FAMILIES:
+        for shape in SHAPES if args.filter in spec else ():
+            table.add_row(spec, str(shape), *row(spec, predicts, shape, Generator(), args))
+    for noise in (Independent(), BrownianPath()) if args.filter in "ddpm" else ():
         for shape in SHAPES:
-            begin = time.perf_counter()
-            job = prepare(
-                NetworkModel(net, VPLinear(), predicts),
-                sampler,
-                shape=shape,
-                steps=STEPS,
-                noise=noise,
-                device=args.device,
-            )
-            Runner(job.plan, job.start(0, job.total)[0])
-            setup = time.perf_counter() - begin
-            repeats = max(5, args.repeats // (10 if "path" in name else 1))
-            ours, hand, ratio = measure(job, name if noise is None else "ddpm", repeats)
-            table.add_row(name, str(shape), f"{ours:.1f}", f"{hand:.1f}", f"{ratio:.3f}", f"{setup * 1e3:.1f}")
+            table.add_row(f"ddpm, {type(noise).__name__}", str(shape), *row("ddpm", "eps", shape, noise, args))
     console.print(table)
+    if args.filter:
+        return
     costs = Table("one draw of", *(f"{shape}, us" for shape in SHAPES))
     for noise in (Generator(), Independent(), BrownianPath()):
         costs.add_row(type(noise).__name__, *(f"{draws(noise, s, args.device, 9):.0f}" for s in SHAPES))
@@ -221,6 +131,23 @@ def main() -> None:
     )
     console.print(costs)
     console.print(f"torch {torch.__version__}, {args.device}, one thread, {STEPS} steps, {args.repeats} repeats")
+
+
+def row(spec: str, predicts: str, shape: tuple[int, ...], noise: Noise, args: argparse.Namespace) -> list[str]:
+    """The figures of one line: microseconds per network evaluation, the ratio, the set-up."""
+    begin = time.perf_counter()
+    job = prepare(
+        NetworkModel(net, VPLinear(), predicts), make("samplers", spec), shape=shape, steps=STEPS, noise=noise,
+        device=args.device,
+    )  # fmt: skip
+    Runner(job.plan, job.start(0, job.total)[0])
+    setup = time.perf_counter() - begin
+    peers = [diffusers_loop(spec, STEPS, net), azula_loop(spec, STEPS, net)] if args.device == "cpu" else [None, None]
+    repeats = max(5, args.repeats // (10 if isinstance(noise, BrownianPath) else 1))
+    (ours, hand, *rest), ratio = measure(job, [peer[0] for peer in peers if peer], repeats)
+    figures = iter(rest)
+    theirs = [f"{next(figures) / peer[1]:.1f}" if peer else "" for peer in peers]
+    return [f"{ours / job.nfe:.1f}", f"{hand / job.nfe:.1f}", f"{ratio:.3f}", *theirs, f"{setup * 1e3:.1f}"]
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Registry:
         """The entry of that name; `DifftoolError` with a suggestion if there is none."""
         entries = self.axis(axis)
         if name not in entries:
-            raise unknown(axis[:-1], name, entries)
+            raise _unknown(axis[:-1], name, entries, axis)
         return entries[name]
 
     def find_all(self, name: str) -> list[Entry]:
@@ -77,7 +77,7 @@ class Registry:
         axes = [axis for axis in AXES if axis != "commands"]
         found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
         if not found:
-            raise unknown("schedule, grid, model or sampler", name, {n for axis in axes for n in self.axis(axis)})
+            raise _unknown("schedule, grid, model or sampler", name, {n for axis in axes for n in self.axis(axis)})
         return found
 
     def add(self, axis: str, names: Mapping[str, Any], plugin: str, origin: str) -> None:
@@ -147,6 +147,14 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
                     raise DifftoolError(f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -")
             return names
     return {}
+
+
+def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None) -> DifftoolError:
+    """The error for a name that is not installed, with what it is here if another tool has it."""
+    from difftool.hints import hint  # reads a table
+
+    elsewhere = hint(axis, name) if axis in (None, "samplers", "grids") else ""
+    return DifftoolError(f"no {what} {name!r}; {elsewhere}") if elsewhere else unknown(what, name, known)
 
 
 def _brief(error: BaseException) -> str:

@@ -12,9 +12,10 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
+from difftool.fit import grid_of
 from difftool.outputs import FORMAT, VERSION, read_recipe
 from difftool.spec_text import parse
-from difftool.specs import spell
+from difftool.specs import make, spec_of, spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
 
@@ -30,7 +31,7 @@ class Recipe:
     """
 
     model: str = "digits-exact"
-    sampler: str = "ddim"  # or the name of a file with a plan
+    sampler: str = "flow-abm"  # or the name of a file with a plan
     schedule: str | None = None
     grid: str | None = None
     steps: int | None = None
@@ -63,6 +64,8 @@ class Recipe:
         forget: dict[str, Any] = {}
         if "sampler" in options:
             forget.update(last=None, plan=None)
+            if self.plan_file is None and self.grid == spec_of("grids", grid_of(make("samplers", self.sampler))):
+                forget.update(grid=None)
         if options.keys() & {"steps", "nfe", "grid"}:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})

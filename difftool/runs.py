@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.fit import grid_of
 from difftool.models import GaussianMixture, Model
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_for_nfe
-from difftool.specs import make
+from difftool.specs import make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
 REFERENCE = 8192  # exact ones, at least
@@ -125,7 +126,7 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     recipe = replace(
         recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
         schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),
-        grid=recipe.grid or (None if free else "flow"),
+        grid=recipe.grid or (None if free else spec_of("grids", grid_of(sampler))),
     )  # fmt: skip
     return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
 

@@ -15,6 +15,7 @@ import sys
 import types
 import typing
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, get_args, get_origin
 
 from difftool.errors import DifftoolError, unknown
@@ -103,6 +104,9 @@ def spell_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (tuple, list)):
         return "+".join(map(spell_value, value))
+    if isinstance(value, float) and math.isfinite(value):
+        near = Fraction(value).limit_denominator(12)
+        return str(near) if near.denominator > 1 and float(near) == value and len(str(value)) > 8 else str(value)
     axis = _axis_of(type(value))
     return str(value) if axis is None else spec_of(axis, value)
 
@@ -116,7 +120,15 @@ def _default(f: dataclasses.Field[Any]) -> Any:
 def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
     options = {option.name: option for option in options_of(target)}
     if key not in options:
-        raise unknown(f"option of {entry.axis[:-1]} {entry.name!r} named", key, options)
+        from difftool.fit import why_no_option  # all samplers
+
+        reason = why_no_option(entry.name, target, key) if entry.axis == "samplers" else None
+        what = f"option of {entry.axis[:-1]} {entry.name!r} named"
+        raise (
+            DifftoolError(f"{reason}; its options: {', '.join(options) or 'none'}")
+            if reason
+            else unknown(what, key, options)
+        )
     try:
         return _convert(text, options[key].type)
     except ValueError:
@@ -142,10 +154,7 @@ def _convert(text: str, kind: Any) -> Any:
             raise ValueError(text)
         return words[text.lower()]
     if kind is float:
-        value = float(text)
-        if math.isnan(value):
-            raise ValueError(text)
-        return value
+        return _number(text)
     if kind is Any:
         return text
     if kind in (int, str, pathlib.Path):
@@ -154,6 +163,18 @@ def _convert(text: str, kind: Any) -> Any:
     if axis is None:
         raise ValueError(text)
     return make(axis, text)
+
+
+def _number(text: str) -> float:
+    """A number, or a fraction of two: 4/3."""
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / float(below) if slash else float(text)
+    except ZeroDivisionError:
+        raise ValueError(text) from None
+    if math.isnan(value):
+        raise ValueError(text)
+    return value
 
 
 def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:

@@ -10,7 +10,7 @@ import torch
 from exact import KINDS, ExactNetwork, at, gen, mixture, places, randn, schedules, seeds, states
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from registered import SAMPLERS
+from registered import ONE_EACH
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from difftool import sample
@@ -278,7 +278,7 @@ MEANS = torch.eye(3)
         (lambda: mixture().draw(2.5), "got 2.5"),
         (lambda: mixture().x0(torch.zeros(4, 3), Flow().at(0.5), [0, 1, 2]), "3 labels for 4 samples"),
         (lambda: mixture().log_density(torch.zeros(4, 3), Flow().at(0.5), [0, 1, 2]), "3 labels for 4 samples"),
-        (lambda: mixture().x0(torch.zeros(4, 3), Flow().at(torch.rand(4), like=torch.zeros(4, 3))), "one point"),
+        (lambda: mixture().score(torch.zeros(4, 3), Flow().at(torch.rand(4), like=torch.zeros(4, 3))), "one point"),
         # a class whose components have no weight is no class
         (lambda: GaussianMixture(MEANS, 1.0, torch.tensor([0.0, 1, 1]), MEANS[0]).draw(1, label=1), "unknown class 1"),
     ],
@@ -553,7 +553,7 @@ class Aliasing(torch.nn.Module):
         return torch.sin(x, out=self.buffer)
 
 
-PLANS = [name for name in SAMPLERS if not name.startswith("ode")]
+PLANS = [name for name in ONE_EACH if not make("samplers", name).adaptive]
 
 
 @pytest.mark.parametrize("how", ["input", "view", "part"])

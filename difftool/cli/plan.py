@@ -16,7 +16,9 @@ def plan(
     schedule: Annotated[
         str | None, typer.Option(help="Noise schedule.", metavar=SPEC, show_default="vp-linear")
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="flow")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
+    ] = None,
     last: Annotated[
         str | None,
         typer.Option(

@@ -14,12 +14,17 @@ SAMPLES, MACHINE, OUTPUT = "How many", "Machine", "Output"  # panels of the help
 def sample(
     ctx: typer.Context,
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
-    sampler: Annotated[str, typer.Option(help="Sampler, or a plan in a .json file.", metavar=SPEC)] = "ddim",
+    sampler: Annotated[str, typer.Option(help="Sampler, or a plan in a .json file.", metavar=SPEC)] = "flow-abm",
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="The stochastic default, flow-sde, in place of flow-abm.")
+    ] = False,
     schedule: Annotated[
         str | None,
         typer.Option(help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"),
     ] = None,
-    grid: Annotated[str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="flow")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     nfe: Annotated[int | None, typer.Option(help="Network evaluations, in place of --steps.")] = None,
     last: Annotated[
@@ -65,6 +70,7 @@ def sample(
 
     Try: difftool sample --sampler em --steps 500
     """
+    from difftool.errors import DifftoolError
     from difftool.outputs import check_out
     from difftool.recipes import Recipe
 
@@ -73,7 +79,11 @@ def sample(
         "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "label": label,
         "device": device, "dtype": dtype,
     }  # fmt: skip
+    if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
+        raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")
     given = {name: value for name, value in options.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
+    if stochastic:
+        given["sampler"] = "flow-sde"
     wanted = (Recipe.load(recipe) if recipe else Recipe()).changed(**given)
     check_out(out, force)
     from difftool.cli.report import carry_out  # torch, and so a second: after all that can be said without it

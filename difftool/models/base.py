@@ -7,12 +7,16 @@ along schedule S, a model trained on schedule M is asked at M's point q of the s
 
 because the estimate depends on x / alpha and sigma / alpha only. `Model.bind` returns the model tied in that way to
 the sampling schedule and to its conditioning: a `Bound`, which is all that samplers and plans ever see.
+
+Samplers that choose the steps of each sample ask at points of tensors (B, 1, ...), one for each, all above sigma = 0.
+These are kept on the host in float64; a model gets them where its x is, in x's dtype.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -50,7 +54,10 @@ class Model(ABC):
 
     @abstractmethod
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
-        """E[x_0 | x_t = x] at the point p of the model's own schedule; same shape and dtype as x."""
+        """E[x_0 | x_t = x] at the point p of the model's own schedule; same shape and dtype as x.
+
+        p holds floats, or tensors (B, 1, ...) like x if each sample has a point of its own.
+        """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """The model on that device, with that dtype of its network."""
@@ -78,7 +85,7 @@ class Bound:
         self.foreign = model.schedule is not None and model.schedule != schedule
 
     def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
-        if p.sigma == 0:
+        if not one_each(p) and p.sigma == 0:
             return x / p.alpha
         if outputs != 1:
             raise DifftoolError(f"{type(self.model).__name__} gives one output per evaluation, asked for {outputs}")
@@ -87,9 +94,23 @@ class Bound:
     def evaluate(self, x: Tensor, p: Point) -> Tensor:
         """x0 at the sampling point p, unchecked."""
         q, rescale = self.own(p)
-        return self.model.x0(x if rescale == 1 else x * rescale, q, **self.cond)
+        if one_each(p):
+            q, rescale = Point(*(_like(v, x) for v in q)), _like(rescale, x)
+        same = isinstance(rescale, float) and rescale == 1
+        return self.model.x0(x if same else x * rescale, q, **self.cond)
 
-    def own(self, p: Point) -> tuple[Point, float]:
+    def rows(self, index: Tensor, total: int) -> Bound:
+        """The model of the samples number `index` of a batch of `total`: conditioning with a row for each is cut."""
+        part = copy(self)
+        part.cond = {
+            name: v[index.to(v.device, non_blocking=True)]
+            if isinstance(v, Tensor) and v.ndim and len(v) == total
+            else v
+            for name, v in self.cond.items()
+        }
+        return part
+
+    def own(self, p: Point) -> tuple[Point, Any]:
         """The model's own point at the noise level of p, and the factor from x there to x here."""
         if not self.foreign or self.model.schedule is None:
             return p, 1.0
@@ -108,16 +129,27 @@ class Bound:
         return self.evaluate, points
 
 
-def same_level(p: Point, schedule: Schedule) -> tuple[Point, float]:
+def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
     """The point of `schedule` with the noise level of p, and the factor from x_p to x there."""
     level, top = p.level, schedule.level(schedule.domain[1])
-    if level > top * (1 + 1e-9):
+    highest = float(level.max()) if one_each(p) else level
+    if highest > top * (1 + 1e-9):
         raise DifftoolError(
-            f"the run reaches noise level {level:.6g}, the model was trained up to {top:.6g} ({schedule!r}); "
+            f"the run reaches noise level {highest:.6g}, the model was trained up to {top:.6g} ({schedule!r}); "
             f"start at or below that level"
         )
-    q = schedule.at(schedule.t_at_level(min(level, top)))
+    q = schedule.at(schedule.t_at_level(level.clamp(max=top) if one_each(p) else min(level, top)))
     return q, (q.alpha + q.sigma) / (p.alpha + p.sigma)
+
+
+def one_each(p: Point) -> bool:
+    """Whether every sample has a point of its own: tensors (B, 1, ...)."""
+    return isinstance(p.sigma, Tensor) and p.sigma.ndim > 0
+
+
+def _like(value: Any, x: Tensor) -> Any:
+    """Tensors where x is, in x's dtype; numbers as they are."""
+    return value.to(x.dtype).to(x.device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
 def check_output(out: Any, x: Tensor, who: str) -> Tensor:

@@ -7,7 +7,8 @@ alpha c_k and variances V_k = alpha^2 S_k + sigma^2, so
     x0     = sum_k r_k ( c_k + (alpha S_k / V_k) (x - alpha c_k) )            E[x_0 | x_t = x]
     score  = sum_k r_k (alpha c_k - x) / V_k                                  = (alpha x0 - x) / sigma^2 (Tweedie)
 
-All of it is matrix products of (B, K) and (K, D); no tensor of shape (B, K, D) is made.
+All of it is matrix products of (B, K) and (K, D); no tensor of shape (B, K, D) is made, unless the variances differ
+between components and every sample has a point of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Model
+from difftool.models.base import Bound, Model, one_each
 from difftool.schedules.base import Point, Schedule
 
 
@@ -101,9 +102,27 @@ class GaussianMixture(Model):
 
     def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """E[x_0 | x_t = x], within the class `label` of each sample (or the components in `mask`, (B, K))."""
+        if one_each(p):
+            return self._x0_each(x, p, self._mask(x, label, mask))
         flat, means, var, r = self._posterior(x, p, label, mask)
         gain = p.alpha * var / (p.alpha**2 * var + p.sigma**2)
         return _mixed(r, flat, means * (1 - p.alpha * gain), gain).to(x.dtype).reshape(x.shape)
+
+    def _x0_each(self, x: Tensor, p: Point, mask: Tensor | None) -> Tensor:
+        """`x0` where every sample has a point of its own; V_k of shape (B, 1 or K, 1 or D), float64 where there is."""
+        means, var, log_w = self._kept(x.device, torch.float64)
+        flat = x.reshape(len(x), -1).to(means.dtype)
+        alpha, sigma = (v.to(means).reshape(-1, 1, 1) for v in (p.alpha, p.sigma))
+        inv = 1 / (alpha**2 * var + sigma**2)
+        gain = alpha * var * inv
+        if len(var) == 1:
+            inv, gain, alpha = inv[:, 0], gain[:, 0], alpha[:, 0]
+            square = alpha**2 * (inv.expand_as(flat) @ (means**2).T) - 2 * ((alpha * inv * flat) @ means.T)
+            r = _masked(log_w - 0.5 * square, mask).softmax(1)
+            return (r @ means * (1 - alpha * gain) + gain * flat).to(x.dtype).reshape(x.shape)
+        away = flat[:, None] - alpha * means
+        r = _masked(log_w - 0.5 * (away**2 * inv - inv.log()).sum(2), mask).softmax(1)
+        return (r[:, :, None] * (means + gain * away)).sum(1).to(x.dtype).reshape(x.shape)
 
     def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
         """The gradient of the log density of x_t, same shape as x; at sigma = 0 too, if no variance is 0."""
@@ -164,7 +183,7 @@ class GaussianMixture(Model):
         if len(var) > 1:
             inv = inv.expand(-1, x.shape[1])
             out = out - 0.5 * ((x**2) @ inv.T - inv.log().sum(1))
-        return out if mask is None else out.masked_fill(~mask, -math.inf)
+        return _masked(out, mask)
 
     def _mask(self, x: Tensor, label: Any, mask: Tensor | None = None) -> Tensor | None:
         """`mask`, or what `label` allows, where x lives; `DifftoolError` unless it has 1 row or one for each sample."""
@@ -199,11 +218,13 @@ class GaussianMixture(Model):
     def _tensors(self, x: Tensor, p: Point) -> tuple[Tensor, Tensor, Tensor]:
         """Means, variances and log weights where x lives, in a dtype in which the logits keep three digits."""
         size = p.alpha**2 * self._norm2_max / max(p.alpha**2 * self._var_min + p.sigma**2, 1e-300)
-        dtype = torch.float64 if x.dtype == torch.float64 or size > 3e4 else torch.float32
-        dtype = torch.float32 if x.device.type == "mps" else dtype
-        key = (x.device, dtype)
+        return self._kept(x.device, torch.float64 if x.dtype == torch.float64 or size > 3e4 else torch.float32)
+
+    def _kept(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, variances and log weights there; in float32 where there is no float64."""
+        key = (device, torch.float32 if device.type == "mps" else dtype)
         if key not in self._cache:
-            self._cache[key] = tuple(a.to(x.device, dtype) for a in (self._means, self._var, self._log_w))
+            self._cache[key] = tuple(a.to(*key) for a in (self._means, self._var, self._log_w))
         means, var, log_w = self._cache[key]
         return means, var, log_w
 
@@ -235,6 +256,10 @@ def _one(p: Point) -> Point:
     if p.sigma.numel() != 1:
         raise DifftoolError(f"a mixture is asked at one point for the whole batch, got {p.sigma.numel()}")
     return Point(*map(float, p))
+
+
+def _masked(logits: Tensor, mask: Tensor | None) -> Tensor:
+    return logits if mask is None else logits.masked_fill(~mask, -math.inf)
 
 
 def _mixed(r: Tensor, x: Tensor, centres: Tensor, gain: Tensor) -> Tensor:

@@ -1,27 +1,91 @@
 """Samplers: one file per family, each the loop of its paper."""
 
+from difftool.samplers.adams import Adams
 from difftool.samplers.adaptive import AdaptiveODE
+from difftool.samplers.ancestral import Ancestral
 from difftool.samplers.base import Denoiser, Last, NoiseSource, Sampler, eps_of, finish, nfe_of
+from difftool.samplers.churn import Churn
 from difftool.samplers.ddim import DDIM
 from difftool.samplers.ddpm import DDPM
+from difftool.samplers.distilled import TCD, Consistency
+from difftool.samplers.dpm_solver_v3 import DPMSolverV3
+from difftool.samplers.dpmpp import DPMpp
+from difftool.samplers.dpmpp_sde import DPMppSDE
+from difftool.samplers.er_sde import ERSDE
+from difftool.samplers.flow_abm import FlowABM
+from difftool.samplers.flow_sde import FlowSDE
+from difftool.samplers.gradient_estimation import GradientEstimation
+from difftool.samplers.interpolant import Interpolant
+from difftool.samplers.ipndm import IPNDM
+from difftool.samplers.karras import DPM2, HeunPP2
 from difftool.samplers.langevin import AnnealedLangevin, PredictorCorrector
-from difftool.samplers.ode import Euler, FlowODE, Heun
-from difftool.samplers.sde import EulerMaruyama
+from difftool.samplers.multistep import Multistep
+from difftool.samplers.ode import FlowODE
+from difftool.samplers.picard import Picard
+from difftool.samplers.pndm import PNDM
+from difftool.samplers.reab import REAB
+from difftool.samplers.restart import Restart
+from difftool.samplers.runge_kutta import RK4, Euler, Heun, Heun3, Kutta3, Midpoint, Ralston, RungeKutta
+from difftool.samplers.sa import SASolver
+from difftool.samplers.sde import EulerMaruyama, ReverseDiffusion
+from difftool.samplers.seeds import Seeds1, Seeds2, Seeds3
+from difftool.samplers.singlestep import Singlestep
+from difftool.samplers.statistics import Statistics
+from difftool.samplers.stork import Stork
+from difftool.samplers.tableau import Tableau
+from difftool.samplers.unipc import UniPC
 
 __all__ = [
     "DDIM",
     "DDPM",
+    "DPM2",
+    "ERSDE",
+    "IPNDM",
+    "PNDM",
+    "REAB",
+    "RK4",
+    "TCD",
+    "Adams",
     "AdaptiveODE",
+    "Ancestral",
     "AnnealedLangevin",
+    "Churn",
+    "Consistency",
+    "DPMSolverV3",
+    "DPMpp",
+    "DPMppSDE",
     "Denoiser",
     "Euler",
     "EulerMaruyama",
+    "FlowABM",
     "FlowODE",
+    "FlowSDE",
+    "GradientEstimation",
     "Heun",
+    "Heun3",
+    "HeunPP2",
+    "Interpolant",
+    "Kutta3",
     "Last",
+    "Midpoint",
+    "Multistep",
     "NoiseSource",
+    "Picard",
     "PredictorCorrector",
+    "Ralston",
+    "Restart",
+    "ReverseDiffusion",
+    "RungeKutta",
+    "SASolver",
     "Sampler",
+    "Seeds1",
+    "Seeds2",
+    "Seeds3",
+    "Singlestep",
+    "Statistics",
+    "Stork",
+    "Tableau",
+    "UniPC",
     "eps_of",
     "finish",
     "nfe_of",

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from difftool.errors import DifftoolError
+from difftool.grids import Grid
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -51,6 +52,8 @@ class Sampler(ABC):
     adaptive: True if it chooses its own steps between the points of the path.
     batch_independent: False if a sample depends on the others in its batch.
     point_mass: True if it ends exactly at the data when the data is a single point.
+    grid: the grid of a run where the user names none; None: uniform in the flow time.
+    noise_option: the option that scales the noise of a stochastic sampler: at 0 it is deterministic.
     reference: the paper.
     """
 
@@ -61,6 +64,8 @@ class Sampler(ABC):
     last: ClassVar[Last] = "step"
     adaptive: ClassVar[bool] = False
     point_mass: ClassVar[bool] = True
+    grid: ClassVar[Grid | None] = None
+    noise_option: ClassVar[str | None] = None
     reference: ClassVar[str] = ""
 
     @abstractmethod
@@ -76,6 +81,11 @@ class Sampler(ABC):
     def divides_by_alpha(self) -> bool:
         """True if it is undefined at alpha = 0 (it uses the drift, or the noise level as its variable)."""
         return False
+
+    @property
+    def needs_steps(self) -> int:
+        """The least number of steps of a run: the order, where one was named."""
+        return 1
 
     @property
     def batch_independent(self) -> bool:

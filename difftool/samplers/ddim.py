@@ -28,6 +28,7 @@ class DDIM(Sampler):
 
     accuracy = 1
     weak_order = 1
+    noise_option = "eta"
     reference = "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, eq. 12"
 
     def __post_init__(self) -> None:

@@ -6,18 +6,17 @@
     flow       s = sigma/(alpha+sigma)    x / (alpha + sigma)   eps - x0
 
 with eps = (x - alpha x0) / sigma. `level` is the variable of EDM and k-diffusion; `flow` is regular at both ends,
-pure noise included, and is the default. A last step into sigma = 0 is Euler's (nothing is evaluated there).
+pure noise included, and is the default.
 Sources: Song et al. 2021 (arXiv 2011.13456), Karras et al. 2022 (arXiv 2206.00364), Lipman et al. 2022 (2210.02747).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, Last, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import Last, Sampler, State, eps_of
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -57,9 +56,14 @@ class FlowODE(Sampler):
         """x / y at p."""
         return {"t": 1.0, "level": p.alpha, "flow": p.alpha + p.sigma}[self.variable]
 
-    def slope(self, model: Denoiser, x: State, p: Point, path: Path) -> State:
-        """dy/du at p."""
-        x0 = model(x, p)
+    def place(self, u: float, path: Path) -> Point:
+        """The point at u."""
+        if self.variable == "t":
+            return path.at(u)
+        return path.at(path.schedule.t_at_level(u) if self.variable == "level" else path.schedule.t_at_flow(u))
+
+    def slope_of(self, x: State, x0: State, p: Point, path: Path) -> State:
+        """dy/du at p, from the state and the model's answer."""
         eps = eps_of(x, x0, p)
         if self.variable == "level":
             return eps
@@ -68,46 +72,3 @@ class FlowODE(Sampler):
         if p.sigma == 0:
             return path.drift(p) * x
         return path.drift(p) * x + path.diffusion2(p) / (2 * p.sigma) * eps
-
-
-@dataclass(frozen=True)
-class Euler(FlowODE):
-    """Euler's method: y' = y + (u' - u) dy/du. One evaluation per step, order 1.
-
-    In `level` and in `flow` it is DDIM with eta = 0; in t it is not.
-    """
-
-    accuracy = 1
-    reference = "Euler 1768; Song et al. 2021, arXiv 2011.13456"
-
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        for now, nxt in pairwise(path):
-            h = self.coordinate(nxt) - self.coordinate(now)
-            x = self.scale(nxt) * (x / self.scale(now) + h * self.slope(model, x, now, path))
-        return x
-
-
-@dataclass(frozen=True)
-class Heun(FlowODE):
-    """Heun's method: an Euler step, then again with the mean of the slopes at both ends. Order 2.
-
-    Two evaluations per step, one in a last step into sigma = 0. With `variable=level` on the karras grid this is the
-    deterministic sampler of EDM.
-    """
-
-    accuracy = 2
-    evaluations = 2
-    reference = "Heun 1900; Karras et al. 2022, arXiv 2206.00364, algorithm 1"
-
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        for now, nxt in pairwise(path):
-            h = self.coordinate(nxt) - self.coordinate(now)
-            y, d = x / self.scale(now), self.slope(model, x, now, path)
-            x = self.scale(nxt) * (y + h * d)
-            if nxt.sigma > 0:
-                d = (d + self.slope(model, x, nxt, path)) / 2
-                x = self.scale(nxt) * (y + h * d)
-        return x
-
-    def nfe(self, path: Path) -> int:
-        return sum((now.sigma > 0) + (nxt.sigma > 0) for now, nxt in pairwise(path))

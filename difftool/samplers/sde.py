@@ -46,3 +46,36 @@ class EulerMaruyama(Sampler):
             if nxt.sigma > 0:
                 x = x + math.sqrt(g2 * -dt) * noise(now, nxt)
         return x
+
+
+@dataclass(frozen=True)
+class ReverseDiffusion(Sampler):
+    """Reverse diffusion: the reverse SDE discretised as the forward chain is.
+
+    x_s = x_t - f + G^2 score + G z = (2 - alpha_t / alpha_s) x_t - (G^2 / sigma_t) eps + G z,
+
+    with the step of the forward chain from s to t, x_t = x_s + f + G z: f = (alpha_t / alpha_s - 1) x and
+    G^2 = sigma_t^2 - (alpha_t sigma_s / alpha_s)^2. On a table of betas f = (sqrt(1 - beta) - 1) x and G^2 = beta, on a
+    variance-exploding schedule f = 0 and G^2 = sigma_t^2 - sigma_s^2. One evaluation per step; no noise in a step into
+    sigma = 0. Weak order 1. Raises `DifftoolError` for grids that run upwards.
+    """
+
+    weak_order = 1
+    last = "mean"
+    point_mass = False  # the score's step is not exact
+    reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456, eq. 46, appendix E"
+
+    @property
+    def stochastic(self) -> bool:
+        return True
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        refuse_upwards(self, path)
+        for now, nxt in pairwise(path):
+            eps = eps_of(x, model(x, now), now)
+            a = now.alpha / nxt.alpha
+            g2 = now.sigma**2 - (a * nxt.sigma) ** 2
+            x = (2 - a) * x - g2 / now.sigma * eps
+            if nxt.sigma > 0:
+                x = x + math.sqrt(g2) * noise(now, nxt)
+        return x

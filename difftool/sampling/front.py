@@ -15,14 +15,16 @@ from difftool.noise import Noise
 from difftool.plan.plan import Plan
 from difftool.samplers.base import Last, Sampler
 from difftool.sampling.job import batches, prepare
+from difftool.sampling.rule import DEFAULT, STOCHASTIC
 from difftool.sampling.watch import Callback
 from difftool.schedules import Schedule
 
 
 def sample(
     model: Model,
-    sampler: Sampler | Plan,
+    sampler: Sampler | Plan | None = None,
     *,
+    stochastic: bool = False,
     shape: Sequence[int] | None = None,
     steps: int | None = None,
     nfe: int | None = None,
@@ -41,11 +43,12 @@ def sample(
 ) -> Tensor:
     """Samples of the model, (B, ...), float32 (float64 if the network or x is).
 
-    sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it).
+    sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it); default: `FlowABM()`, or
+        `FlowSDE()` if `stochastic`.
     shape: (B, ...), the number of samples and the shape of one. Left out if x is given.
     steps: steps of the grid (default 50, or what an explicit grid has); adaptive samplers choose their own.
     nfe: network evaluations, in place of steps.
-    grid: a grid, or the times themselves; default: uniform in the flow time.
+    grid: a grid, or the times themselves; default: the sampler's own, else uniform in the flow time.
     schedule: the sampling schedule; default: the model's own, else vp-linear.
     x: the state to start from, (B, ...), at the first point of the grid; default: N(0, sigma^2) there.
     last: how the run enters sigma = 0, a `step` of the sampler or the `mean` E[x_0 | x]; default: as the sampler says.
@@ -63,6 +66,10 @@ def sample(
     """
     if (shape is None) == (x is None):
         raise DifftoolError("sample takes either shape=(number, ...) or the states x to start from")
+    if sampler is None:
+        sampler = STOCHASTIC if stochastic else DEFAULT
+    elif stochastic:
+        raise DifftoolError("stochastic picks the sampler where none is named; leave it out, or the sampler")
     if callback is not None and not callable(callback):
         raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:

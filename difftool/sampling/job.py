@@ -104,7 +104,9 @@ class Job:
     ) -> Tensor:
         if self.sampler is None or self.path is None:
             raise DifftoolError("a plan keeps no graph; for grad=True give the sampler itself")
-        watched = Watch(bound, self.path, first, callback, adaptive=self.sampler.adaptive)
+        rows = self.plan.rows if self.plan else ()
+        told = [row.index if row.kind == "grid" else None for row in rows if row.channels] or None
+        watched = Watch(bound, self.path, first, callback, adaptive=self.sampler.adaptive, told=told)
         with torch.set_grad_enabled(grad):
             out = finish(self.sampler, watched, x, self.path, source, self.last)
             watched.close()

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.grids import Explicit, FlowGrid, Grid, check_steps
+from difftool.fit import check_fit, grid_of
+from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
+from difftool.samplers import FlowABM, FlowSDE
 from difftool.samplers.base import Last, Sampler, nfe_of
 from difftool.schedules import Path, Schedule, VPLinear
 
 DEFAULT_STEPS = 50
+DEFAULT, STOCHASTIC = FlowABM(), FlowSDE()  # the samplers where none is named
 ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
 
 
@@ -38,17 +41,12 @@ def make_path(
     if grid is None and sampler.adaptive:
         low = schedule.t_at_level(ADAPTIVE_LEVEL)
         return Path(schedule, (start, low, schedule.domain[0]))
-    grid = FlowGrid() if grid is None else as_grid(grid)
+    grid = grid_of(sampler) if grid is None else as_grid(grid)
     if steps is None:
         steps = len(grid.times) - 1 if isinstance(grid, Explicit) else DEFAULT_STEPS
     grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
     path = Path(schedule, grid(schedule, steps))
-    for p in (path[0], path[-1]):
-        if sampler.divides_by_alpha and p.alpha == 0:
-            raise DifftoolError(
-                f"{type(sampler).__name__} is not defined at alpha = 0, where the grid is at t={p.t:g}; "
-                f"keep to t <= {schedule.t_start(True):.6g}"
-            )
+    check_fit(model, sampler, path)
     return path
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from difftool.errors import NonFinite
-from difftool.models.base import Bound
+from difftool.models.base import Bound, one_each
 from difftool.schedules import Path, Point
 
 
 @dataclass(frozen=True)
 class Step:
     """What a callback sees, before the step from `point` is taken; x is the live state: clone it to keep it,
-    and do not write to it (`Plan.steps` is for that).
+    and do not write to it (`Plan.steps` is for that). A grid point where the model is never asked (`churn` asks at
+    raised levels) has none.
 
     index: the grid point, 0 .. steps - 1 (None for samplers that choose their own steps). first: global index of the
-    batch's first sample.
+    batch's first sample. rows: which samples of the batch x holds (None: all); where each chooses its own steps,
+    `point` holds tensors (number, 1, ...) on the host.
     """
 
     index: int | None
@@ -29,6 +32,7 @@ class Step:
     first: int
     _answer: Tensor = field(repr=False)
     _bound: Bound | None = field(repr=False, default=None)
+    rows: list[int] | None = None
 
     @property
     def x0(self) -> Tensor:
@@ -43,8 +47,9 @@ Callback = Callable[[Step], None]
 class Watch:
     """A bound model that counts its evaluations, reports those at grid points and can refuse what is not finite.
 
-    As in a plan, the last evaluation at a grid point is the one that counts: it is reported when the sampler moves on
-    (`close`: at the end). An adaptive sampler's are reported at once, all of them.
+    The last evaluation at a grid point is the one that counts. Where the sampler has a plan, `told` says of every
+    evaluation which grid point's it is (None: none's); else it is reported when the sampler moves on (`close`: at the
+    end). An adaptive sampler's are reported at once, all of them.
     """
 
     def __init__(
@@ -55,30 +60,46 @@ class Watch:
         callback: Callback | None,
         adaptive: bool = False,
         check: bool = False,
+        told: Sequence[int | None] | None = None,
     ):
         self.bound, self.steps, self.first, self.callback = bound, len(path) - 1, first, callback
-        self.adaptive, self.check = adaptive, check or adaptive
+        self.adaptive, self.check, self.told = adaptive, check, told
         self.places = {p: i for i, p in enumerate(path[:-1])}
         self.index = 0  # the grid point where the sampler is, or was last
         self.held: Step | None = None
         self.nfe = 0
 
     def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
-        answer = self.bound(x, p, outputs)
-        if p.sigma == 0:
+        return self._ask(self.bound, None, x, p, outputs)
+
+    def rows(self, index: Tensor, total: int) -> Callable[..., Tensor]:
+        """The model of the samples number `index` of a batch of `total`; its evaluations are counted and told here."""
+        return partial(self._ask, self.bound.rows(index, total), index.tolist())
+
+    def _ask(self, bound: Bound, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
+        answer, own = bound(x, p, outputs), one_each(p)
+        if not own and p.sigma == 0:
             return answer
         self.nfe += 1
-        index = self.places.get(p)
+        index = None if own else self.places.get(p)
         self.index = max(self.index, index or 0)
-        if self.check and not bool(torch.isfinite(answer).all()):
-            raise NonFinite(not_finite(answer, p, self.index, self.steps, self.first), x.detach().clone())
+        # samplers with a point for each sample notice by themselves, without waiting for the device, and go on as NaN
+        lost = (self.check or (self.adaptive and not own)) and not bool(torch.isfinite(answer).all())
+        if lost and (self.check or bool(torch.isfinite(x).all())):
+            text = not_finite(answer, p, self.index, self.steps, self.first, rows)
+            raise NonFinite(text, x.detach().clone())
         if self.callback is not None:
-            self._report(Step(index, self.steps, p, x, self.first, answer), self.callback)
+            step = Step(index, self.steps, p, x, self.first, answer, rows=rows)
+            self._report(step, self.callback)
         return answer
 
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:
             callback(replace(step, index=None))
+        elif self.told is not None:
+            index = self.told[self.nfe - 1]
+            if index is not None:
+                callback(replace(step, index=index))
         elif step.index == self.index:
             if self.held is not None and self.held.index != step.index:
                 callback(self.held)
@@ -90,8 +111,11 @@ class Watch:
             self.callback(self.held)
 
 
-def not_finite(answer: Tensor, p: Point, index: int, steps: int, first: int) -> str:
+def not_finite(answer: Tensor, p: Point, index: int, steps: int, first: int, rows: list[int] | None = None) -> str:
     """The line about an answer with NaN or infinity in it: which step, which sample."""
     bad = ~torch.isfinite(answer).reshape(len(answer), -1).all(dim=1)
-    which = first + int(bad.nonzero()[0])
-    return f"the model returned NaN or infinity at step {index + 1} of {steps} (t={p.t:.6g}), first in sample {which}"
+    row = int(bad.nonzero()[0])
+    which = first + (row if rows is None else rows[row])
+    step = "" if one_each(p) else f"at step {index + 1} of {steps} "
+    t = float(p.t.flatten()[row]) if one_each(p) else p.t
+    return f"the model returned NaN or infinity {step}(t={t:.6g}), first in sample {which}"

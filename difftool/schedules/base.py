@@ -19,15 +19,16 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 from difftool.errors import DifftoolError
-from difftool.schedules._math import log, ratio
+from difftool.schedules._math import clip, log, ratio, where
 
 ALPHA_MIN = 1e-3  # where a run starts if something divides by alpha
+NEAR_END = 1e-30  # a noise level below which it counts as 0, and above whose inverse as infinite, in arrays
 
 
 class Point(NamedTuple):
     """A place on a schedule: the time and its two coefficients.
 
-    Floats when sampling; tensors of shape (B, 1, ...) when training.
+    Floats when sampling; tensors of shape (B, 1, ...) when training, and where each sample has a point of its own.
     """
 
     t: Any
@@ -96,17 +97,18 @@ class Schedule(ABC):
             low, high = low + (middle - low) * less_noise, high + (middle - high) * (1 - 1 * less_noise)
         return (low + high) / 2
 
-    def t_at_level(self, level: float) -> float:
+    def t_at_level(self, level: Any) -> Any:
         """The time at which sigma / alpha = level; both ends (0 and infinity) included."""
-        if level <= 0:
-            return self.domain[0]
-        if math.isinf(level):
-            return self.domain[1]
-        return self.t_at_half_log_snr(-math.log(level))
+        if isinstance(level, (int, float)):
+            if level <= 0:
+                return self.domain[0]
+            return self.domain[1] if math.isinf(level) else self.t_at_half_log_snr(-math.log(level))
+        t = self.t_at_half_log_snr(-log(clip(level, NEAR_END, 1 / NEAR_END)))
+        return where(level < NEAR_END, self.domain[0], where(level > 1 / NEAR_END, self.domain[1], t))
 
-    def t_at_flow(self, s: float) -> float:
+    def t_at_flow(self, s: Any) -> Any:
         """The time at which sigma / (alpha + sigma) = s."""
-        return self.domain[1] if s >= 1 else self.t_at_level(s / (1 - s))
+        return self.t_at_level(ratio(s, clip(1 - s, 0.0, 1.0)))
 
     def drift(self, t: Any) -> Any:
         """f(t) = d log(alpha) / dt."""

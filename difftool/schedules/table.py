@@ -35,17 +35,27 @@ class Table(Schedule):
             levels.append(0.5 * (math.log(-math.expm1(log_alpha_bar)) - log_alpha_bar))
         return tuple(levels)
 
-    def _take(self, index: Any) -> Any:
-        """log_levels at an integer index (int, numpy or torch)."""
-        if isinstance(index, int):
-            return self.log_levels[index]
-        if hasattr(index, "device") and hasattr(index, "long"):
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        """`log_levels` as arrays, by where they are."""
+        return {}
+
+    def _levels_like(self, x: Any) -> Any:
+        """`log_levels` as an array of x's library, where x is; float64."""
+        if not (hasattr(x, "device") and hasattr(x, "long")):
+            import numpy
+
+            return numpy.asarray(self.log_levels)
+        place = str(x.device)
+        if place not in self._arrays:
             import torch
 
-            return torch.tensor(self.log_levels, dtype=torch.float64, device=index.device)[index]
-        import numpy
+            self._arrays[place] = torch.tensor(self.log_levels, dtype=torch.float64, device=x.device)
+        return self._arrays[place]
 
-        return numpy.asarray(self.log_levels)[index]
+    def _take(self, index: Any) -> Any:
+        """log_levels at an integer index (int, numpy or torch)."""
+        return self.log_levels[index] if isinstance(index, int) else self._levels_like(index)[index]
 
     def _segment(self, position: Any) -> tuple[Any, Any]:
         """log(sigma / alpha) at position = N t - 1 on the line of its segment, and its rise over the segment."""
@@ -70,7 +80,7 @@ class Table(Schedule):
 
     def t_at_half_log_snr(self, value: Any) -> Any:
         if not isinstance(value, (float, int)):
-            return super().t_at_half_log_snr(value)
+            return self._times_at(value)
         from bisect import bisect_right
 
         levels, target = self.log_levels, -value
@@ -78,6 +88,21 @@ class Table(Schedule):
             return math.exp(target - levels[0]) / len(levels)
         i = min(bisect_right(levels, target) - 1, len(levels) - 2)
         return (i + 1 + (target - levels[i]) / (levels[i + 1] - levels[i])) / len(levels)
+
+    def _times_at(self, value: Any) -> Any:
+        """`t_at_half_log_snr` of an array."""
+        levels = self._levels_like(value)
+        target = as_dtype(-value, levels)
+        if hasattr(value, "long"):
+            import torch
+
+            i = torch.searchsorted(levels, target.contiguous(), right=True)
+        else:
+            i = levels.searchsorted(target, side="right")
+        i = clip(i - 1, 0, len(levels) - 2)
+        inside = i + 1 + (target - levels[i]) / (levels[i + 1] - levels[i])
+        below = exp(clip(target - self.log_levels[0], -700.0, 0.0))
+        return as_dtype(where(target < self.log_levels[0], below, inside) / len(levels), value)
 
     def drift(self, t: Any) -> Any:
         return -self.diffusion2(t) / 2

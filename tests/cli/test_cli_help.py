@@ -75,8 +75,14 @@ def test_defaults_are_shown_and_true(ok):
                 assert f"[default: {field.default}]" in out
     from difftool.sampling import DEFAULT_STEPS
 
-    for said in ("the model's own, else vp-linear", "flow", str(DEFAULT_STEPS), "all", "a new one each time"):
+    for said in (
+        "the model's own, else vp-linear",
+        "the sampler's own, else flow",
+        str(DEFAULT_STEPS),
+        "all",
+        "a new one each time",
+    ):
         assert f"[default: ({said})]" in out
     out = " ".join(ok("plan", "--help").stdout.replace("│", " ").split())
-    for said in ("10", "vp-linear", "flow"):
+    for said in ("10", "vp-linear", "the sampler's own, else flow"):
         assert f"[default: ({said})]" in out

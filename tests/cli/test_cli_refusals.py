@@ -17,7 +17,7 @@ KINDS = ("png", "npz", "safetensors")
 
 SAMPLE = [
     # names
-    ("--sampler dmpp", ["no sampler 'dmpp'", "did you mean ddpm"]),
+    ("--sampler dmpp", ["no sampler 'dmpp'", "did you mean dpmpp"]),
     ("--sampler zzz", ["no sampler 'zzz'", "ddim", "heun"]),
     ("--model digits", ["no model 'digits'", "did you mean digits-exact"]),
     ("--schedule cosin", ["no schedule 'cosin'", "did you mean cosine"]),
@@ -206,8 +206,8 @@ def test_a_plan_of_other_bytes(refused, folder):
 
 def test_changed_picture(refused, folder, outputs):
     data = bytearray(outputs["a.png"])
-    place = data.index(b"ddim")
-    data[place : place + 4] = b"ddpm"
+    place = data.index(b"flow-abm")
+    data[place : place + 8] = b"flow-sde"
     (folder / "a.png").write_bytes(bytes(data))
     refused("sample", "--recipe", "a.png", says=["a.png", "changed"])
 

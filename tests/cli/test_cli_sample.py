@@ -33,7 +33,7 @@ def test_the_main_job(ok, folder):
 def test_every_run_has_a_new_name(ok, folder):
     for _ in range(3):
         ok("sample", *FEW)
-    assert files(folder) == [f"digits-exact-ddim-00{i}.png" for i in (1, 2, 3)]
+    assert files(folder) == [f"digits-exact-flow-abm-00{i}.png" for i in (1, 2, 3)]
 
 
 def test_the_samples_are_those_of_the_library(ok):
@@ -213,7 +213,7 @@ def test_json(ok, folder):
     assert (facts["samples"], facts["steps"], facts["nfe"], facts["seed"], facts["device"]) == (3, 2, 2, 0, "cpu")
     assert facts["seconds"] > 0
     assert facts["milliseconds_per_step"] == pytest.approx(1e3 * facts["seconds"] / 4)  # two batches of two steps
-    assert facts["file"] == str(folder / "digits-exact-ddim-001.png")
+    assert facts["file"] == str(folder / "digits-exact-flow-abm-001.png")
 
 
 def test_the_distance_tells_good_samples_from_bad(ok):
@@ -247,8 +247,8 @@ def test_a_name_that_was_taken_while_sampling(ok, folder, monkeypatch):
 
     monkeypatch.setattr(report, "free_name", slow)
     ok("sample", *FEW)
-    assert (folder / "digits-exact-ddim-001.png").read_text() == "theirs"
-    assert read(folder / "digits-exact-ddim-002.png")[1]["sampler"] == "ddim"
+    assert (folder / "digits-exact-flow-abm-001.png").read_text() == "theirs"
+    assert read(folder / "digits-exact-flow-abm-002.png")[1]["sampler"] == "flow-abm"
 
 
 @pytest.mark.parametrize("name", ["日本語 ü.png", "[red]a[blue].npz", "a b:c,d=e.npz", "$x^$.png"])
@@ -274,8 +274,8 @@ def test_a_plan_in_a_file_with_a_colon(ok):
 
 def test_samples_that_make_no_picture(ok, refused, faulty, folder):
     ok("sample", "--model", "flat", *FEW)
-    assert files(folder) == ["flat-ddim-001.npz"]
-    assert read("flat-ddim-001.npz")[0].shape == (3, 5)
+    assert files(folder) == ["flat-flow-abm-001.npz"]
+    assert read("flat-flow-abm-001.npz")[0].shape == (3, 5)
     refused("sample", "--model", "flat", *FEW, "--out", "a.png", says=["(5,)", ".npz"])
     refused("sample", "--model", "shapeless", *FEW, says=["'shapeless'", "shape"])
 

@@ -238,7 +238,7 @@ def test_wanted_but_not_installed(plugin):
 
 
 def test_unknown_names_get_a_suggestion():
-    with pytest.raises(DifftoolError, match=r"no sampler 'dmpp'; did you mean dd.*there are: annealed-langevin, "):
+    with pytest.raises(DifftoolError, match=r"no sampler 'dmpp'; did you mean dpmpp.*there are: adams, ancestral, "):
         load(BUILTIN).find("samplers", "dmpp")
     with pytest.raises(DifftoolError, match="no schedule, grid, model or sampler 'sample'"):
         load(BUILTIN).find_all("sample")  # commands are none of those

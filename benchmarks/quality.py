@@ -1,0 +1,166 @@
+"""The error of samplers per network evaluation, against exact truth, beside the best that other libraries reach.
+
+    python benchmarks/quality.py                                     # everything registered, at its defaults
+    python benchmarks/quality.py --kind ode flow-abm ddim@karras "heun:variable=level@karras:level_min=0.01"
+    python benchmarks/quality.py --kind ode --filter "dpmpp|unipc" --grids flow,karras,half-log-snr
+    python benchmarks/quality.py --held-out                          # other data, other schedules
+
+Deterministic samplers (--kind ode): the distance of the end points to those of the exact probability flow from the same
+noise, RMS and median over the samples, each in the most steps whose evaluations fit. Score: the geometric mean over the
+problems and NFE 10, 15, 20, 35, 50 of error / best peer, with the median on digits64 and with the RMS throughout; below
+1 is better than a peer chosen afresh in every cell. Held out, where no peer was run, the best of this run is the bar.
+Stochastic samplers (--kind sde): W2 of the law on the Gaussians, exact by the analysis of the plan; elsewhere, of
+samples, the sliced W2 and the spread around the nearest centre.
+
+Adaptive deterministic samplers run once and count where their cost fits; adaptive stochastic ones are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import problems
+import torch
+from problems import PEERS_SDE, Problem
+from scores import SCORED, Figures, bar, best_cells, console, scores, show
+
+from difftool.errors import DifftoolError
+from difftool.grids import Grid
+from difftool.models import GaussianMixture
+from difftool.plan.analysis import Gaussian, output_law
+from difftool.plugins import registry
+from difftool.samplers import Sampler
+from difftool.sampling import prepare
+from difftool.schedules import Schedule
+from difftool.specs import make
+from difftool.study import References, SampleLaw, steps_within, sweep
+
+NFES = "5,8,10,15,20,35,50,100"
+
+Method = tuple[Sampler, Grid | None]
+Setting = tuple[str, Problem, Schedule]
+
+
+def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
+    """The samplers asked for, each at its grids, by the text `sampler@grid`."""
+    names = args.specs or [*registry().axis("samplers"), "ddim:eta=1"]
+    grids = args.grids.split(",") if args.grids else [""]
+    texts = [f"{name}@{grid}".rstrip("@") for name in names for grid in (grids if "@" not in name else [""])]
+    out: dict[str, Method] = {}
+    for text in texts:
+        name, _, grid = text.partition("@")
+        try:
+            sampler = make("samplers", name)
+        except DifftoolError as error:
+            if args.specs:
+                raise
+            console.print(f"left out: {error}", highlight=False)
+            continue
+        if sampler.stochastic == stochastic and re.search(args.filter, text):
+            out[text] = sampler, make("grids", grid) if grid else None
+    return out
+
+
+def settings(args: argparse.Namespace) -> Iterator[Setting]:
+    """(label, problem, schedule) of all that is asked."""
+    named = problems.HELD_OUT if args.held_out else problems.NAMED
+    schedules = problems.HELD_OUT_SCHEDULES if args.held_out else {"": problems.SCHEDULE}
+    for name in args.problems.split(",") if args.problems else named:
+        problem = named[name]()
+        for label, schedule in schedules.items():
+            yield f"{name} on {label}" if label else name, problem, schedule
+
+
+def end_points(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]) -> dict[str, Figures]:
+    """The errors of deterministic methods, by setting."""
+    out: dict[str, Figures] = {}
+    for label, problem, schedule in asked:
+        begin, found = time.perf_counter(), {name: {} for name in wanted}
+        for cell in sweep(References(problem.exact, problem.z), wanted, nfes, schedule=schedule):
+            e = cell.errors
+            row = {"note": cell.note} if e is None else {"rms": e.rms, "median": e.median, "max": e.max}
+            found[cell.name][cell.budget] = {**row, "nfe": cell.nfe, "steps": cell.steps}
+        out[label], seconds = found, time.perf_counter() - begin
+        for key in ("rms", "median"):
+            title = f"{label}: {key} error ({seconds:.0f} s)"
+            show(title, found, key, nfes, ("bar", bar(out, label, key)))
+    return out
+
+
+def laws(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]) -> dict[str, Figures]:
+    """The distances of stochastic methods, by setting."""
+    out: dict[str, Figures] = {}
+    for label, problem, schedule in asked:
+        exact, law = problem.exact, problem.law
+        if law is None and len(exact.means) > 1:
+            continue
+        out[label] = found = {name: {} for name in wanted}
+        for name, (sampler, grid) in wanted.items():
+            for nfe in () if sampler.adaptive else nfes:
+                steps = steps_within(exact, sampler, nfe, grid=grid, schedule=schedule)
+                if steps:
+                    found[name][nfe] = law_of(exact, law, sampler, steps=steps, grid=grid, schedule=schedule)
+        show_laws(label, found, nfes)
+    return out
+
+
+def law_of(exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **options: Any) -> dict[str, Any]:
+    """W2 of a plan's output law on Gaussian data, or figures of samples; from unit normals, whose misfit is in it."""
+    shape = (law.count if law else 1, *exact.shape)
+    try:
+        job = prepare(exact, sampler, shape=shape, **options)
+        scale = math.hypot(job.origin.alpha, job.origin.sigma)
+        if law is not None:
+            x = job.batch(0, law.count, scale * problems.noise(*shape))
+            sliced = law.sliced(x)
+            return {"sliced": sliced.value, "floor": sliced.floor, "spread": law.spread(x).value}
+        if job.plan is None:
+            return {"note": "no plan"}
+        data = Gaussian.of(exact.means[0].numpy(), exact.variance[0].numpy())
+        return {"w2": output_law(job.plan, data, Gaussian.of(0 * data.mean, scale**2)).w2(data)}
+    except DifftoolError as error:
+        return {"note": str(error)}
+
+
+def show_laws(label: str, found: Figures, nfes: Sequence[int]) -> None:
+    for key, title in (("w2", "W2, exact"), ("sliced", "sliced W2"), ("spread", "spread, 1 is right")):
+        cells = [row for rows in found.values() for row in rows.values() if key in row]
+        if cells:
+            floor = f", {cells[0]['floor']:.4f} for as many exact samples" if key == "sliced" else ""
+            peers = PEERS_SDE.get(f"{label} {key}", {})
+            show(f"{label}: {title}{floor}", found, key, nfes, ("best peer", peers), ratio=key != "spread")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("specs", nargs="*", metavar="SAMPLER[@GRID]", help="default: everything registered")
+    parser.add_argument("--kind", default="ode,sde")
+    parser.add_argument("--filter", default="", help="regular expression of what to run")
+    parser.add_argument("--grids", default="", help="grids to cross the samplers with, with commas between")
+    parser.add_argument("--problems", default="", help="with commas between; default: all")
+    parser.add_argument("--nfes", default=NFES, help=f"default: {NFES}")
+    parser.add_argument("--held-out", action="store_true", help="the problems and schedules not used in any choice")
+    parser.add_argument("--json", type=Path, help="all figures, to this file")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    nfes, out = [*map(int, args.nfes.split(","))], {}
+    if "ode" in args.kind:
+        out["ode"] = found = end_points(methods(args, stochastic=False), settings(args), nfes)
+        if set(SCORED) <= set(nfes):
+            out["scores"] = scores(found)
+        best_cells(found, nfes)
+    if "sde" in args.kind:
+        out["sde"] = laws(methods(args, stochastic=True), settings(args), nfes)
+    if args.json:
+        args.json.write_text(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main()

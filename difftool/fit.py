@@ -1,0 +1,64 @@
+"""Which combinations cannot work, and why: decided here, where sampler, schedule, grid and model meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from difftool.errors import DifftoolError
+from difftool.grids import FlowGrid, Grid
+from difftool.samplers.base import Sampler
+from difftool.schedules import Path
+
+if TYPE_CHECKING:  # torch
+    from difftool.models.base import Model
+
+NOISE = ("eta", "tau", "churn", "s_noise", "noise")  # options of stochastic samplers
+
+
+def check_fit(model: Model, sampler: Sampler, path: Path) -> None:
+    """Raise `DifftoolError` with the reason if the sampler or the model cannot go along that path."""
+    steps, name = len(path) - 1, name_of(sampler)
+    if steps < sampler.needs_steps and not sampler.adaptive:
+        raise DifftoolError(
+            f"{name} with order {sampler.needs_steps} takes at least {sampler.needs_steps} steps, got {steps}; give "
+            f"an order from 1 to {steps}, or none"
+        )
+    if path[0].sigma == 0 and sampler.stochastic:
+        raise DifftoolError(
+            f"{name} is stochastic and the grid runs upwards (t={path[0].t:g} to t={path[-1].t:g}); use a "
+            f"deterministic sampler to encode"
+        )
+    for p in (path[0], path[-1]):
+        if p.alpha > 0:
+            continue
+        keep = f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
+        if sampler.divides_by_alpha:
+            raise DifftoolError(f"{name} is not defined at alpha = 0, {keep}")
+        if model.divides_by_alpha:
+            raise DifftoolError(
+                f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), {keep}, or "
+                f"use a model that predicts v or x0"
+            )
+
+
+def grid_of(sampler: Sampler) -> Grid:
+    """The grid of a run where the user names none: the sampler's own, else uniform in the flow time."""
+    return sampler.grid or FlowGrid()
+
+
+def why_no_option(name: str, target: Any, option: str) -> str | None:
+    """Why a sampler does not have an option that others have; None if there is no more to say."""
+    try:
+        sampler = target()
+    except (TypeError, ValueError, DifftoolError):
+        return None
+    if option in NOISE and not sampler.stochastic and sampler.noise_option is None:
+        return f"{name} is deterministic and takes no {option!r}"
+    if option == "order" and isinstance(sampler.accuracy or sampler.weak_order, (int, float)):
+        return f"{name} is of order {sampler.accuracy or sampler.weak_order:g} and takes no 'order'"
+    return None
+
+
+def name_of(sampler: Sampler) -> str:
+    """What the sampler is called in errors."""
+    return getattr(sampler, "name", "") or type(sampler).__name__

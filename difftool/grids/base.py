@@ -1,0 +1,105 @@
+"""What a grid is: the ends of a run, the mirror of an upward one, and the order of its times."""
+
+from __future__ import annotations
+
+import math
+import operator
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import ClassVar
+
+from difftool.errors import DifftoolError
+from difftool.schedules.base import Schedule, check_in_domain
+
+MOST_STEPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Grid(ABC):
+    """A rule for the times of a run; a new grid implements `between`.
+
+    Class attributes: `name`, as registered; `reference`; `refines`, False where some step keeps its size however
+    many steps there are (a last one from a fixed level, entries of a table); `own_start`, True if the first time may
+    lie below the start.
+    """
+
+    start: float | None = field(default=None, kw_only=True)
+    end: float | None = field(default=None, kw_only=True)
+
+    name: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    refines: ClassVar[bool] = True
+    own_start: ClassVar[bool] = False
+
+    @property
+    def needs_level(self) -> bool:
+        """True if it cannot start where alpha = 0."""
+        return False
+
+    def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
+        """The `steps + 1` times on `schedule`.
+
+        Raises `DifftoolError` for a bad number of steps, start or end, and where the times would not be strictly
+        monotone (more steps than the grid, or float64, can tell apart).
+        """
+        check_steps(steps)
+        first = schedule.t_start(self.needs_level) if self.start is None else self.start
+        last = schedule.domain[0] if self.end is None else self.end
+        check_in_domain(schedule, first, "the grid's start")
+        check_in_domain(schedule, last, "the grid's end")
+        if first == last:
+            raise DifftoolError(f"the grid starts and ends at t={first:g}; the two must differ")
+        high, low = max(first, last), min(first, last)
+        inner = self.between(schedule, steps, high, low)
+        times = (inner[0] if self.own_start else high, *inner[1:-1], low)  # the ends exactly as given
+        self._check_falling(times)
+        return times if first > last else times[::-1]
+
+    @abstractmethod
+    def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
+        """`steps + 1` falling times from start to end."""
+
+    def starting(self, t: float) -> Grid:
+        """This grid with its start set to t, unless it has one of its own."""
+        return self if self.start is not None else replace(self, start=t)
+
+    def _check_falling(self, times: tuple[float, ...]) -> None:
+        for i, (a, b) in enumerate(pairwise(times)):
+            if not a > b:
+                raise DifftoolError(
+                    f"{self.name or type(self).__name__} does not fall at {len(times) - 1} steps: time {i} is {a!r}, "
+                    f"time {i + 1} is {b!r}; take fewer steps"
+                )
+
+
+def check_steps(steps: object) -> None:
+    """Raise `DifftoolError` unless steps is a whole number of at least 1."""
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
+        raise DifftoolError(f"steps must be a whole number of at least 1, got {steps!r}")
+    if operator.index(steps) > MOST_STEPS:
+        raise DifftoolError(f"steps must be at most {MOST_STEPS}, got {steps}")
+
+
+def check_positive(name: str, **options: float) -> None:
+    """Raise `DifftoolError` unless the options of that grid are finite numbers above 0."""
+    if not all(0 < value < math.inf for value in options.values()):
+        wanted = " and ".join(f"{key} > 0" for key in options)
+        got = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise DifftoolError(f"the {name} grid takes {wanted}, got {got}")
+
+
+def fractions(steps: int) -> list[float]:
+    """i / N for i = 0 .. N."""
+    return [i / steps for i in range(steps + 1)]
+
+
+def level_at_start(grid: Grid, schedule: Schedule, t: float) -> float:
+    """The noise level where a run starts; `DifftoolError` if it is infinite."""
+    level = float(schedule.level(t))
+    if math.isinf(level):
+        raise DifftoolError(
+            f"{grid.name or type(grid).__name__} needs a finite noise level to start at, and alpha = 0 at t={t:g}; "
+            f"start at t <= {schedule.t_start(True):.6g}"
+        )
+    return level

@@ -1,0 +1,178 @@
+"""The integer timesteps of networks that were trained on a table of noise levels.
+
+Entry i = 0 .. length - 1 of the table is the time t = (i + 1) / length (as a fraction of the schedule's domain), so
+the default length of 1000 speaks of the timesteps 0 .. 999 of most public models, whatever the sampling schedule.
+Of the M entries above the run's end and not above its start, these grids pick N and end with a step from the lowest
+to the run's end, sigma = 0 by default. There is no grid with more steps than entries.
+
+Timesteps are those of diffusers' `timestep_spacing`. Its schedulers differ: those with a history of their own order
+(DPM-Solver, UniPC, DEIS, SA-Solver) space N + 1 timesteps and leave out the lowest, which is `extra=1` here.
+What is a half up to rounding is rounded as there, in the same order of float64 operations. Three faults are not
+repeated: an offset that leads past the table is lowered, a single step of linspace starts at the top (there at
+timestep 0), and there is never a timestep too many or twice the same one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from difftool.errors import DifftoolError
+from difftool.grids.base import Grid
+from difftool.schedules.base import Schedule
+
+REFERENCE = "Lin et al. 2024, Common diffusion noise schedules and sample steps are flawed, arXiv 2305.08891, table 2"
+
+
+@dataclass(frozen=True)
+class EntryGrid(Grid):
+    """A grid on the entries of a table; a new one implements `entries`."""
+
+    length: int = 1000
+
+    refines = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.length, int) and self.length >= 1):
+            raise DifftoolError(f"{self.name} takes a table of length >= 1 (entries), got length={self.length}")
+
+    @property
+    def spare(self) -> int:
+        """Entries that are spaced with the others and not used."""
+        return 0
+
+    def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
+        below, upto = (entries_upto(schedule, self.length, t) for t in (end, start))
+        room = upto - below - self.spare
+        if steps > room:
+            raise DifftoolError(
+                f"{self.name} takes at most {max(room, 0)} steps on a table of {self.length} entries between "
+                f"t={start:g} and t={end:g}, got {steps}; take fewer steps or a larger length"
+            )
+        picked = self.entries(upto - below, steps)
+        return [*(time_of_entry(schedule, self.length, below + i) for i in picked), end]
+
+    @abstractmethod
+    def entries(self, count: int, steps: int) -> list[int]:
+        """`steps` falling numbers in 0 .. count - 1."""
+
+
+@dataclass(frozen=True)
+class Leading(EntryGrid):
+    """Every k-th entry of the table from the bottom, k = M // N: i = k (N - 1 - j) + offset for j < N.
+
+    The first time lies up to k entries below the run's start, where a network never sees the pure noise that it was
+    trained to start from: the flaw that the reference describes. Kept as published; take `trailing` otherwise.
+
+    Options: `length`, entries of the table (>= 1); `offset`, added to every entry (>= 0; diffusers' steps_offset,
+    lowered where the table has no room for it); `extra`, 0 or 1: with 1, N + 1 entries are spaced and the lowest is
+    left out. `start` is where the run starts at the latest. Raises `DifftoolError` for other options, and for more
+    steps than entries.
+    """
+
+    offset: int = 0
+    extra: int = 0
+
+    name = "leading"
+    own_start = True
+    reference = REFERENCE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isinstance(self.offset, int) and self.offset >= 0 and self.extra in (0, 1)):
+            raise DifftoolError(
+                f"leading takes offset >= 0 and extra 0 or 1, got offset={self.offset}, extra={self.extra}"
+            )
+
+    @property
+    def spare(self) -> int:
+        return self.extra
+
+    def entries(self, count: int, steps: int) -> list[int]:
+        n = steps + self.extra
+        k = count // n
+        offset = min(self.offset, count - 1 - k * (n - 1))
+        return [k * j + offset for j in range(n - 1, self.extra - 1, -1)]
+
+
+@dataclass(frozen=True)
+class Trailing(EntryGrid):
+    """Every (M / N)-th entry of the table from the top, rounded: i = round(M (1 - j/N)) - 1 for j < N.
+
+    Option: `length`, entries of the table (>= 1). Raises `DifftoolError` for others, and for more steps than entries.
+    """
+
+    name = "trailing"
+    reference = REFERENCE
+
+    def entries(self, count: int, steps: int) -> list[int]:
+        gap = count - (count - count / steps)  # as numpy.arange has it
+        return [round(count - j * gap) - 1 for j in range(steps)]
+
+
+@dataclass(frozen=True)
+class Linspace(EntryGrid):
+    """N entries in equal steps from the last to the first: i = round((M - 1) (1 - j / (N - 1))) for j < N.
+
+    Options: `length`, entries of the table (>= 1); `extra`, 0 or 1: with 1, N + 1 entries are spaced and the lowest is
+    left out. Raises `DifftoolError` for others, and for more steps than entries.
+    """
+
+    extra: int = 0
+
+    name = "linspace"
+    reference = REFERENCE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.extra not in (0, 1):
+            raise DifftoolError(f"linspace takes extra 0 or 1, got extra={self.extra}")
+
+    @property
+    def spare(self) -> int:
+        return self.extra
+
+    def entries(self, count: int, steps: int) -> list[int]:
+        n = steps + self.extra
+        if n == 1:
+            return [count - 1]
+        gap = (count - 1) / (n - 1)
+        return [count - 1, *(round(j * gap) for j in range(n - 2, self.extra - 1, -1))]
+
+
+@dataclass(frozen=True)
+class Simple(EntryGrid):
+    """Every (M / N)-th entry of the table from the top, rounded up: i = M - 1 - floor(j M/N) for j < N.
+
+    Option: `length`, entries of the table (>= 1). Raises `DifftoolError` for others, and for more steps than entries.
+    """
+
+    name = "simple"
+    reference = "ComfyUI (simple)"
+
+    def entries(self, count: int, steps: int) -> list[int]:
+        gap = count / steps
+        return [count - 1 - int(j * gap) for j in range(steps)]
+
+
+def ddim_uniform(length: int = 1000, start: float | None = None, end: float | None = None) -> Leading:
+    """Every k-th entry of the table from the second, k = M // N: the `leading` grid with an offset of 1.
+
+    Where N does not divide the table, ComfyUI's ddim_uniform takes more steps than it was asked for; this one takes N.
+
+    Options: `length`, entries of the table (>= 1); `start` and `end`, times. Raises `DifftoolError` for others, and
+    for more steps than entries. Source: ComfyUI (ddim_uniform); Song et al. 2020, arXiv 2010.02502.
+    """
+    return Leading(length=length, offset=1, start=start, end=end)
+
+
+def entries_upto(schedule: Schedule, length: int, t: float) -> int:
+    """How many entries of the table are at or below t."""
+    low, high = schedule.domain
+    return int((t - low) / (high - low) * length + 1e-9)  # an entry's own time counts in spite of rounding
+
+
+def time_of_entry(schedule: Schedule, length: int, i: int) -> float:
+    """The time of entry i."""
+    low, high = schedule.domain
+    return low + (high - low) * ((i + 1) / length)

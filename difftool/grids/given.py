@@ -1,0 +1,118 @@
+"""The user's own times or noise levels, typed or in a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from difftool.errors import DifftoolError
+from difftool.grids.base import Grid, check_steps
+from difftool.schedules.base import Schedule
+
+
+@dataclass(frozen=True)
+class Explicit(Grid):
+    """The times themselves, falling or rising: `explicit:times=1+0.5+0`. `steps` must be their number less one.
+
+    Options: `times`, at least two; `what` they are: t, or level for noise levels sigma / alpha (>= 0), of which the
+    largest, if it lies above the schedule's own range, is lowered to the end of that. `start` and `end`, if given,
+    must be the first and the last time. Raises `DifftoolError` for fewer, and for what are no numbers.
+    """
+
+    times: tuple[float, ...] = ()
+    what: Literal["t", "level"] = "t"
+
+    name = "explicit"
+    refines = False
+    reference = "given by the user"
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "times", tuple(float(t) for t in self.times))
+        except (TypeError, ValueError):
+            raise DifftoolError(f"an explicit grid takes times (numbers), got {self.times!r}") from None
+        if len(self.times) < 2:
+            raise DifftoolError(f"an explicit grid takes at least two times (times=1+0.5+0), got {len(self.times)}")
+        if self.what not in ("t", "level"):
+            raise DifftoolError(f"an explicit grid takes what=t or what=level, got {self.what!r}")
+        if self.what == "level" and not all(level >= 0 for level in self.times):
+            bad = next(level for level in self.times if not level >= 0)
+            raise DifftoolError(f"an explicit grid takes noise levels >= 0 with what=level, got {bad:g}")
+
+    def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
+        check_steps(steps)
+        if steps != len(self.times) - 1:
+            raise DifftoolError(f"this explicit grid has {len(self.times) - 1} steps, asked for {steps}")
+        times = self.times if self.what == "t" else self._times_at_levels(schedule)
+        for name, given, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
+            if given is not None and given != has:
+                raise DifftoolError(f"this explicit grid's {name} is {has:g}, asked for {given:g}")
+        return times
+
+    def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
+        return list(self(schedule, steps))
+
+    def starting(self, t: float) -> Grid:
+        return self
+
+    def _times_at_levels(self, schedule: Schedule) -> tuple[float, ...]:
+        top = float(schedule.level(schedule.domain[1]))
+        above = sum(level >= top for level in self.times)
+        if above > 1:
+            raise DifftoolError(
+                f"this explicit grid has {above} noise levels at or above {top:g}, the schedule's largest; leave out "
+                f"all but one of them"
+            )
+        return tuple(schedule.domain[1] if level >= top else schedule.t_at_level(level) for level in self.times)
+
+
+def from_file(
+    path: Path, what: Literal["t", "level"] = "t", start: float | None = None, end: float | None = None
+) -> Explicit:
+    """The times or noise levels in a text or JSON file, as an explicit grid.
+
+    One number a line (blank lines and what follows a # are skipped), or a JSON list of numbers: at least two, falling
+    or rising.
+
+    Options: `path`; `what` the numbers are, t or level (noise levels sigma / alpha); `start` and `end`, if given,
+    must be the first and the last time. Raises `DifftoolError` for a file that cannot be read and for other content.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DifftoolError(f"cannot read the grid file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DifftoolError(f"the grid file {path} is not text: one number a line, or a JSON list of numbers") from None
+    numbers = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else _from_lines(path, text)
+    if len(numbers) < 2:
+        raise DifftoolError(f"the grid file {path} takes at least two numbers, got {len(numbers)}")
+    return Explicit(times=tuple(numbers), what=what, start=start, end=end)
+
+
+def _from_json(path: Path, text: str) -> list[float]:
+    try:
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DifftoolError(f"the grid file {path} is not a JSON list of numbers: {error}") from None
+    if not isinstance(values, list):
+        raise DifftoolError(f"the grid file {path} takes a JSON list of numbers, got a JSON object")
+    return [_number(path, f"entry {i}", value) for i, value in enumerate(values)]
+
+
+def _from_lines(path: Path, text: str) -> list[float]:
+    lines = [(i, line.split("#")[0].strip()) for i, line in enumerate(text.splitlines(), 1)]
+    return [_number(path, f"line {i}", line) for i, line in lines if line]
+
+
+def _number(path: Path, where: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        shown = repr(value) if len(repr(value)) < 40 else repr(value)[:36] + " ..."
+        raise DifftoolError(f"{where} of the grid file {path} is {shown}, not a finite number")
+    return number

@@ -1,0 +1,117 @@
+"""Adams methods on the probability-flow ODE: the newest answers of the model, interpolated by a polynomial.
+
+One class for all of them: what is interpolated (`interpolates`: eps, x0, or the flow velocity eps - x0), by a
+polynomial in which variable (`variable`: half-log-snr, level, flow, t), of which order. The linear part is always
+solved exactly, so that x0 and eps in half-log-snr are the exponential Adams methods. The field's names:
+
+    interpolates, variable    names
+    x0, half-log-snr          DPM-Solver++ multistep, of order 2 (`heun`) and 3 (factor 2); azula xEAB; res-multistep
+    x0, level                 -
+    eps, half-log-snr         DEIS (tAB in log rho); azula zEAB
+    eps, level                LMS (k-diffusion, diffusers), DEIS (rho)
+    eps, t                    DEIS (t); azula zAB where its schedule's time is that t
+    flow, flow                flow-ab; azula vAB on its rectified schedule
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from difftool.samplers.base import Denoiser, NoiseSource, State
+from difftool.samplers.interpolate import Currency, Variable, currency, step, weights
+from difftool.samplers.multistep import Multistep, Start, accurate_step
+from difftool.samplers.options import check_choice
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class Adams(Multistep):
+    """The Adams-Bashforth methods: answers interpolated in the variable of your choice, the linear part exact.
+
+    x_b = A x_a + sum_j w_j q_j, with w_j the integral of the j-th Lagrange polynomial (see `interpolate`). One
+    evaluation per step. Options:
+
+    order: answers in a polynomial, 1 to 5; none: 4 for eps in the level (LMS), else 3, or what the steps allow.
+    start: `ramp`, or `runge-kutta` for first steps of the method's own accuracy.
+    taper: lower orders in the last steps.
+    interpolates: what the answers are: `x0`, `eps`, or `flow` (eps - x0).
+    variable: in which the polynomial is: `half-log-snr`, `level` (sigma / alpha), `flow` (sigma / (alpha +
+        sigma)), or `t`.
+
+    Where half-log-snr or the level is infinite that answer is left out. Raises `DifftoolError` for other values.
+    """
+
+    interpolates: Currency = "flow"
+    variable: Variable = "flow"
+
+    name = "adams"
+    reference = (
+        "Adams & Bashforth 1883; Zhang & Chen 2022, DEIS, arXiv 2204.13902; Lu et al. 2022, DPM-Solver++, arXiv "
+        "2211.01095"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.name, "interpolates", self.interpolates, Currency)
+        check_choice(self.name, "variable", self.variable, Variable)
+
+    @property
+    def usual(self) -> int:
+        return 4 if (self.interpolates, self.variable) == ("eps", "level") else 3
+
+    @property
+    def divides_by_alpha(self) -> bool:
+        return self.interpolates == "eps"
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        past: list = []
+        for i, (now, nxt) in enumerate(pairwise(path)):
+            x0 = model(x, now)
+            past = [(now, currency(self.interpolates, x, x0, now)), *past][: self.full]
+            if self.begins(i, nxt):
+                x = accurate_step(model, x, x0, now, nxt, path)
+            else:
+                nodes, q = zip(*past[: self.reach(i, len(path) - 1)], strict=True)
+                gain, w = weights(now, nxt, nodes, path, self.interpolates, self.variable)
+                x = step(gain, x, w, q)
+        return x
+
+
+def lms(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
+    """Linear multistep: Adams-Bashforth on eps in the noise level, order 4 where none is named.
+
+    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl. Options as of `adams`. Source: k-diffusion's LMS;
+    Karras et al. 2022, arXiv 2206.00364, for the ODE.
+    """
+    return Adams(order, start, taper, "eps", "level")
+
+
+def deis(
+    order: int | None = None, start: Start = "ramp", taper: bool = False, variable: Variable = "half-log-snr"
+) -> Adams:
+    """Diffusion exponential integrator sampler: eps interpolated in log rho, rho or t, order 3 where none is named.
+
+    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl, with L_j polynomials in `variable`: `half-log-snr` (the
+    paper's log rho, as published), `level` (its rho; the same as `lms`) or `t`. Other options as of `adams`.
+    Source: Zhang & Chen 2022, arXiv 2204.13902.
+    """
+    return Adams(order, start, taper, "eps", variable)
+
+
+def flow_ab(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
+    """Adams-Bashforth on the flow velocity eps - x0 in the flow time, order 3 where none is named.
+
+    Regular at both ends of a run. Options as of `adams`. Source: Adams & Bashforth 1883; Lipman et al. 2022, arXiv
+    2210.02747, for the ODE.
+    """
+    return Adams(order, start, taper, "flow", "flow")
+
+
+def exponential_adams(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
+    """Exponential Adams-Bashforth on x0 in half-log-snr, order 3 where none is named.
+
+    Of order 3 it is DPM-Solver++(3M) with its factor 2, of order 2 refined exponential multistep (res-multistep).
+    Options as of `adams`. Sources: Lu et al. 2022, arXiv 2211.01095; Zhang et al. 2023, arXiv 2308.02157.
+    """
+    return Adams(order, start, taper, "x0", "half-log-snr")

@@ -1,0 +1,161 @@
+"""DPM-Solver-v3: multistep in a parametrization fitted to the model, by statistics of it.
+
+With y = x / alpha and lambda = log(alpha / sigma) the probability flow is, for any l(lambda),
+
+    dy/dlambda = -l y - f,      f = (sigma eps - l x) / alpha = (1 - l) y - x0
+
+l = 1 is the data, l = 0 the noise. If df/dlambda is about s f + b, then g below changes less than f:
+
+    g(lambda) = e^-S f - int e^-S b,      S = int s,  L = int l,  both from lambda_s
+
+    y_t = e^-L_t (y_s - int_s^t e^(L + S) (g + int e^-S b) dlambda)
+
+and g is what is interpolated by a polynomial in lambda. The statistics l, s, b are taken so that f depends on x, and g
+on lambda, as little as possible. Source: Zheng et al. 2023 (arXiv 2310.13268).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
+from difftool.samplers.interpolate import _panels, lagrange, step
+from difftool.samplers.multistep import Multistep, accurate_step
+from difftool.samplers.statistics import Statistics
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+PLAIN = Statistics()  # l = 1, s = b = 0: DPM-Solver++
+
+
+@dataclass(frozen=True)
+class DPMSolverV3(Multistep):
+    """DPM-Solver-v3: multistep predictor and corrector in the parametrization that suits a model best.
+
+    x_t = alpha_t e^-L_t (x_s / alpha_s - int_s^t e^(L + S) (g + int e^-S b) dlambda), with L = int l, S = int s from s
+    and g interpolated from f = (1 - l) x / alpha - x0. The corrector takes the step before again with the new answer;
+    the answer is kept for the corrected state. One evaluation per step. Without statistics l = 1, s = b = 0, and it is
+    `exponential-adams` (DPM-Solver++) with such a corrector. For grids uniform in half-log-snr: there, in 6 steps on
+    eight Gaussians, statistics take the median error from 0.33 to 0.03, and on digits in 8 from 0.056 to 0.023; on the
+    flow grid they gain little. Options:
+
+    order: answers in a polynomial, 1 to 3; none: 3, or what the steps allow. The corrector's is the same.
+    start, taper: as of `adams`; `taper` is the published lower_order_final.
+    statistics: a file made by `difftool statistics`, or `Statistics`; with b in it the sampler has no plan.
+    corrector: whether steps are corrected.
+    pseudo_predictor, pseudo_corrector: the published pseudo order, for about 5 evaluations: powers of lambda - lambda_s
+        in place of Newton's products; such a corrector is of one order more. Both are of order 2 at most.
+
+    A step from or to an infinite lambda holds x0 constant. Raises `DifftoolError` for other values, and for files that
+    hold no statistics.
+    """
+
+    statistics: str | Statistics | None = None
+    corrector: bool = True
+    pseudo_predictor: bool = False
+    pseudo_corrector: bool = False
+
+    name = "dpm-solver-v3"
+    orders = range(1, 4)
+    reference = (
+        "Zheng et al. 2023, DPM-Solver-v3: Improved diffusion ODE solver with empirical model statistics, arXiv "
+        "2310.13268"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.fitted
+
+    @property
+    def fitted(self) -> Statistics:
+        """The statistics themselves."""
+        if self.statistics is None:
+            return PLAIN
+        return Statistics.load(self.statistics) if isinstance(self.statistics, str) else self.statistics
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        if self.corrector and self.pseudo_corrector:
+            return 2
+        return min(self.full, 2 if self.pseudo_predictor or self.taper else 3)
+
+    @property
+    def global_order(self) -> float:  # type: ignore[override]
+        return min(self.accuracy, 2) if self.taper or self.start == "ramp" else self.accuracy
+
+    @property
+    def point_mass(self) -> bool:  # type: ignore[override]
+        return self.statistics is None  # f is constant for a single point if l = 1 only
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        fitted = self.fitted
+        past: list[tuple[Point, State]] = []
+        before, p = None, 0
+        for i, (now, nxt) in enumerate(pairwise(path)):
+            x0 = model(x, now)
+            if math.isinf(now.half_log_snr) or math.isinf(nxt.half_log_snr):
+                x, p = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now), 0
+                continue
+            past = [(now, (1 - fitted.curves[0](now.half_log_snr)) / now.alpha * x - x0), *past][: self.full + 1]
+            c = min(p + self.pseudo_corrector, len(past))
+            if self.corrector and c > 1:  # the step before, with the newest answer second in the order of nodes
+                x = _advance(before, [past[1], past[0], *past[2:c]], now, fitted, self.pseudo_corrector)
+            before, p = x, min(self.reach(i, len(path) - 1), len(past))
+            if self.begins(i, nxt):
+                x, p = accurate_step(model, x, x0, now, nxt, path), 0
+            else:
+                x = _advance(x, past[:p], nxt, fitted, self.pseudo_predictor)
+        return x
+
+
+def _advance(x: State, past: Sequence[tuple[Point, State]], nxt: Point, fitted: Statistics, pseudo: bool) -> State:
+    """The state at nxt from x at the first point of `past`, by the f there."""
+    now = past[0][0]
+    gain, w, constant = weights(now.half_log_snr, nxt.half_log_snr, [p.half_log_snr for p, _ in past], fitted, pseudo)
+    x = step(nxt.alpha / now.alpha * gain, x, [-nxt.alpha * weight for weight in w], [f for _, f in past])
+    return x - nxt.alpha * constant if constant else x
+
+
+def weights(
+    s: float, t: float, nodes: Sequence[float], fitted: Statistics, pseudo: bool = False
+) -> tuple[float, list[float], float]:
+    """(A, w, k) of y_t = A y_s - sum_j w_j f_j - k for f known at the nodes, half-log-SNRs all."""
+    l, r, _ = fitted.curves  # noqa: E741
+    basis = powers if pseudo else lagrange
+    shift = [_bias(s, u, fitted) for u in nodes]
+    gain, w, constant = math.exp(-l.integral(s, t)), [0.0] * len(nodes), 0.0
+    for u, weight in _pieces(s, t, fitted):
+        weight *= math.exp(r.integral(s, u) - l.integral(u, t))
+        constant += weight * _bias(s, u, fitted)
+        for j, c in enumerate(basis(nodes, u)):
+            w[j] += weight * c * math.exp(-r.integral(s, nodes[j]))
+            constant -= weight * c * shift[j]
+    return gain, w, constant
+
+
+def powers(nodes: Sequence[float], u: float) -> list[float]:
+    """What `lagrange` gives, with (u - u_0)^i for Newton's (u - u_0) .. (u - u_(i-1)) after each divided difference."""
+    out = [0.0] * len(nodes)
+    for i in range(len(nodes)):
+        for j in range(i + 1):
+            others = [nodes[j] - nodes[m] for m in range(i + 1) if m != j]
+            out[j] += (u - nodes[0]) ** i / math.prod(others)
+    return out
+
+
+def _bias(s: float, u: float, fitted: Statistics) -> float:
+    """int_s^u e^-S b."""
+    if fitted.affine:
+        return 0.0
+    _, r, b = fitted.curves
+    return sum(weight * math.exp(-r.integral(s, v)) * b(v) for v, weight in _pieces(s, u, fitted))
+
+
+def _pieces(a: float, b: float, fitted: Statistics) -> Iterator[tuple[float, float]]:
+    """(u, weight) of a quadrature from a to b, in pieces on which the statistics are smooth."""
+    knots = [u for u in fitted.half_log_snr if min(a, b) < u < max(a, b)]
+    for low, high in pairwise(sorted([a, b, *knots], reverse=b < a)):
+        yield from _panels(low, high)

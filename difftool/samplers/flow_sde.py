@@ -1,0 +1,58 @@
+"""flow-sde, the stochastic default: second-order exponential Adams on x0 with noise that fades towards the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from difftool.grids import FlowGrid, Grid
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.interpolate import noise_std, step, weights
+from difftool.samplers.options import check_number
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class FlowSDE(Sampler):
+    """Stochastic exponential Adams of order 2 on x0, linear in the flow time, with noise that fades towards the data.
+
+    x_b = sigma_b / sigma_a (l_b / l_a)^(k-1) x_a + alpha_b int_b^a x0(s) k (l_b / l)^k dl / l
+          + sigma_b sqrt(1 - (l_b / l_a)^(2 (k-1))) z,        k = 1 + tau^2 s_a,
+
+    with l = sigma / alpha, s = sigma / (alpha + sigma) and x0(s) the line through the two newest answers; the first
+    step holds x0 constant, the last one, into sigma = 0, draws nothing. One evaluation per step. Its grid is flow with
+    b = 2 unless another is named. Option: `tau` (>= 0), the noise: 1 that of the reverse SDE at the start, 0 none.
+    Raises `DifftoolError` for other values and for grids that run upwards.
+    """
+
+    tau: float = 1.0
+
+    accuracy = 2
+    weak_order = 2
+    grid: ClassVar[Grid | None] = FlowGrid(b=2.0)
+    noise_option = "tau"
+    reference = (
+        "this project; exponential Adams: Lu et al. 2022, arXiv 2211.01095; tau: Xue et al. 2023, arXiv 2309.05019"
+    )
+
+    def __post_init__(self) -> None:
+        check_number("flow-sde", "tau", self.tau, 0.0)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.tau > 0
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        refuse_upwards(self, path)
+        past: list[Any] = []
+        for now, nxt in pairwise(path):
+            past = [(now, model(x, now)), *past][:2]
+            tau2 = self.tau**2 * now.flow
+            nodes, x0 = zip(*past, strict=True)
+            gain, w = weights(now, nxt, nodes, path, "x0", "flow", 1 + tau2)
+            x = step(gain, x, w, x0)
+            std = noise_std(now, nxt, tau2)
+            if std > 0:
+                x = x + std * noise(now, nxt)
+        return x

@@ -1,0 +1,96 @@
+"""What the multistep families share: the order, how the history is started, and how the run is ended.
+
+    order   the most answers in one polynomial; none: the family's usual order, or less where a run has fewer steps
+    start   ramp: orders 1, 2, 3, .. until the history is long enough, at no cost
+            runge-kutta: the first steps by the classical method of order 4 in the flow time, of the methods' own
+            accuracy, at three evaluations more a step
+    taper   orders .., 3, 2, 1 in the last steps, which cuts the amplification of the network's error at the end
+
+A step of order p < order at either end has an error of O(h^(p+1)) once, so that with `ramp` a run is of order 2 however
+high the order is, unless it starts in pure noise, where all is constant and nothing is lost; `runge-kutta` keeps it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, Sampler, State
+from difftool.samplers.ode import FlowODE
+from difftool.samplers.options import check_choice, check_order
+from difftool.samplers.runge_kutta import Euler
+from difftool.samplers.tableau import CLASSICAL, rk_step
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+Start = Literal["ramp", "runge-kutta"]
+
+_FLOW: FlowODE = Euler()  # the ODE in the flow time
+
+
+@dataclass(frozen=True)
+class Multistep(Sampler):
+    """A method that keeps a history of answers; a family names itself and its orders."""
+
+    order: int | None = None
+    start: Start = "ramp"
+    taper: bool = False
+
+    name: ClassVar[str] = ""
+    orders: ClassVar[range] = range(1, 6)
+
+    def __post_init__(self) -> None:
+        check_order(self.name, self.order, self.orders)
+        check_choice(self.name, "start", self.start, Start)
+        if self.stochastic and self.start != "ramp":
+            raise DifftoolError(f"{self.name} takes start ramp with noise, got {self.start}; that is for its ODE")
+
+    @property
+    def usual(self) -> int:
+        """The order where none is named."""
+        return 3
+
+    @property
+    def full(self) -> int:
+        """The order once the history is long enough."""
+        return self.usual if self.order is None else self.order
+
+    @property
+    def accuracy(self) -> float | None:  # type: ignore[override]
+        return min(self.full, 2) if self.taper else self.full
+
+    @property
+    def global_order(self) -> float | None:  # type: ignore[override]
+        if self.accuracy is None:
+            return None
+        ends = min(self.full, 2) if self.taper or self.start == "ramp" else self.full
+        return ends
+
+    @property
+    def needs_steps(self) -> int:
+        return self.order or 1
+
+    @property
+    def evaluations(self) -> int | None:  # type: ignore[override]
+        return 1
+
+    def reach(self, i: int, steps: int) -> int:
+        """The order of step i: 0, 1, .. steps - 1."""
+        order = min(self.full, i + 1)
+        return min(order, steps - i) if self.taper else order
+
+    def begins(self, i: int, nxt: Point) -> bool:
+        """Whether step i is one of the accurate first ones."""
+        return self.start == "runge-kutta" and i < self.full - 1 and nxt.sigma > 0
+
+    def nfe(self, path: Path) -> int:
+        """One evaluation a step, four in the accurate first ones; none at sigma = 0."""
+        return sum(4 * self.begins(i, p) + (not self.begins(i, p)) for i, p in enumerate(path[1:])) - (
+            path[0].sigma == 0
+        )
+
+
+def accurate_step(model: Denoiser, x: State, x0: State, now: Point, nxt: Point, path: Path) -> State:
+    """A step by the classical Runge-Kutta method in the flow time, with x0 the answer at `now`."""
+    return rk_step(_FLOW, CLASSICAL, model, x, now, nxt, path, x0)

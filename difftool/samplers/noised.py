@@ -1,0 +1,67 @@
+"""What samplers with noise of their own share: what they may claim, and where the stages of their steps are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar
+
+from difftool.samplers.base import Sampler
+from difftool.samplers.options import check_number
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+
+class Noised(Sampler):
+    """A sampler with an option `s_noise`, a factor of its noise: with 1 the law is kept."""
+
+    s_noise: float
+
+    name: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        check_number(self.name, "s_noise", self.s_noise, 0.0, above=True)
+
+    @property
+    def order_of_law(self) -> float | None:
+        """The weak order with s_noise = 1."""
+        return 1
+
+    @property
+    def weak_order(self) -> float | None:  # type: ignore[override]
+        return self.order_of_law if self.stochastic and self.s_noise == 1 else None
+
+    @property
+    def point_mass(self) -> bool:  # type: ignore[override]
+        return self.s_noise == 1 or not self.stochastic
+
+
+class NoisedSDE(Noised):
+    """A sampler of the reverse SDE with an option `eta`, how much noise it has: 0 is the ODE."""
+
+    eta: float
+
+    most_eta: ClassVar[float] = math.inf
+    noise_option = "eta"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.name, "eta", self.eta, 0.0, self.most_eta)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+
+def stages(now: Point, nxt: Point, path: Path, parts: Sequence[float]) -> list[Point]:
+    """The points at these parts of a step in half-log-snr; none where that is infinite."""
+    a, b = now.half_log_snr, nxt.half_log_snr
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return []
+    return [nxt if r == 1 else path.at_half_log_snr(a + r * (b - a)) for r in parts]
+
+
+def staged_nfe(path: Path, parts: Sequence[float]) -> int:
+    """Evaluations of a method that has these stages beside the first one; none at sigma = 0."""
+    return sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path)) - (path[0].sigma == 0)

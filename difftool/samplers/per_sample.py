@@ -1,0 +1,155 @@
+"""Steps of its own for every sample: what the adaptive solvers share.
+
+Every sample of a batch has a place u of its own on the way from u_0 to u_1, and a step size of its own. Both are kept
+on the host in float64, as are the points that they stand for; the states stay where they are. An attempted step waits
+for the device once, to read its error norms. Samples that have arrived leave the batch, so that the model is only asked
+about the others; no sample depends on the rest of its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, State
+from difftool.schedules.base import Point
+
+Host = Any  # a float64 tensor on the CPU, one number (or row) for each sample that is on its way
+Control = Callable[[Host, Host | None], tuple[Host, Host]]
+
+SMALLEST = 1e-10  # of the whole way: a step that is rejected below this is given up
+MOST_STEPS = 20_000  # attempted by one sample
+NOT_FINITE = 0.2  # what a step shrinks by whose error is not a number
+
+
+class Walk:
+    """The places of the samples, their next step sizes, and who is still on the way.
+
+    control: (inverse error, those of the last two accepted steps or None) -> accepted or not, factor of the step size;
+    the error is in units of the tolerance. Raises `DifftoolError` if the steps of a sample underflow or are too many. A
+    sample that the model gives no finite answer for ends as NaN.
+    """
+
+    def __init__(self, name: str, model: Denoiser, x: State, way: tuple[float, float], h: float, control: Control):
+        import torch
+
+        (start, self.end), self.name, self.control = way, name, control
+        self.length, self.sign = abs(self.end - start), math.copysign(1.0, self.end - start)
+        self.whole, self.model, self.total = model, model, len(x)
+        self.rows = torch.arange(len(x))
+        self.u = torch.full((len(x),), start, dtype=torch.float64)
+        self.h = torch.full_like(self.u, min(h, self.length))
+        self.lost = torch.zeros(len(x), dtype=torch.bool)
+        self.past: Host | None = None
+        self.attempts = 0
+        self._arrived: list[tuple[Host, State]] = []
+
+    @property
+    def going(self) -> bool:
+        """Whether any sample is on its way."""
+        return len(self.rows) > 0
+
+    @property
+    def step(self) -> Host:
+        """The step to attempt from u, signed, not past the end."""
+        return self.sign * self.h.minimum((self.end - self.u).abs())
+
+    def judge(self, step: Host, error: Host) -> Host:
+        """Accepts or rejects the step of each sample by its error; moves u, and sets the next step size."""
+        import torch
+
+        inverse = 1 / (error + 1e-8)
+        accept, factor = self.control(inverse, self.past)
+        bad = ~error.isfinite()
+        accept, factor = accept & ~bad, factor.where(~bad, NOT_FINITE)
+        last = inverse if self.past is None else self.past[:, 0]
+        before = torch.stack([inverse, inverse], 1) if self.past is None else self.past
+        self.past = torch.where(accept[:, None], torch.stack([inverse, last], 1), before)
+        self.u = torch.where(accept, self.u + step, self.u)
+        self.u = torch.where((self.end - self.u).abs() < 1e-12 * self.length, self.end, self.u)
+        self.h = step.abs() * factor
+        stuck = ~accept & (self.h < SMALLEST * self.length)
+        self.attempts += 1
+        if bool((stuck & ~bad).any()) or self.attempts >= MOST_STEPS:
+            raise DifftoolError(
+                f"{self.name} gave up after {self.attempts} steps, the last of length {float(step.abs().min()):.1g}; "
+                f"loosen rtol and atol"
+            )
+        self.lost = stuck
+        return accept
+
+    def leave(self, x: State, *others: Any) -> tuple[Any, ...]:
+        """x and all else that has a row for each sample, without the samples that have arrived."""
+        gone = (self.u == self.end) | self.lost
+        if not bool(gone.any()):
+            return (x, *others)
+        leaving, staying = gone.nonzero()[:, 0], (~gone).nonzero()[:, 0]
+        state = x[there(leaving, x)]
+        state = state.masked_fill(column(self.lost[leaving], state) > 0, math.nan)
+        self._arrived.append((self.rows[leaving], state))
+        self.rows, self.u, self.h, self.lost = (v[staying] for v in (self.rows, self.u, self.h, self.lost))
+        self.past = None if self.past is None else self.past[staying]
+        if self.going and hasattr(self.whole, "rows"):
+            self.model = self.whole.rows(self.rows, self.total)
+        return tuple(v[there(staying, v)] for v in (x, *others))
+
+    def result(self) -> State:
+        """The states of all samples at the end."""
+        import torch
+
+        rows, states = zip(*self._arrived, strict=True)
+        order = torch.cat(rows).argsort()
+        return torch.cat(states)[there(order, states[0])]
+
+    def eps(self, x: State, p: Point) -> State:
+        """The noise in x, (x - alpha x0) / sigma, at the points of the samples."""
+        return (x - column(p.alpha, x) * self.model(x, p)) / column(p.sigma, x)
+
+
+def there(values: Host, x: State) -> State:
+    """A tensor of the host where x is, without waiting for the device."""
+    return values.to(x.device, non_blocking=True)
+
+
+def column(values: Host, x: State) -> State:
+    """One number for each sample as (B, 1, ...), where x is and in its dtype."""
+    return there(values.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype), x)
+
+
+def choose(accept: Host, new: State, old: State) -> State:
+    """The new state of the samples whose step was accepted, the old one of the others."""
+    return new.where(column(accept, new) > 0, old)
+
+
+def error_norm(difference: State, tolerance: State) -> Host:
+    """The root of the mean square of difference / tolerance of each sample, on the host: it waits for the device."""
+    ratio = (difference / tolerance).detach().reshape(len(difference), -1)
+    return ratio.square().mean(1).sqrt().cpu().double()
+
+
+def check_tolerances(name: str, rtol: float, atol: float, h_init: float) -> None:
+    """Raise `DifftoolError` unless all three are positive and finite."""
+    if not all(isinstance(v, (int, float)) and 0 < v < math.inf for v in (rtol, atol, h_init)):
+        raise DifftoolError(
+            f"{name} takes rtol > 0, atol > 0 and h_init > 0, got rtol={rtol}, atol={atol}, h_init={h_init}"
+        )
+
+
+@dataclass(frozen=True)
+class PI:
+    """The classical control of step sizes: a step is accepted if its error is at most 1.
+
+    h' = h * 0.9 e_n^(-0.7/k) e_(n-1)^(0.4/k) after an accepted step, h * 0.9 e_n^(-1/k) after a rejected one, within
+    a factor of 0.2 and 5; e is the error, of order k in h. Gustafsson 1991, Control theoretic techniques for stepsize
+    selection in explicit Runge-Kutta methods, ACM Transactions on Mathematical Software 17.
+    """
+
+    k: int
+
+    def __call__(self, inverse: Host, past: Host | None) -> tuple[Host, Host]:
+        accept = inverse >= 1 / (1 + 1e-8)
+        smooth = inverse ** (0.7 / self.k) * (1.0 if past is None else past[:, 0] ** (-0.4 / self.k))
+        return accept, (0.9 * smooth.where(accept, inverse ** (1 / self.k))).clamp(0.2, 5.0)

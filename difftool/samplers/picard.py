@@ -1,0 +1,92 @@
+"""picard: the steps of a run all at once, swept over again and again (ParaDiGMS).
+
+Euler's method in the variable u of `difftool.samplers.ode` is y_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y_j). Picard's
+iteration puts the states of the sweep before on the right,
+
+    y^0_i = y_0,      y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j)
+
+so that the evaluations of a sweep do not depend on each other and can be made at the same time. After k sweeps the
+first k steps are those of the sequential run, exactly; they are not evaluated again. Source: Shih et al. 2023 (arXiv
+2305.16317).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, NoiseSource, State
+from difftool.samplers.ode import FlowODE
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class Picard(FlowODE):
+    """Parallel in time: Jacobi sweeps over a window of Euler steps, of DDIM with `variable` flow or level.
+
+    y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j), from y^0_i = y_0, for the steps of one window after the other.
+    In a window of W steps sweep k makes W - k + 1 evaluations, which do not depend on each other; as many sweeps as
+    steps give the sequential result exactly. Of order 1 with windows of a fixed number of steps; over the whole run in
+    one window a fixed number of sweeps does not converge, and no order is claimed. (Here the evaluations of a sweep are
+    made one after the other: the sampler says what a parallel run computes.) Options:
+
+    variable: of the ODE: `flow`, `level` or `t`.
+    sweeps: over each window, >= 1.
+    window: steps in a window, >= 1; none: the whole run.
+
+    Raises `DifftoolError` for other values.
+    """
+
+    sweeps: int = 4
+    window: int | None = 8
+
+    reference = "Shih et al. 2023, Parallel sampling of diffusion models, arXiv 2305.16317"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, value in (("sweeps", self.sweeps), ("window", self.window)):
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not whole and (option, value) != ("window", None):
+                raise DifftoolError(f"picard takes {option} >= 1 (a whole number), got {value!r}")
+
+    @property
+    def accuracy(self) -> float | None:  # type: ignore[override]
+        return None if self.window is None else 1
+
+    @property
+    def point_mass(self) -> bool:  # type: ignore[override]
+        sequential = self.window is not None and self.sweeps >= self.window
+        return sequential and super().point_mass  # else the sweeps have not converged
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return self.sweeps
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        for piece in self._windows(path):
+            u, scale = [self.coordinate(p) for p in piece], [self.scale(p) for p in piece]
+            steps = len(piece) - 1
+            states = [x] + [scale[i] / scale[0] * x for i in range(1, steps + 1)]
+            slopes: list[State] = [None] * steps
+            for k in range(min(self.sweeps, steps)):
+                for j in range(k, steps):
+                    slopes[j] = self.slope_of(states[j], model(states[j], piece[j]), piece[j], path)
+                y = states[0] / scale[0]
+                for j in range(steps):
+                    y = y + (u[j + 1] - u[j]) * slopes[j]
+                    states[j + 1] = scale[j + 1] * y
+            x = states[-1]
+        return x
+
+    def nfe(self, path: Path) -> int:
+        """steps - k in sweep k = 0, 1, .. of a window; none at sigma = 0."""
+        total = -int(path[0].sigma == 0)
+        for piece in self._windows(path):
+            steps = len(piece) - 1
+            total += sum(steps - k for k in range(min(self.sweeps, steps)))
+        return total
+
+    def _windows(self, path: Path) -> list[Path]:
+        steps = len(path) - 1
+        size = self.window or steps
+        return [path[i : min(i + size, steps) + 1] for i in range(0, steps, size)]

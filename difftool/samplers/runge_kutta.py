@@ -1,0 +1,163 @@
+"""Explicit Runge-Kutta methods on the probability-flow ODE, in the variable of `difftool.samplers.ode`.
+
+A method is its tableau; `difftool.samplers.tableau` has the steps, and the rule of the last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, NoiseSource, State
+from difftool.samplers.ode import FlowODE
+from difftool.samplers.tableau import (
+    CLASSICAL,
+    EULER,
+    HEUN,
+    HEUN3,
+    KUTTA3,
+    MIDPOINT,
+    RALSTON,
+    Tableau,
+    inner,
+    rk_step,
+)
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class _RungeKutta(FlowODE):
+    """The loop that the methods share."""
+
+    tableau: ClassVar[Tableau] = EULER
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        return self.tableau.order
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return len(self.tableau.b)
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        for now, nxt in pairwise(path):
+            x = rk_step(self, inner(self.tableau) if nxt.sigma == 0 else self.tableau, model, x, now, nxt, path)
+        return x
+
+    def nfe(self, path: Path) -> int:
+        """Stages of all steps, those at sigma = 0 excepted."""
+        total = 0
+        for now, nxt in pairwise(path):
+            tableau = inner(self.tableau) if nxt.sigma == 0 else self.tableau
+            total += len(tableau.b) - (tableau.c.count(0.0) if now.sigma == 0 else 0)
+        return total
+
+
+@dataclass(frozen=True)
+class Euler(_RungeKutta):
+    """Euler's method: y' = y + (u' - u) dy/du. One evaluation per step, order 1.
+
+    In `level` and in `flow` it is DDIM with eta = 0; in t it is not. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = EULER
+    reference = "Euler 1768; Song et al. 2021, arXiv 2011.13456"
+
+
+@dataclass(frozen=True)
+class Heun(_RungeKutta):
+    """Heun's method: an Euler step, then again with the mean of the slopes at both ends. Order 2.
+
+    Two evaluations per step, one in a last step into sigma = 0. With `variable=level` on the karras grid this is the
+    deterministic sampler of EDM. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = HEUN
+    reference = "Heun 1900; Karras et al. 2022, arXiv 2206.00364, algorithm 1"
+
+
+@dataclass(frozen=True)
+class Midpoint(_RungeKutta):
+    """The midpoint method: half an Euler step, then the whole step with the slope found there. Order 2.
+
+    Two evaluations per step. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = MIDPOINT
+    reference = "Runge 1895, On the numerical solution of differential equations"
+
+
+@dataclass(frozen=True)
+class Ralston(_RungeKutta):
+    """Ralston's method: a stage at 2/3 of the step, weights 1/4 and 3/4. Order 2.
+
+    Two evaluations per step, with the smallest bound of the error among methods of two stages. Option: `variable`, the
+    variable of the ODE.
+    """
+
+    tableau = RALSTON
+    reference = "Ralston 1962, Runge-Kutta methods with minimum error bounds, Mathematics of Computation 16"
+
+
+@dataclass(frozen=True)
+class Heun3(_RungeKutta):
+    """Heun's method of order 3: stages at 0, 1/3 and 2/3, weights 1/4, 0 and 3/4.
+
+    Three evaluations per step. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = HEUN3
+    reference = "Heun 1900, New methods for the approximate integration of differential equations"
+
+
+@dataclass(frozen=True)
+class Kutta3(_RungeKutta):
+    """Kutta's method of order 3: stages at 0, 1/2 and 1, weights 1/6, 2/3 and 1/6.
+
+    Three evaluations per step, two in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = KUTTA3
+    reference = "Kutta 1901, Contribution to the approximate integration of total differential equations"
+
+
+@dataclass(frozen=True)
+class RK4(_RungeKutta):
+    """The classical Runge-Kutta method of order 4: stages at 0, 1/2, 1/2 and 1, weights 1/6, 1/3, 1/3 and 1/6.
+
+    Four evaluations per step, three in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
+    """
+
+    tableau = CLASSICAL
+    reference = "Kutta 1901, Contribution to the approximate integration of total differential equations"
+
+
+@dataclass(frozen=True)
+class RungeKutta(_RungeKutta):
+    """An explicit Runge-Kutta method of your own, by its tableau.
+
+    One evaluation per stage. Options: `variable`, the variable of the ODE; `a`, the rows of the tableau below the
+    diagonal one after another (n (n - 1) / 2 numbers for n stages), and `b`, the n weights; default: the 3/8 rule of
+    order 4. The order is found from the conditions up to 4. Raises `DifftoolError` for numbers that are no tableau.
+    """
+
+    a: tuple[float, ...] = (1 / 3, -1 / 3, 1.0, 1.0, -1.0, 1.0)
+    b: tuple[float, ...] = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
+
+    reference = "Butcher 2016, Numerical methods for ordinary differential equations; the 3/8 rule: Kutta 1901"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = len(self.b)
+        if len(self.a) != n * (n - 1) // 2:
+            raise DifftoolError(
+                f"runge-kutta takes {n * (n - 1) // 2} numbers in a for {n} weights in b, got {len(self.a)}"
+            )
+        _ = self.tableau
+
+    @property
+    def tableau(self) -> Tableau:  # type: ignore[override]
+        rows = [self.a[i * (i - 1) // 2 : i * (i + 1) // 2] for i in range(len(self.b))]
+        return Tableau(tuple(tuple(row) for row in rows), tuple(self.b))

@@ -1,0 +1,189 @@
+"""SEEDS: stochastic exponential Runge-Kutta methods on x0, all stages inside one step.
+
+The reverse SDE with noise eta between a and b, h = half_log_snr_b - half_log_snr_a, k = 1 + eta, is exactly
+
+    x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b int x0 k e^(-k (half_log_snr_b - .))
+          + sigma_b sqrt(1 - e^(-2 eta h)) z
+
+and every stage is such a step from a, with x0 constant or on the line through two answers. Its noise is that of the
+stage before, carried on, and fresh noise of the rest: one path for all stages of a step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.interpolate import noise_std, step, weights
+from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
+from difftool.samplers.options import check_choice, check_number
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+
+class _Seeds(NoisedSDE):
+    """The loop of the three methods."""
+
+    order: ClassVar[int] = 1
+    share: float | None = None  # of the newest answer at the end of a step; None: by exact integration
+    reference = "Gonzalez et al. 2023, SEEDS, arXiv 2305.14267"
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """Where the stages are, in parts of the step in half-log-snr."""
+        return ()
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        return self.order
+
+    @property
+    def order_of_law(self) -> float:
+        return min(self.order, 2)
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return self.order
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        if self.stochastic:
+            refuse_upwards(self, path)
+        for now, nxt in pairwise(path):
+            x = self._step(model, x, now, nxt, path, noise)
+        return x
+
+    def _step(self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, noise: NoiseSource) -> State:
+        y, p, z = x, now, None
+        known: list[Any] = []
+        for q in [*stages(now, nxt, path, self.parts), nxt]:
+            known = [(p, model(y, p)), *known[-1:]]
+            nodes, answers = zip(*known, strict=True)
+            gain, w = weights(now, q, nodes, path, "x0", "half-log-snr", 1 + self.eta)
+            if q is nxt and self.share is not None and len(w) > 1:
+                w = [sum(w) * self.share, sum(w) * (1 - self.share)]
+            y = step(gain, x, w, answers)
+            z = self._noise(z, p, q, noise)
+            if z is not None:
+                y = y + self.s_noise * z
+            p = q
+        return y
+
+    def _noise(self, z: State | None, p: Point, q: Point, noise: NoiseSource) -> State | None:
+        """The noise of the step at q, from that at p."""
+        std = noise_std(p, q, self.eta) if q != p else 0.0
+        if z is not None:
+            z = (q.sigma / p.sigma) * (q.level / p.level) ** self.eta * z
+        if std > 0:
+            z = std * noise(p, q) if z is None else z + std * noise(p, q)
+        return z
+
+    def nfe(self, path: Path) -> int:
+        return staged_nfe(path, self.parts)
+
+
+@dataclass(frozen=True)
+class Seeds1(_Seeds):
+    """SEEDS-1: x0 constant over a step of the reverse SDE, which is else exact.
+
+    x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-(1+eta) h)) x0 + sigma_b sqrt(1 - e^(-2 eta h)) z
+
+    The same as SDE-DPM-Solver++(1), for eta = 1 as DDPM with the small variance, for eta = 0 as DDIM. One evaluation
+    per step, order and weak order 1. Options:
+
+    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
+    s_noise: a factor of the noise (> 0); only with 1 the law is right.
+
+    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    """
+
+    eta: float = 1.0
+    s_noise: float = 1.0
+
+    name = "seeds-1"
+
+
+@dataclass(frozen=True)
+class Seeds2(_Seeds):
+    """SEEDS-2: a stage at r of the step, then the step with both answers.
+
+    Two evaluations per step, order 2, weak order 2; a step into sigma = 0 or from alpha = 0 is of order 1. For eta = 0
+    it is DPM-Solver++(2S). Options:
+
+    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
+    s_noise: a factor of the noise (> 0); only with 1 the law is right.
+    r: where the stage is, in parts of the step in half-log-snr (0 < r <= 1).
+    variant: `midpoint`, the answers weighted by 1 - 1/(2 r) and 1/(2 r), as the paper has it (phi_1 in ComfyUI), or
+        `exact`, the line through both, integrated exactly (phi_2).
+
+    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    """
+
+    eta: float = 1.0
+    s_noise: float = 1.0
+    r: float = 0.5
+    variant: Literal["midpoint", "exact"] = "midpoint"
+
+    name = "seeds-2"
+    order = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.name, "r", self.r, 0.0, 1.0, above=True)
+        check_choice(self.name, "variant", self.variant, Literal["midpoint", "exact"])
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        return (self.r,)
+
+    @property
+    def share(self) -> float | None:  # type: ignore[override]
+        return None if self.variant == "exact" else 1 / (2 * self.r)
+
+
+@dataclass(frozen=True)
+class Seeds3(_Seeds):
+    """SEEDS-3: stages at r1 and r2 of the step, then the line through the first and the last answer.
+
+    Three evaluations per step. Order 3 without noise, where it is DPM-Solver++(3S); with noise weak order 2 (measured
+    1.99). A step into sigma = 0 or from alpha = 0 is of order 1. Options:
+
+    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
+    s_noise: a factor of the noise (> 0); only with 1 the law is right.
+    r1, r2: where the stages are, in parts of the step in half-log-snr (0 < r1 < r2 < 1; order 3 for r2 = 2/3, else 2).
+
+    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    """
+
+    eta: float = 1.0
+    s_noise: float = 1.0
+    r1: float = 1 / 3
+    r2: float = 2 / 3
+
+    name = "seeds-3"
+    order = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.name, "r1", self.r1, 0.0, self.r2, above=True)
+        check_number(self.name, "r2", self.r2, self.r1, 1.0, above=True)
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        return 3 if math.isclose(self.r2, 2 / 3) else 2
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        return (self.r1, self.r2)
+
+
+def exp_heun(eta: float = 0.0, s_noise: float = 1.0) -> Seeds2:
+    """Exponential Heun on x0: a step to the next point, then again with the line through both answers.
+
+    The same as `seeds-2` with r = 1 and variant exact, two evaluations per step, order 2. Options: `eta`, the noise (0,
+    the ODE, is ComfyUI's exp_heun_2_x0, 1 its exp_heun_2_x0_sde), and `s_noise`, a factor of it. Sources: Hochbruck &
+    Ostermann 2005, exponential Runge-Kutta methods; Gonzalez et al. 2023, arXiv 2305.14267.
+    """
+    return Seeds2(eta, s_noise, 1.0, "exact")

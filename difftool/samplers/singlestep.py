@@ -1,0 +1,174 @@
+"""DPM-Solver and DPM-Solver++, singlestep: all stages of a step lie inside it, at parts of it in half-log-snr.
+
+    order 2   one stage at r1 h;  order 3  stages at r1 h and r2 h, h the step in half-log-snr
+
+The answers (eps for DPM-Solver, x0 for DPM-Solver++) are interpolated linearly in half-log-snr through the first and
+the newest stage. For order 2 the paper replaces the exact integral by that of the midpoint rule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
+from difftool.samplers.interpolate import currency, step, weights
+from difftool.samplers.options import check_choice, check_number, check_order
+from difftool.schedules.base import Point
+from difftool.schedules.path import Path
+
+
+@dataclass(frozen=True)
+class Singlestep(Sampler):
+    """DPM-Solver singlestep, on x0 or eps: `order` evaluations per step, no history.
+
+    order 1   x_b by the answer at a; order 2: a stage at r1, then
+              x_b = A x_a + c ((1 - 1/(2 r1)) q_a + 1/(2 r1) q_1)            c the weight of a constant answer
+    order 3   stages at r1 and r2, then the line through q_a and q_2, integrated exactly
+
+    A step into sigma = 0 or from alpha = 0, where half-log-snr is infinite, is of order 1. Options:
+
+    order: 1, 2 or 3.
+    interpolates: `x0` (DPM-Solver++) or `eps` (DPM-Solver).
+    r1, r2: where the stages are, in parts of the step in half-log-snr (0 < r1 < r2 <= 1; none: 1/2 for order 2, 1/3 and
+        2/3 for order 3; the order is lost for another r2).
+    variant: `midpoint`, as the paper's order 2, or `exact`, the exact integral (res-2s: refined exponential).
+    ending: orders of the last steps (`2+1`: the last but one of order 2, the last of order 1), as DPM-Solver-fast.
+
+    Raises `DifftoolError` for other values.
+    """
+
+    order: int = 2
+    interpolates: Literal["x0", "eps"] = "x0"
+    r1: float | None = None
+    r2: float = 2 / 3
+    variant: Literal["midpoint", "exact"] = "midpoint"
+    ending: tuple[int, ...] = ()
+
+    reference = "Lu et al. 2022, DPM-Solver, arXiv 2206.00927, algorithms 1 and 2; DPM-Solver++, arXiv 2211.01095"
+
+    def __post_init__(self) -> None:
+        check_order("singlestep", self.order, range(1, 4), none=False)
+        check_choice("singlestep", "interpolates", self.interpolates, Literal["x0", "eps"])
+        check_choice("singlestep", "variant", self.variant, Literal["midpoint", "exact"])
+        check_number("singlestep", "r2", self.r2, 0.0, 1.0, above=True)
+        check_number("singlestep", "r1", self.first, 0.0, 1.0, above=True)
+        if self.order == 3 and self.first >= self.r2:
+            raise DifftoolError(f"singlestep takes r1 < r2, got {self.first:g} and {self.r2:g}")
+        for order in self.ending:
+            check_order("singlestep", order, range(1, self.order + 1), option="ending", none=False)
+
+    @property
+    def first(self) -> float:
+        """r1."""
+        return self.r1 if self.r1 is not None else 1 / 3 if self.order == 3 else 1 / 2
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        return min(self.order, *self.ending[:-1]) if self.ending[:-1] else self.order  # of the last full step
+
+    @property
+    def global_order(self) -> float:  # type: ignore[override]
+        return min([self.order, *(order + 1 for order in self.ending)])
+
+    @property
+    def evaluations(self) -> int:  # type: ignore[override]
+        return self.order
+
+    @property
+    def divides_by_alpha(self) -> bool:
+        return self.interpolates == "eps"
+
+    def orders(self, path: Path) -> list[int]:
+        """The order of every step."""
+        n = len(path) - 1
+        wanted = [*[self.order] * max(n - len(self.ending), 0), *self.ending[-n:]][:n]
+        finite = [math.isfinite(p.half_log_snr) for p in path]
+        return [order if a and b else 1 for order, a, b in zip(wanted, finite, finite[1:], strict=False)]
+
+    def nfe(self, path: Path) -> int:
+        return sum(self.orders(path)) - (path[0].sigma == 0)
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        for (now, nxt), order in zip(pairwise(path), self.orders(path), strict=True):
+            x = self.advance(model, x, now, nxt, path, order)
+        return x
+
+    def advance(self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int) -> State:
+        """One step of that order."""
+        stages = {1: (), 2: (self.first if self.order == 2 else 1 / 2,), 3: (self.first, self.r2)}[order]
+        h = nxt.half_log_snr - now.half_log_snr
+        start, p, y = x, now, x
+        nodes: list[Point] = []
+        answers: list[State] = []
+        for r in (*stages, None):
+            nodes.append(p)
+            answers.append(currency(self.interpolates, y, model(y, p), p))
+            p = nxt if r is None else path.at_half_log_snr(now.half_log_snr + r * h)
+            near = [nodes[-1], nodes[0]][: len(nodes)]
+            gain, w = weights(now, p, near, path, self.interpolates, "half-log-snr")
+            if order == 2 and r is None and self.variant == "midpoint":
+                share = 1 / (2 * stages[0])
+                w = [sum(w) * share, sum(w) * (1 - share)]
+            y = step(gain, start, w, [answers[-1], answers[0]][: len(nodes)])
+        return y
+
+
+def dpm_solver_1() -> Singlestep:
+    """DPM-Solver-1: one evaluation per step; the same as DDIM.
+
+    Source: Lu et al. 2022, arXiv 2206.00927, eq. 3.7.
+    """
+    return Singlestep(1, "eps")
+
+
+def dpm_solver_2(r1: float = 1 / 2) -> Singlestep:
+    """DPM-Solver-2: two evaluations per step on eps, a stage at r1 of it in half-log-snr.
+
+    Option: `r1` (0 < r1 <= 1). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 1.
+    """
+    return Singlestep(2, "eps", r1)
+
+
+def dpm_solver_3(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
+    """DPM-Solver-3: three evaluations per step on eps, stages at r1 and r2 of it in half-log-snr.
+
+    Options: `r1`, `r2` (0 < r1 < r2 < 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 2.
+    """
+    return Singlestep(3, "eps", r1, r2)
+
+
+def dpmpp_2s(r1: float = 1 / 2) -> Singlestep:
+    """DPM-Solver++(2S): two evaluations per step on x0, a stage at r1 of it in half-log-snr.
+
+    Option: `r1` (0 < r1 <= 1). Source: Lu et al. 2022, arXiv 2211.01095, algorithm 1.
+    """
+    return Singlestep(2, "x0", r1)
+
+
+def dpmpp_3s(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
+    """DPM-Solver++(3S): three evaluations per step on x0, stages at r1 and r2 of it in half-log-snr.
+
+    Options: `r1`, `r2` (0 < r1 < r2 < 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2211.01095, appendix B.
+    """
+    return Singlestep(3, "x0", r1, r2)
+
+
+def res_2s(r1: float = 1 / 2) -> Singlestep:
+    """Refined exponential solver of order 2, singlestep: the line through both answers, integrated exactly.
+
+    Option: `r1`, where the stage is (0 < r1 <= 1). Source: Zhang et al. 2023, RES, arXiv 2308.02157.
+    """
+    return Singlestep(2, "x0", r1, variant="exact")
+
+
+def dpm_fast(ending: tuple[int, ...] = (2, 1)) -> Singlestep:
+    """DPM-Solver-fast: order 3, with orders 2 and 1 in the last two steps; N steps cost 3 N - 3 evaluations.
+
+    Option: `ending`, the orders of the last steps: 2+1, 1 or 2, so that any number of evaluations can be had. The
+    paper's grid is `half-log-snr`. Source: Lu et al. 2022, arXiv 2206.00927, section 3.4.
+    """
+    return Singlestep(3, "eps", ending=tuple(ending))

@@ -1,0 +1,140 @@
+"""Wrappers around the steps of another sampler: its steps downwards, and fresh noise upwards between them.
+
+Adding noise is exact: with the noise level l = sigma / alpha, from the law of x_a to that of x_b at a higher level,
+
+    x_b = alpha_b / alpha_a x_a + s sqrt(sigma_b^2 - (alpha_b sigma_a / alpha_a)^2) z,    s = 1
+
+so that a step down by a solver of order p and a step up by noise have an error in law of O(h^(p+1)): the weak order of
+a wrapper is the order of its solver. With s (s_noise) other than 1 the law is lost, and so are these claims.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
+
+from difftool.errors import DifftoolError
+from difftool.samplers.base import Denoiser, Last, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.noised import Noised
+from difftool.schedules.base import Point
+from difftool.schedules.flow import Flow
+from difftool.schedules.path import Path
+
+
+class Wrapper(Noised):
+    """A sampler that takes the steps of another, its `solver`, with noise between them."""
+
+    solver: Sampler
+
+    option: ClassVar[str] = ""  # what scales the wrapper's noise
+    one_step: ClassVar[bool] = True  # False if the solver is given more than one step at a time
+    own_interval: ClassVar[bool] = False  # True if the ways and the noise of a step have its levels to themselves
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.solver, Sampler):
+            raise DifftoolError(f"the solver of {self.name} is a sampler, got {self.solver!r}")
+        kind = type(self.solver).__name__
+        if self.solver.adaptive or self.solver.evaluations is None:
+            raise DifftoolError(f"{self.name} takes a solver of fixed steps, {kind} chooses its own")
+        if self.one_step and not takes_single_steps(self.solver):
+            raise DifftoolError(
+                f"{self.name} takes a solver of single steps (euler, heun, dpm-2, ..); those of {kind} hang together"
+            )
+
+    @property
+    @abstractmethod
+    def own_noise(self) -> bool:
+        """Whether the wrapper adds any."""
+
+    @abstractmethod
+    def ways(self, path: Path) -> Iterable[Path]:
+        """The ways down by the solver; where one does not begin at the end of the last, noise leads up to it."""
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        if not self.own_noise:
+            return self.solver(model, x, path, noise)
+        refuse_upwards(self, path)
+        begin = now = path[0]
+        for way in [*self.ways(path), path[-1:]]:
+            if way[0] != now:
+                z = noise(begin, way[0]) if self.own_interval else noise()
+                x = raise_noise(x, now, way[0], self.s_noise, z)
+            if len(way) > 1:
+                x = self.solver(model, x, way, _independent(noise))
+            begin, now = way[0], way[-1]
+        return x
+
+    def nfe(self, path: Path) -> int | None:
+        ways = self.ways(path) if self.own_noise else [path]
+        return sum(self.solver.nfe(way) or 0 for way in ways)
+
+    @property
+    def noise_option(self) -> str | None:  # type: ignore[override]
+        return None if self.solver.stochastic else self.option
+
+    @property
+    def stochastic(self) -> bool:
+        return self.own_noise or self.solver.stochastic
+
+    @property
+    def accuracy(self) -> float | None:  # type: ignore[override]
+        return self.solver.accuracy
+
+    @property
+    def global_order(self) -> float | None:  # type: ignore[override]
+        return self.solver.global_order
+
+    @property
+    def order_of_law(self) -> float | None:
+        return self.solver.weak_order if self.solver.stochastic else self.solver.global_order or self.solver.accuracy
+
+    @property
+    def evaluations(self) -> int | None:  # type: ignore[override]
+        return self.solver.evaluations
+
+    @property
+    def last(self) -> Last:  # type: ignore[override]
+        return self.solver.last
+
+    @property
+    def point_mass(self) -> bool:  # type: ignore[override]
+        return super().point_mass and self.solver.point_mass
+
+    @property
+    def divides_by_alpha(self) -> bool:
+        return self.solver.divides_by_alpha
+
+    @property
+    def batch_independent(self) -> bool:
+        return self.solver.batch_independent
+
+
+def takes_single_steps(sampler: Sampler) -> bool:
+    """Whether two steps at once are the same as one and another, tried on numbers; true if it runs on tensors only."""
+    path, x = Path(Flow(), (0.9, 0.6, 0.3)), 1.0
+    model, noise = lambda x, p, outputs=1: 0.2 * x + p.t**2, lambda now=None, nxt=None: 0.1
+    try:
+        both = sampler(model, x, path, noise)
+        return bool(abs(sampler(model, sampler(model, x, path[:2], noise), path[1:], noise) - both) < 1e-9)
+    except (AttributeError, TypeError):
+        return True
+
+
+def _independent(noise: NoiseSource) -> NoiseSource:
+    """The noise without its points: a path's increments would come again where steps overlap."""
+    return lambda now=None, nxt=None: noise()
+
+
+def time_at(level: float, path: Path) -> float:
+    """The time of a noise level, within the schedule's domain."""
+    low, high = path.schedule.domain
+    return min(max(path.schedule.t_at_level(level), low), high)
+
+
+def raise_noise(x: State, now: Point, high: Point, s_noise: float, z: State) -> State:
+    """The state at the higher level `high`, from that at `now`, by fresh noise z."""
+    kept = high.alpha * now.sigma / now.alpha
+    return high.alpha / now.alpha * x + s_noise * math.sqrt((high.sigma - kept) * (high.sigma + kept)) * z

@@ -1,0 +1,19 @@
+"""How good a sampler is: what the truth would have been, how far from it a run ends, and how little chance leaves."""
+
+from difftool.study.errors import Errors, errors
+from difftool.study.law import Distance, SampleLaw
+from difftool.study.reference import Reference, reference
+from difftool.study.sweep import Cell, References, steps_within, sweep
+
+__all__ = [
+    "Cell",
+    "Distance",
+    "Errors",
+    "Reference",
+    "References",
+    "SampleLaw",
+    "errors",
+    "reference",
+    "steps_within",
+    "sweep",
+]

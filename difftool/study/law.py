@@ -1,0 +1,116 @@
+"""How far a set of samples is from the law it should have, beside what as many exact samples would show.
+
+    moments   W2 between the Gaussian with the law's mean and covariance (U, lambda_d) and that with the samples' means
+              and variances along the same axes, z = U^T x:
+                  W2^2 = sum_d (mean(z_d) - m_d)^2 + (std(z_d) - sqrt(lambda_d))^2
+              For Gaussian data it is the distance of the laws; else it sees only the first two moments.
+    sliced    the sliced Wasserstein distance to many exact samples (`difftool.metrics`): sees everything, a little.
+    spread    the RMS distance to the nearest centre of the mixture, over that of exact samples: below 1 the samples are
+              too smooth, above 1 noise is left in them. The two distances hardly see it.
+
+No finite set of samples has distance 0. The floor says what chance leaves: a method is at it, not better than it.
+The exact law of a plan on Gaussian data, which has no floor, is `difftool.plan.analysis.error`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.metrics import SlicedDistance
+from difftool.models import GaussianMixture
+
+SETS = 5  # of exact samples, for the floor
+REFERENCE = 16  # exact samples in the reference for each sample that is compared
+LEAST = 65536  # of them at least
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A figure of a set of samples; the mean and the standard deviation of what sets of as many exact samples get."""
+
+    value: float
+    floor: float
+    scatter: float
+
+
+class SampleLaw:
+    """Figures of sets of `count` samples against the exact law of a mixture; the reference is drawn once.
+
+    Options: `count` (>= 2), `seed` of the exact samples, `directions` of the sliced distance. Raises `DifftoolError`
+    for other numbers of samples, samples of another size, and samples that are not finite.
+    """
+
+    def __init__(self, exact: GaussianMixture, count: int, *, seed: int = 0, directions: int = 128):
+        if not isinstance(count, int) or count < 2:
+            raise DifftoolError(f"the number of samples is a whole number of at least 2, got {count!r}")
+        self.exact, self.count, self.seed, self.directions = exact, count, seed, directions
+        self._centres = exact.means.reshape(len(exact.means), -1)
+        self._floors: dict[str, tuple[float, float]] = {}
+
+    def moments(self, x: Tensor) -> Distance:
+        """W2 of the first two moments."""
+        return self._beside_floor("moments", self._moments, x)
+
+    def sliced(self, x: Tensor) -> Distance:
+        """The sliced Wasserstein distance."""
+        return self._beside_floor("sliced", self._sliced, x)
+
+    def spread(self, x: Tensor) -> Distance:
+        """The RMS distance to the nearest centre, over the true one."""
+        return self._beside_floor("spread", lambda x: self._residual(x) / self._true_residual, x)
+
+    def _beside_floor(self, name: str, figure: Callable[[Tensor], float], x: Tensor) -> Distance:
+        value = figure(self._checked(x))
+        if name not in self._floors:
+            each = [figure(self._exact(self.count, self.seed + 1 + i)) for i in range(SETS)]
+            self._floors[name] = statistics.fmean(each), statistics.stdev(each)
+        return Distance(value, *self._floors[name])
+
+    def _checked(self, x: Tensor) -> Tensor:
+        flat = x.detach().cpu().double().reshape(len(x), -1)
+        size = self._centres.shape[1]
+        if flat.shape != (self.count, size):
+            raise DifftoolError(
+                f"the samples have shape {tuple(x.shape)}, expected ({self.count}, ...) with {size} elements each"
+            )
+        if not bool(torch.isfinite(flat).all()):
+            raise DifftoolError("some samples are not finite")
+        return flat
+
+    def _exact(self, count: int, seed: int) -> Tensor:
+        return self.exact.draw(count, seed=seed).double().reshape(count, -1)
+
+    def _moments(self, x: Tensor) -> float:
+        mean, std, axes = self._axes
+        z = x @ axes
+        return float(((z.mean(0) - mean).square() + (z.std(0) - std).square()).sum().sqrt())
+
+    def _residual(self, x: Tensor) -> float:
+        each = [torch.cdist(part, self._centres).min(1).values.square() for part in x.split(4096)]
+        return float(torch.cat(each).mean().sqrt())
+
+    @cached_property
+    def _axes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The law's mean and standard deviations along its principal axes (columns)."""
+        mean, covariance = self.exact.moments()
+        values, axes = torch.linalg.eigh(covariance)
+        return mean @ axes, values.clip(min=0).sqrt(), axes
+
+    @cached_property
+    def _reference(self) -> Tensor:
+        return self._exact(max(REFERENCE * self.count, LEAST), self.seed)
+
+    @cached_property
+    def _sliced(self) -> SlicedDistance:
+        return SlicedDistance(self._reference, self.directions, self.seed)
+
+    @cached_property
+    def _true_residual(self) -> float:
+        return self._residual(self._reference)

@@ -1,0 +1,128 @@
+"""Work and precision: the errors of samplers at given numbers of network evaluations."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError, NonFinite
+from difftool.grids import Explicit, Grid
+from difftool.models.base import Model
+from difftool.samplers.base import Sampler, nfe_of
+from difftool.sampling import make_path, prepare
+from difftool.schedules import Path, Schedule
+from difftool.study.errors import Errors, errors
+from difftool.study.reference import Reference, reference
+
+Method = tuple[Sampler, Grid | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One run of `name`: the evaluations it could have, those it used, its steps, its errors; or why it could not be.
+
+    A run that came to no finite result has infinite errors; one that was refused has none, and a `note`.
+    """
+
+    name: str
+    budget: int
+    nfe: int | None = None
+    steps: int = 0
+    errors: Errors | None = None
+    note: str = ""
+
+
+class References:
+    """References of one model from one set of unit noises z, (B, ...), by where a run starts and ends.
+
+    A run starts in x = sqrt(alpha^2 + sigma^2) z. Options are those of `reference`.
+    """
+
+    def __init__(self, model: Model, z: Tensor, **options: Any):
+        self.model, self.z, self.options = model, z.double(), options
+        self._known: dict[Any, Reference] = {}
+
+    def start(self, path: Path) -> Tensor:
+        """The states that a run along `path` starts from."""
+        return math.hypot(path[0].alpha, path[0].sigma) * self.z
+
+    def __call__(self, path: Path) -> Reference:
+        """The reference of a run along `path`, computed once."""
+        key = path.schedule, path.times[0], path.times[-1]
+        if key not in self._known:
+            self._known[key] = reference(self.model, self.start(path), path, **self.options)
+        return self._known[key]
+
+
+def sweep(
+    references: References, methods: Mapping[str, Method], nfes: Iterable[int], *, schedule: Schedule | None = None
+) -> Iterator[Cell]:
+    """Every method at every budget of evaluations, in the most steps whose cost is within it.
+
+    methods: by name, a deterministic sampler and its grid (None: the default). Adaptive samplers choose their cost:
+    they run once and count for every budget that covers it. Budgets that no step fits into are left out. Raises
+    `DifftoolError` for stochastic samplers, and if there is no reference.
+    """
+    for name, (sampler, grid) in methods.items():
+        if sampler.stochastic:
+            raise DifftoolError(f"{name} draws noise; a sweep compares end points, study.SampleLaw compares laws")
+        options = {"grid": grid, "schedule": schedule}
+        own = _run(references, Cell(name, 0), sampler, options) if sampler.adaptive else None
+        for budget in nfes:
+            if own is None:
+                cell = _run(references, Cell(name, budget), sampler, options)
+            else:
+                cell = replace(own, budget=budget)
+            if cell.note or (cell.nfe or 0) in range(1, budget + 1):
+                yield cell
+
+
+def _run(references: References, cell: Cell, sampler: Sampler, options: dict[str, Any]) -> Cell:
+    model, z = references.model, references.z
+    try:
+        steps = None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
+        if steps == 0:
+            return cell
+        job = prepare(model, sampler, shape=tuple(z.shape), steps=steps, **options)
+    except DifftoolError as error:
+        return replace(cell, note=str(error))
+    assert job.path is not None
+    job.dtype = torch.float64
+    truth = references(job.path).x
+    try:
+        out = job.batch(0, len(z), references.start(job.path))
+    except NonFinite:
+        out = torch.full_like(truth, math.nan)
+    return replace(cell, nfe=job.nfe, steps=job.steps, errors=errors(out, truth))
+
+
+def steps_within(
+    model: Model, sampler: Sampler, nfe: int, *, grid: Grid | None = None, schedule: Schedule | None = None
+) -> int:
+    """The most steps that cost at most `nfe` network evaluations; 0 if not even one does, or costs vary by the state.
+
+    Raises `DifftoolError` if those steps are refused for the sampler, grid or schedule: too few for its order, say.
+    """
+
+    def cost(steps: int) -> int:
+        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
+        used = nfe_of(sampler, path, sampler.last)
+        return nfe + 1 if used is None else used
+
+    def known(steps: int) -> int:
+        try:
+            return cost(steps)
+        except DifftoolError:  # too few steps for it: more may do
+            return 0
+
+    if isinstance(grid, Explicit):
+        steps = len(grid.times) - 1
+        return steps if cost(steps) <= nfe else 0
+    steps = bisect_right(range(1, nfe + 2), nfe, key=known)  # the first step of an upward grid is free
+    return steps if steps and cost(steps) else 0
