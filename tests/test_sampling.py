@@ -28,6 +28,7 @@ from difftool.specs import make
 F64 = torch.float64
 FIXED = [name for name in ONE_EACH if not make("samplers", name).adaptive]
 DETERMINISTIC = [name for name in FIXED if not make("samplers", name).stochastic]
+UPWARDS = [name for name in DETERMINISTIC if name != "heunpp2"]  # its weights are levels over that of the start
 SEPARATE = [name for name in ONE_EACH if make("samplers", name).batch_independent]
 FIVE = [VPLinear(), DDPMLinear(), Cosine(), VE(), Flow()]
 
@@ -156,7 +157,8 @@ def test_every_run_starts_and_ends_well(name):
             assert start.t == schedule.domain[1]
         x = sample(model, sampler, shape=(4, 3), schedule=schedule, steps=steps)
         # five steps are few for methods in t and for Langevin, whose start is 1000 times wider than the data
-        wide = name in ("euler:variable=t", "heun:variable=t") or "langevin" in name
+        # and for pndm-prk, whose first steps look ahead by eps where alpha is small
+        wide = name == "pndm-prk" or "langevin" in name
         assert x.abs().max() < (1e4 if wide else 20), (schedule, kind)  # nor NaN
 
 
@@ -191,7 +193,13 @@ def test_the_last_step_is_the_mean_or_the_samplers(sampler, schedule, steps, see
     assert torch.equal(default, asked)
 
 
-@given(st.sampled_from(DETERMINISTIC), st.sampled_from([*FIVE, VPLinear(0.5, 5.0)]), seeds)
+MEMORYLESS = [  # those that take each step by itself
+    "ddim", "euler", "heun", "midpoint", "ralston", "heun3", "kutta3", "rk4", "dpm-2", "singlestep", "dpm-solver-1",
+    "dpm-solver-2", "dpm-solver-3", "dpmpp-2s", "dpmpp-3s", "res-2s", "exp-heun",
+]  # fmt: skip
+
+
+@given(st.sampled_from(MEMORYLESS), st.sampled_from([*FIVE, VPLinear(0.5, 5.0)]), seeds)
 def test_image_to_image_starts_in_the_middle(name, schedule, seed):
     """The second half of a run, from the state that the first half reached, is the whole run."""
     sampler, model = make("samplers", name), mixture(2)
@@ -244,7 +252,7 @@ def model_draw(model, seed):
     return (model if isinstance(model, GaussianMixture) else model.net.exact).draw(6, seed=seed).double()
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", UPWARDS)
 @pytest.mark.parametrize("schedule", FIVE, ids=lambda s: type(s).__name__)
 def test_encoding_from_clean_data_is_defined(name, schedule):
     """The first step away from sigma = 0 is free of charge, and of division by zero."""
@@ -507,8 +515,9 @@ def test_what_is_not_finite_is_named(grad, name, k, bad, size, value, predicts):
     assert "\n" not in message
     assert message.startswith("the model returned NaN or infinity at step ")
     # methods that look ahead ask for a point in the step before it
-    ahead = isinstance(sampler, (Heun, AnnealedLangevin, PredictorCorrector))
-    assert int(message.split("at step ")[1].split(" of 5")[0]) in ({k, k + 1} if ahead else {k + 1})
+    at = int(message.split("at step ")[1].split(" of 5")[0])
+    ahead = sampler.evaluations != 1 or name in ("heunpp2", "pndm-prk", "picard")
+    assert 1 <= at <= k + 1 if ahead else at == k + 1
     assert f"(t={LEVELS[k]:.6g})" in message
     if sampler.batch_independent:
         assert message.endswith(f"first in sample {bad}")

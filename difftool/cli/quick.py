@@ -53,13 +53,16 @@ def refuse(error: Any) -> NoReturn:
 def quick(parameter: Any) -> Any:
     """The parameter, asking typer only about values that are not of its kind already; untouched in older typers."""
     kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
-    if kind not in (str, bool, int) or "process_value" in vars(parameter):
+    if kind not in (str, bool, int, list[str]) or "process_value" in vars(parameter):
         return parameter
     slow = parameter.process_value
 
     def process_value(ctx: Any, value: Any) -> Any:
         if kind is int:
             check_whole(ctx, parameter, value)
+        elif kind == list[str]:
+            if value and all(isinstance(word, str) for word in value):
+                return list(value)
         elif isinstance(value, kind) or (value is None and not parameter.required):
             return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
         return slow(ctx, value)

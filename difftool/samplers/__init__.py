@@ -8,12 +8,15 @@ from difftool.samplers.churn import Churn
 from difftool.samplers.ddim import DDIM
 from difftool.samplers.ddpm import DDPM
 from difftool.samplers.distilled import TCD, Consistency
+from difftool.samplers.dpm_adaptive import DPMAdaptive
 from difftool.samplers.dpm_solver_v3 import DPMSolverV3
 from difftool.samplers.dpmpp import DPMpp
 from difftool.samplers.dpmpp_sde import DPMppSDE
+from difftool.samplers.embedded import EmbeddedRK
 from difftool.samplers.er_sde import ERSDE
 from difftool.samplers.flow_abm import FlowABM
 from difftool.samplers.flow_sde import FlowSDE
+from difftool.samplers.gotta_go_fast import GottaGoFast
 from difftool.samplers.gradient_estimation import GradientEstimation
 from difftool.samplers.interpolant import Interpolant
 from difftool.samplers.ipndm import IPNDM
@@ -51,15 +54,18 @@ __all__ = [
     "AnnealedLangevin",
     "Churn",
     "Consistency",
+    "DPMAdaptive",
     "DPMSolverV3",
     "DPMpp",
     "DPMppSDE",
     "Denoiser",
+    "EmbeddedRK",
     "Euler",
     "EulerMaruyama",
     "FlowABM",
     "FlowODE",
     "FlowSDE",
+    "GottaGoFast",
     "GradientEstimation",
     "Heun",
     "Heun3",

@@ -56,10 +56,10 @@ class DPMAdaptive(Sampler):
     rtol, atol: the relative and absolute tolerance of one step, in units of x (> 0).
     h_init: the first step to try, in lambda (> 0).
     pid: the gains P, I and D of the control of step sizes (the default halves a step of order 3 for 8 times the error).
-    safety: the least factor to the next step with which a step is accepted (0 < safety < 1).
+    safety: the least factor to the next step with which a step is accepted (0.01 <= safety <= 0.99).
 
     Only the ends of the path matter, and the last point above sigma = 0, whence the mean. Raises `DifftoolError` for
-    other values, and if a step underflows.
+    other values, and if steps underflow or are too many (20,000).
     """
 
     order: int = 3

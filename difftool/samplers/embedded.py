@@ -71,7 +71,7 @@ class EmbeddedRK(Sampler):
     too. Options: `method`, `dopri5` of orders 5(4), `bosh3` 3(2) or `heun-euler` 2(1), with 6, 3 and 2 evaluations for
     an attempted step and one at the start; `rtol`, `atol`, the relative and absolute tolerance of one step (> 0);
     `h_init`, the first step to try, in s (> 0). Only the ends of the path matter, and the last point above sigma = 0,
-    whence the mean. Raises `DifftoolError` for other values, and if a step underflows.
+    whence the mean. Raises `DifftoolError` for other values, and if steps underflow or are too many (20,000).
     """
 
     method: Method = "dopri5"

@@ -32,8 +32,8 @@ class ERSDE(NoisedSDE, Multistep):
 
     x_b = sigma_b / sigma_a q x_a + sum_j w_j D_j + sigma_b sqrt(1 - q^2) z,   q = (psi(l_b) / psi(l_a))^eta,
 
-    with psi(l) = e^(l^0.3) + 10, the noise level l = sigma / alpha, and D_j the newest estimates of x0. One evaluation per
-    step. Options:
+    with psi(l) = e^(l^0.3) + 10, the noise level l = sigma / alpha, and D_j the newest estimates of x0. One evaluation
+    per step. Options:
 
     order: estimates in the polynomial (the stages of the paper), 1 to 3; none: 3, or what the steps allow.
     start, taper: how a run begins and ends, see `adams`.

@@ -79,7 +79,7 @@ class Shifted(Schedule):
 
     def drift(self, t: Any) -> Any:
         if self._keeps == "sum":
-            return super().drift(t)
+            return self.shift * self._scale(self.schedule.at(t)) * self.schedule.drift(t)
         if self._keeps == "alpha":
             return self.schedule.drift(t)
         if self._keeps == "unit":
@@ -89,8 +89,6 @@ class Shifted(Schedule):
         return self.schedule.drift(t) + g2 / 2 * norms
 
     def diffusion2(self, t: Any) -> Any:
-        if self._keeps == "sum":
-            return super().diffusion2(t)
         return (self.shift * self._scale(self.schedule.at(t))) ** 2 * self.schedule.diffusion2(t)
 
 

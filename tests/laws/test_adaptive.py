@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from difftool.samplers.gotta_go_fast import Brownian, GottaGoFast
 from difftool.samplers.per_sample import PI, error_norm
 from difftool.samplers.tableau import Tableau
 from difftool.sampling import prepare, sample
+from difftool.sampling.watch import Watch
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, ScaledLinear, VPLinear
 
 F64 = torch.float64
@@ -99,7 +101,9 @@ def test_clean_data_ends_with_the_mean(sampler):
         sample(GAUSSIAN, sampler, shape=(2, 64), last="step")
 
 
-@pytest.mark.parametrize("make", [EmbeddedRK, lambda **o: EmbeddedRK("bosh3", **o), DPMAdaptive], ids=str)
+@pytest.mark.parametrize(
+    "make", [EmbeddedRK, partial(EmbeddedRK, "bosh3"), DPMAdaptive], ids=["dopri5", "bosh3", "dpm"]
+)
 def test_the_error_falls_with_the_tolerance(make):
     """And is about as large, on data for which the flow is not linear; the reference is another solver."""
     model, x = mixture(3, std=0.2), randn(1, 8, 3)
@@ -111,6 +115,17 @@ def test_the_error_falls_with_the_tolerance(make):
         errors.append(float(difference.square().mean().sqrt()))
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
     assert all(error < 50 * tolerance for error, tolerance in zip(errors, tolerances, strict=True))
+
+
+def test_a_sample_alone_costs_what_torchdiffeq_takes():
+    """At most; few steps are rejected."""
+    for schedule in (VPLinear(), VE()):
+        nfe = []
+        for kind in (AdaptiveODE, EmbeddedRK):
+            job = prepare(GAUSSIAN, kind("dopri5", rtol=1e-6, atol=1e-6), shape=(1, 64), schedule=schedule, dtype=F64)
+            job.batch(0, 1)
+            nfe.append(job.nfe)
+        assert nfe[1] <= 1.1 * nfe[0]
 
 
 @pytest.mark.parametrize("method", PAIRS)
@@ -246,20 +261,26 @@ def test_the_motion_is_remembered(steps, seed):
             close(here + motion.draw(torch.tensor([t - now], dtype=F64), randn(seed, 1, 2)), value)
 
 
-def test_the_motion_is_brownian_where_large_steps_are_refused():
-    """Steps of 1 are halved until their increment is small: the sum over a time of 1 still is N(0, 1)."""
-    count = 20000
-    motion, g = Brownian(torch.zeros(count, 1, dtype=F64)), gen(0)
-    now, total, h = (torch.full((count,), v, dtype=F64) for v in (0.0, 0.0, 1.0))
-    while bool((now < 1).any()):
-        h = h.minimum(1 - now).clamp_min(1e-9)
+@pytest.mark.parametrize("taken", [False, True])
+def test_the_motion_is_brownian(taken):
+    """Times asked about in any order have the covariance min(s, t), before and after a step is taken."""
+    count, g = 20000, gen(0)
+    motion, seen = Brownian(torch.zeros(count, 1, dtype=F64)), {}
+
+    def ask(t, now=0.0, go=False):
+        h = torch.full((count,), t - now, dtype=F64)
         w = motion.draw(h, torch.randn(count, 1, generator=g, dtype=F64))
-        accept = (w[:, 0].abs() < 0.7) & (now < 1)
-        motion.move(accept, h, w)
-        now, total = torch.where(accept, now + h, now), total + accept * w[:, 0]
-        h = torch.where(accept, 2 * h, h / 2)
-    assert abs(float(total.mean())) < 5 / math.sqrt(count)
-    assert abs(float(total.var()) - 1) < 5 * math.sqrt(2 / count)
+        seen[t] = w[:, 0] + seen.get(now, 0.0)
+        motion.move(torch.full((count,), go), h, w)
+
+    for t in (1.0, 0.25, 0.5):
+        ask(t)
+    ask(0.375, go=taken)
+    for t in (0.75, 2.0, 0.4):
+        ask(t, 0.375 if taken else 0.0)
+    times = torch.tensor(list(seen), dtype=F64)
+    found = torch.cov(torch.stack(list(seen.values())))
+    assert float((found - torch.minimum(times[:, None], times)).abs().max()) < 5 * 2 * math.sqrt(2 / count)  # sampling
 
 
 # --- points of their own ----------------------------------------------------------------------------------------------
@@ -367,6 +388,15 @@ def test_a_model_that_breaks_down_is_named(sampler, value):
     bad = torch.tensor([0, 0, 0, 1, 0])
     with pytest.raises(NonFinite, match=r"the model returned NaN or infinity .*\(t=0\..*\), first in sample 3"):
         sample(NetworkModel(net, VPLinear(), "v"), sampler, shape=(5, 3), cond={"bad": bad}, batch_size=3, dtype=F64)
+
+
+def test_the_sample_that_broke_is_told_by_its_number():
+    """Rows 2 and 5 of a batch that begins with sample 7 go on; the second of them breaks."""
+    model = NetworkModel(lambda x, t: x / (x - 1), VPLinear(), "v").bind(VPLinear())
+    watch = Watch(model, Path(VPLinear(), (0.5, 0.1)), 7, None, check=True)
+    p = VPLinear().at(torch.tensor([[0.4], [0.3]], dtype=F64))
+    with pytest.raises(NonFinite, match=r"NaN or infinity \(t=0.3\), first in sample 12"):
+        watch.rows(torch.tensor([2, 5]), 6)(torch.tensor([[0.0], [1.0]], dtype=F64), p)
 
 
 def test_steps_that_underflow_are_given_up():

@@ -31,6 +31,8 @@ ELSEWHERE = {  # compared by a test of its own
     "SASolverScheduler()": "test_diffusers_variants.test_sa_solver_between_two_times",
     "sample_dpm_adaptive(model, x, sigma_min, sigma_max)": "test_k_diffusion.test_adaptive",
 }
+SA = "sa-solver:order=2,corrector_order=2,taper=true,variant=published"
+NOTED = {f"{SA},tau=0.5", f"{SA},tau=0", "dpm-fast:ending=1", "dpm-fast:ending=2", "ddim:eta=0.5"}  # in notes of rows
 LEVELS = [20.0, 9.0, 4.0, 1.7, 0.6, 0.2, 0.0]
 
 
@@ -63,12 +65,13 @@ def same(spec: str, other: str) -> bool:
 
 
 @pytest.mark.parametrize("tool", MODULES)
-def test_every_row_is_compared(tool):
+def test_every_row_is_compared_and_no_comparison_says_other(tool):
     compared = set(ELSEWHERE)
     for case in cases(tool):
         options = ", ".join(f"{key}={value!r}" for key, value in {**case.options, **case.step_options}.items())
         (answer,) = atlas.tool(tool).lookup(f"{case.peer}({options})")
-        if same(answer.specs()["samplers"], case.ours):
+        if case.ours not in NOTED:
+            assert same(answer.specs()["samplers"], case.ours), case
             compared.add(answer.sampler.name)
     rows = [row for row in atlas.tool(tool).rows["samplers"] if row.parity in ("same", "distilled")]
     assert [row.name for row in rows if row.name not in compared] == []
