@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import _panels, lagrange, step
+from difftool.samplers.interpolate import panels, lagrange, step
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.samplers.statistics import Statistics
 from difftool.schedules.base import Point
@@ -158,4 +158,4 @@ def _pieces(a: float, b: float, fitted: Statistics) -> Iterator[tuple[float, flo
     """(u, weight) of a quadrature from a to b, in pieces on which the statistics are smooth."""
     knots = [u for u in fitted.half_log_snr if min(a, b) < u < max(a, b)]
     for low, high in pairwise(sorted([a, b, *knots], reverse=b < a)):
-        yield from _panels(low, high)
+        yield from panels(low, high)

@@ -142,7 +142,7 @@ def _quadrature(
     high, low = now.level, nxt.level
     if interpolates == "x0":
         end = math.log(low)
-        for v, w in _panels(end, min(math.log(high) if high < math.inf else math.inf, end + _FAR / k)):
+        for v, w in panels(end, min(math.log(high) if high < math.inf else math.inf, end + _FAR / k)):
             yield place(math.exp(v)), scale * w * k * math.exp(k * (end - v))
         return
     density = (lambda level: 1.0) if interpolates == "eps" else (lambda level: 1 / (1 + level) ** 2)
@@ -151,7 +151,7 @@ def _quadrature(
     middle = b if b > 0 else min(a, _NEAR)
     if b == 0:
         yield from ((place(level), sign * w * density(level)) for level, w in _gauss(0.0, middle))
-    for v, w in _panels(math.log(middle), math.log(a)):
+    for v, w in panels(math.log(middle), math.log(a)):
         level = math.exp(v)
         yield place(level), sign * w * level * density(level)
 
@@ -170,7 +170,7 @@ def _gauss(a: float, b: float) -> Iterator[tuple[float, float]]:
         yield middle + half * x, half * w
 
 
-def _panels(a: float, b: float) -> Iterator[tuple[float, float]]:
+def panels(a: float, b: float) -> Iterator[tuple[float, float]]:
     """Gauss-Legendre on panels of [a, b]."""
     count = max(1, math.ceil(abs(b - a) / _PANEL))
     for i in range(count):

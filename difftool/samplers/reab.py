@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import _panels, coordinate, lagrange, step
+from difftool.samplers.interpolate import panels, coordinate, lagrange, step
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -73,7 +73,7 @@ def angle_weights(now: Point, nxt: Point, nodes: Sequence[Point]) -> list[float]
     if len(known) < 2 or not (math.isfinite(a) and math.isfinite(b)):
         return [total] + [0.0] * (len(u) - 1)
     out = dict.fromkeys(known, 0.0)
-    for place, weight in _panels(a, b):
+    for place, weight in panels(a, b):
         for node, c in zip(known, lagrange(known, place), strict=True):
             out[node] += weight / (2 * math.cosh(place)) * c
     return [out.get(value, 0.0) for value in u]

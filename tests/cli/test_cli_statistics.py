@@ -24,6 +24,9 @@ def test_it_overwrites_only_if_told(cli, ok, folder):
     assert result.exit_code == 2
     assert "e.json exists already" in result.stderr
     assert (folder / "e.json").read_text() == before
+    assert (
+        "e.json exists already" in cli("statistics", "--model", "nobody", "--out", "e.json").stderr
+    )  # before any work
     ok(*arguments, "--seed", 1, "--force")
     assert (folder / "e.json").read_text() != before
 

@@ -186,7 +186,8 @@ def test_statistics_are_saved_and_read(tmp_path):
     [
         ("{", "is not JSON"),
         ("[]", "holds no statistics"),
-        ('{"format": "difftool-plan"}', "holds no statistics"),
+        ('{"format": "difftool-statistics", "l": [1]}', "holds no statistics"),
+        (json.dumps({"format": "difftool-plan", "version": 1, **{key: [0] for key in NAMES}}), "holds no statistics"),
         (json.dumps({"format": "difftool-statistics", "version": 2, **{key: [0] for key in NAMES}}),
          "has version 2, this difftool reads 1"),
         (json.dumps({"format": "difftool-statistics", "version": 1, **dict.fromkeys(NAMES, "x")}),
