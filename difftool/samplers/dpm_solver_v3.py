@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import panels, lagrange, step
+from difftool.samplers.interpolate import lagrange, panels, step
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.samplers.statistics import Statistics
 from difftool.schedules.base import Point

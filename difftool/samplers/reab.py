@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import panels, coordinate, lagrange, step
+from difftool.samplers.interpolate import coordinate, lagrange, panels, step
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
