@@ -63,6 +63,8 @@ SCHEDULES = sorted(set(registry().axis("schedules")) - {"betas"})  # (which has 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("sampler", "steps"), [("em", 500), ("ddpm", 1000)])
 def test_stochastic_samplers_draw_the_data(judge, sampler, steps, schedule):
+    # laplace hurries through its noise: em is 6 standard errors too narrow in 500 steps, 0.7 in 2000
+    steps = 4 * steps if (sampler, schedule) == ("em", "laplace") else steps
     x = judge.samples(make("samplers", sampler), steps, schedule=make("schedules", schedule))
     assert judge.in_place(x)
     assert judge.as_wide(x)
