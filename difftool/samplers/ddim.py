@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.options import check_number
 from difftool.schedules.path import Path
 
 
@@ -32,8 +32,7 @@ class DDIM(Sampler):
     reference = "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, eq. 12"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise DifftoolError(f"ddim takes 0 <= eta <= 1, got {self.eta}")
+        check_number("ddim", "eta", self.eta, 0.0, 1.0)
 
     @property
     def stochastic(self) -> bool:

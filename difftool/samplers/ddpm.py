@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
+
+Variance = Literal["small", "large", "between"]
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,15 @@ class DDPM(Sampler):
     Raises `DifftoolError` for an unknown variance, v outside [0, 1] and for grids that run upwards.
     """
 
-    variance: Literal["small", "large", "between"] = "small"
+    variance: Variance = "small"
     v: float = 0.5
 
     weak_order = 1
     reference = "Ho et al. 2020, arXiv 2006.11239; between: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
 
     def __post_init__(self) -> None:
-        if self.variance not in ("small", "large", "between"):
-            raise DifftoolError(f"ddpm takes variance small, large or between, got {self.variance!r}")
-        if not 0 <= self.v <= 1:
-            raise DifftoolError(f"ddpm takes 0 <= v <= 1, got {self.v}")
+        check_choice("ddpm", "variance", self.variance, Variance)
+        check_number("ddpm", "v", self.v, 0.0, 1.0)
 
     @property
     def stochastic(self) -> bool:
