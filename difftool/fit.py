@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
-from difftool.samplers.base import Sampler
+from difftool.samplers.base import Sampler, name_of, refuse_upwards
 from difftool.schedules import Path
 
 if TYPE_CHECKING:  # torch
@@ -23,11 +23,7 @@ def check_fit(model: Model, sampler: Sampler, path: Path) -> None:
             f"{name} with order {sampler.needs_steps} takes at least {sampler.needs_steps} steps, got {steps}; give "
             f"an order from 1 to {steps}, or none"
         )
-    if path[0].sigma == 0 and sampler.stochastic:
-        raise DifftoolError(
-            f"{name} is stochastic and the grid runs upwards (t={path[0].t:g} to t={path[-1].t:g}); use a "
-            f"deterministic sampler to encode"
-        )
+    refuse_upwards(sampler, path)
     for p in (path[0], path[-1]):
         if p.alpha > 0:
             continue
@@ -57,8 +53,3 @@ def why_no_option(name: str, target: Any, option: str) -> str | None:
     if option == "order" and isinstance(sampler.accuracy or sampler.weak_order, (int, float)):
         return f"{name} is of order {sampler.accuracy or sampler.weak_order:g} and takes no 'order'"
     return None
-
-
-def name_of(sampler: Sampler) -> str:
-    """What the sampler is called in errors."""
-    return getattr(sampler, "name", "") or type(sampler).__name__

@@ -17,7 +17,7 @@ from difftool.models import GaussianMixture
 from difftool.plan import Plan
 from difftool.plan.analysis import Gaussian, output_law
 from difftool.samplers.base import Sampler, finish, nfe_of
-from difftool.sampling import Job, make_path, prepare
+from difftool.sampling import Job, make_path, prepare, sample
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, VPLinear
 
 SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
@@ -29,15 +29,16 @@ ROUNDED = 1e-7  # a variance of 0 is computed to 1e-16 of the start's, a standar
 def check_sampler(sampler: Sampler) -> list[Finding]:
     """The contract of a sampler, with figures.
 
-    Finite on every built-in schedule at 1, 2, 3 and 10 steps; network evaluations and noise as declared; the same
-    numbers twice, and in any batches if it is batch independent; its plan, the plan driven step by step and the plain
-    loop agree; point mass (unless it declares otherwise); the law of its samples on Gaussian data is the one that the
-    analysis computes; the orders that it claims.
+    Finite on every built-in schedule at 1, 2, 3 and 10 steps; upwards too, or refused there if it says so; network
+    evaluations and noise as declared; the same numbers twice, and in any batches if it is batch independent; its plan,
+    the plan driven step by step and the plain loop agree; point mass (unless it declares otherwise); the law of its
+    samples on Gaussian data is the one that the analysis computes; the orders that it claims.
     """
     findings = [
         holds("runs on every schedule, 1 to 10 steps", "finite", lambda: _runs(sampler)),
         holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
         holds("noise", "as declared", lambda: _noise(sampler)),
+        holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
         at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
     ]
     if sampler.batch_independent:
@@ -94,6 +95,20 @@ def _runs(sampler: Sampler) -> str:
             run = job(sampler, max(steps, sampler.needs_steps), schedule=schedule)
             run.batch(0, 6)
     return f"{len(SCHEDULES)} schedules"
+
+
+def _upwards(sampler: Sampler) -> str:
+    steps = max(4, sampler.needs_steps)
+    times = [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
+    x = torch.linspace(-1.0, 1.0, 18, dtype=torch.float64).reshape(6, 3)
+    try:
+        out = sample(model(), sampler, x=x, grid=times, schedule=VPLinear())
+    except DifftoolError:
+        if sampler.downwards_only:
+            return "refused"
+        raise
+    assert torch.isfinite(out).all() and not sampler.downwards_only, "declared to run downwards only, it ran upwards"
+    return "finite"
 
 
 def _evaluations(sampler: Sampler) -> str:

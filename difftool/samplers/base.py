@@ -83,6 +83,11 @@ class Sampler(ABC):
         return False
 
     @property
+    def downwards_only(self) -> bool:
+        """True if it only runs from noise to data."""
+        return self.stochastic
+
+    @property
     def needs_steps(self) -> int:
         """The least number of steps of a run: the order, where one was named."""
         return 1
@@ -105,8 +110,9 @@ def eps_of(x: State, x0: State, p: Point) -> State:
 def finish(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource, last: Last) -> State:
     """The whole run: the sampler's loop, with the last step into sigma = 0 as `last` says; one evaluation either way.
 
-    "step": the sampler's own. "mean": x = alpha E[x_0 | x] at the point before.
+    "step": the sampler's own. "mean": x = alpha E[x_0 | x] at the point before. Every run passes here, traced or not.
     """
+    refuse_upwards(sampler, path)
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
         return sampler(model, x, path, noise)
     if len(path) > 2:
@@ -123,9 +129,14 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
 
 
 def refuse_upwards(sampler: Sampler, path: Path) -> None:
-    """Raise `DifftoolError` if the path runs from data to noise, for samplers that only run downwards."""
-    if not path.downwards:
+    """Raise `DifftoolError` if the path runs from data to noise and the sampler does not."""
+    if sampler.downwards_only and not path.downwards:
         raise DifftoolError(
-            f"{type(sampler).__name__} runs from noise to data, the grid runs upwards (t={path[0].t:g} to "
-            f"t={path[-1].t:g}); use a deterministic sampler to encode"
+            f"{name_of(sampler)} runs from noise to data, the grid runs upwards "
+            f"(t={path[0].t:g} to t={path[-1].t:g}); use a deterministic sampler to encode"
         )
+
+
+def name_of(sampler: Sampler) -> str:
+    """What the sampler is called in errors."""
+    return getattr(sampler, "name", "") or type(sampler).__name__

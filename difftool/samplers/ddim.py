@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.samplers.options import check_number
 from difftool.schedules.path import Path
 
@@ -39,8 +39,6 @@ class DDIM(Sampler):
         return self.eta > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             x0 = model(x, now)
             eps = eps_of(x, x0, now)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
 
@@ -53,7 +53,6 @@ class DDPM(Sampler):
         return self.variance == "small"
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             x0 = model(x, now)
             r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)

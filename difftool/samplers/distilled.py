@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.samplers.options import check_number
 from difftool.schedules.path import Path
 
@@ -46,7 +46,6 @@ class Consistency(Sampler):
         return self.epsilon == 0  # an answer for a single point has no noise of level epsilon
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             x = nxt.alpha * model(x, now)
             variance = nxt.sigma**2 - (nxt.alpha * self.epsilon) ** 2
@@ -92,8 +91,6 @@ class TCD(Sampler):
         return self.gamma > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         low = path.schedule.domain[0]
         for now, nxt in pairwise(path):
             x0 = model(x, now)

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import currency, noise_std, step, weights
 from difftool.samplers.multistep import Multistep, Start, accurate_step
 from difftool.samplers.options import check_choice, check_number
@@ -97,8 +97,6 @@ class DPMpp(Multistep):
         return self.interpolates == "eps"
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         past: list[Any] = []
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)

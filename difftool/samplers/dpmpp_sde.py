@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.base import Point
@@ -61,8 +61,6 @@ class DPMppSDE(NoisedSDE):
         return 2 if self.noise == "shared" else 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             d = model(x, now)
             gain, c, std = self._step(now, nxt)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.samplers.noised import NoisedSDE
@@ -74,8 +74,6 @@ class ERSDE(NoisedSDE, Multistep):
         return None if self.variant == "published" and self.full > 1 else super().accuracy
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         past: list[Any] = []
         for i, (now, nxt) in enumerate(pairwise(path)):
             past = [(now, model(x, now)), *past][: self.full]

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from difftool.grids import FlowGrid, Grid
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.options import check_number
 from difftool.schedules.path import Path
@@ -44,7 +44,6 @@ class FlowSDE(Sampler):
         return self.tau > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         past: list[Any] = []
         for now, nxt in pairwise(path):
             past = [(now, model(x, now)), *past][:2]

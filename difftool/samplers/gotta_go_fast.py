@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
 from difftool.samplers.options import check_choice, check_number
 from difftool.samplers.per_sample import Host, Walk, check_tolerances, choose, column, error_norm, there
 from difftool.schedules.path import Path
@@ -110,7 +110,6 @@ class GottaGoFast(Sampler):
         return True
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         if path[-1].sigma == 0:
             raise DifftoolError("gotta-go-fast ends above noise level 0; end it with last='mean'")
         way = (path[0].t, path[-1].t)

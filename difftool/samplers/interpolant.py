@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
 
@@ -67,8 +67,6 @@ class Interpolant(Sampler):
         return self.form == "reverse-sde" and self.stochastic
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             x0 = model(x, now)
             eps = eps_of(x, x0, now)

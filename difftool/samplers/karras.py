@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -76,8 +76,11 @@ class HeunPP2(Sampler):
     def divides_by_alpha(self) -> bool:
         return True
 
+    @property
+    def downwards_only(self) -> bool:
+        return True
+
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for i, (now, nxt) in enumerate(pairwise(path)):
             ahead = path.points[i + 1 : min(i + 3, len(path) - 1)]
             total = (len(ahead) + 1) * path[0].level

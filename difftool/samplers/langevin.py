@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.samplers.sde import EulerMaruyama
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -101,7 +101,6 @@ class AnnealedLangevin(_Langevin):
         return self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         x = self.correct(model, x, path[0], noise)
         for now, nxt in pairwise(path):
             x = nxt.alpha / now.alpha * x
@@ -146,7 +145,6 @@ class PredictorCorrector(_Langevin):
         return None if self.predictor.evaluations is None else self.predictor.evaluations + self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for i, nxt in enumerate(path[1:]):
             x = self.predictor(model, x, path[i : i + 2], noise)
             if nxt.sigma > 0:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.samplers.options import check_choice, check_number, check_order
@@ -75,8 +75,6 @@ class SASolver(Multistep):
         return self.tau > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         past: list[Any] = []
         y, k, fresh = x, 1.0, 0.0
         before: Point | None = None

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.schedules.path import Path
 
 
@@ -37,7 +37,6 @@ class EulerMaruyama(Sampler):
         return True
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             eps = eps_of(x, model(x, now), now)
             g2 = path.diffusion2(now)
@@ -70,7 +69,6 @@ class ReverseDiffusion(Sampler):
         return True
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             eps = eps_of(x, model(x, now), now)
             a = now.alpha / nxt.alpha

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, State, refuse_upwards
+from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
 from difftool.samplers.options import check_choice, check_number
@@ -49,8 +49,6 @@ class _Seeds(NoisedSDE):
         return self.order
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if self.stochastic:
-            refuse_upwards(self, path)
         for now, nxt in pairwise(path):
             x = self._step(model, x, now, nxt, path, noise)
         return x

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, Last, NoiseSource, Sampler, State, refuse_upwards
+from difftool.samplers.base import Denoiser, Last, NoiseSource, Sampler, State
 from difftool.samplers.noised import Noised
 from difftool.schedules.base import Point
 from difftool.schedules.flow import Flow
@@ -56,7 +56,6 @@ class Wrapper(Noised):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         if not self.own_noise:
             return self.solver(model, x, path, noise)
-        refuse_upwards(self, path)
         begin = now = path[0]
         for way in [*self.ways(path), path[-1:]]:
             if way[0] != now:
@@ -78,6 +77,10 @@ class Wrapper(Noised):
     @property
     def stochastic(self) -> bool:
         return self.own_noise or self.solver.stochastic
+
+    @property
+    def downwards_only(self) -> bool:
+        return self.own_noise or self.solver.downwards_only
 
     @property
     def accuracy(self) -> float | None:  # type: ignore[override]

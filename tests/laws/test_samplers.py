@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -167,6 +168,19 @@ class Exploding(DDIM):
         return super().__call__(model, x * (path[0].alpha / path[0].alpha), path, noise)
 
 
+@dataclass(frozen=True)
+class OneWay(Sampler):
+    """DDIM that takes a root of what only falls downwards, and does not say so."""
+
+    accuracy = 1
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            x0 = model(x, now)
+            x = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now) + 0.0 * math.sqrt(now.t - nxt.t) * x
+        return x
+
+
 WRONG: list[tuple[Sampler, str]] = [
     (WrongSigma(), "order of one step"),
     (UniformCoefficients(), "order of one step"),
@@ -178,6 +192,7 @@ WRONG: list[tuple[Sampler, str]] = [
     (TwoFaced(), "plan = plain loop"),
     (Spendthrift(), "network evaluations"),
     (Undeclared(), "noise"),
+    (OneWay(), "upwards"),
 ]
 
 

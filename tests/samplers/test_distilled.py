@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difftool.errors import DifftoolError
+from difftool.plan import trace
 from difftool.samplers import DDIM, TCD, Consistency
 from difftool.samplers.distilled import lcm
 from difftool.schedules import VE, Cosine, Flow, Path, VPLinear
@@ -105,5 +106,5 @@ def test_refusals():
         Consistency(-0.1)
     for sampler in (TCD(), Consistency()):
         with pytest.raises(DifftoolError, match="the grid runs upwards"):
-            run(sampler, Path(VPLinear(), [0.1, 0.9]))
+            trace(sampler, Path(VPLinear(), [0.1, 0.9]))
     assert run(TCD(0.0), Path(VPLinear(), [0.1, 0.9])) is not None
