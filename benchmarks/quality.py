@@ -1,9 +1,10 @@
-"""The error of samplers per network evaluation, against exact truth, beside the best that other libraries reach.
+r"""The error of samplers per network evaluation, against exact truth, beside the best that other libraries reach.
 
     python benchmarks/quality.py                                     # everything registered, at its defaults
     python benchmarks/quality.py --kind ode flow-abm ddim@karras "heun:variable=level@karras:level_min=0.01"
     python benchmarks/quality.py --kind ode --filter "dpmpp|unipc" --grids flow,karras,half-log-snr
-    python benchmarks/quality.py --held-out                          # other data, other schedules
+    python benchmarks/quality.py --held-out --kind ode flow-abm dpmpp-2m dpmpp-2m@karras dpmpp-3m dpmpp-3m@karras unipc \
+        unipc@karras deis lms heun euler                             # other data, other schedules
 
 Deterministic samplers (--kind ode): the distance of the end points to those of the exact probability flow from the same
 noise, RMS and median over the samples, each in the most steps whose evaluations fit. Score: the geometric mean over the
@@ -141,7 +142,7 @@ def show_laws(label: str, found: Figures, nfes: Sequence[int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", nargs="*", metavar="SAMPLER[@GRID]", help="default: everything registered")
-    parser.add_argument("--kind", default="ode,sde")
+    parser.add_argument("--kind", default="ode,sde", choices=["ode", "sde", "ode,sde"])
     parser.add_argument("--filter", default="", help="regular expression of what to run")
     parser.add_argument("--grids", default="", help="grids to cross the samplers with, with commas between")
     parser.add_argument("--problems", default="", help="with commas between; default: all")
@@ -151,13 +152,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     nfes, out = [*map(int, args.nfes.split(","))], {}
-    if "ode" in args.kind:
-        out["ode"] = found = end_points(methods(args, stochastic=False), settings(args), nfes)
+    try:
+        wanted = {kind: methods(args, stochastic=kind == "sde") for kind in args.kind.split(",")}
+    except DifftoolError as error:
+        parser.error(str(error))
+    if "ode" in wanted:
+        out["ode"] = found = end_points(wanted["ode"], settings(args), nfes)
         if set(SCORED) <= set(nfes):
             out["scores"] = scores(found)
         best_cells(found, nfes)
-    if "sde" in args.kind:
-        out["sde"] = laws(methods(args, stochastic=True), settings(args), nfes)
+    if "sde" in wanted:
+        out["sde"] = laws(wanted["sde"], settings(args), nfes)
     if args.json:
         args.json.write_text(json.dumps(out, indent=1))
 

@@ -19,6 +19,7 @@ def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
     overwritten, the file exists by then.
     """
     target = Path(file)
+    _refuse_special(target)
     temporary = _temporary(target)
     try:
         yield temporary
@@ -39,8 +40,7 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
     target = Path(file)
     try:
         os.lstat(target)
-        if target.is_dir():
-            raise DifftoolError(f"{target} is a folder; give the name of a file")
+        _refuse_special(target)
         if not overwrite:
             raise DifftoolError(f"{target} exists already; choose another name or add --force")
     except FileNotFoundError:
@@ -50,12 +50,27 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
     _temporary(target).unlink()
 
 
+def check_json(file: Path, overwrite: bool = False) -> None:
+    """Raise `DifftoolError` unless a .json file of that name can be written."""
+    if file.suffix != ".json":
+        raise DifftoolError(f"--out {file} must end in .json")
+    check_writable(file, overwrite)
+
+
 def free_name(stem: str, folder: Path, suffix: str) -> Path:
     """The first of stem-001, stem-002, ... with that suffix that does not exist in the folder."""
     number = 1
     while os.path.lexists(file := folder / f"{stem}-{number:03d}{suffix}"):
         number += 1
     return file
+
+
+def _refuse_special(target: Path) -> None:
+    """Raise `DifftoolError` for a folder, a device or a pipe, in whose place a file would be put."""
+    if target.is_dir():
+        raise DifftoolError(f"{target} is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise DifftoolError(f"{target} is no ordinary file; give the name of a file")
 
 
 def _temporary(target: Path) -> Path:

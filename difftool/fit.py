@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
-from difftool.samplers.base import Sampler, name_of, refuse_upwards
+from difftool.samplers.base import Last, Sampler, name_of, refuse_upwards
 from difftool.schedules import Path
 
 if TYPE_CHECKING:  # torch
@@ -15,13 +15,14 @@ if TYPE_CHECKING:  # torch
 NOISE = ("eta", "tau", "churn", "s_noise", "noise")  # options of stochastic samplers
 
 
-def check_fit(model: Model, sampler: Sampler, path: Path) -> None:
+def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
     """Raise `DifftoolError` with the reason if the sampler or the model cannot go along that path."""
-    steps, name = len(path) - 1, name_of(sampler)
-    if steps < sampler.needs_steps and not sampler.adaptive:
+    name, needs, mean = name_of(sampler), sampler.needs_steps, last == "mean" and path[-1].sigma == 0
+    steps = len(path) - 1 - mean
+    if 1 < needs > steps and not sampler.adaptive:
         raise DifftoolError(
-            f"{name} with order {sampler.needs_steps} takes at least {sampler.needs_steps} steps, got {steps}; give "
-            f"an order from 1 to {steps}, or none"
+            f"{name} with order {needs} takes at least {needs} steps, got {steps}{' before the mean' * mean}; give "
+            f"{f'an order from 1 to {steps}, or none' if steps else 'more steps'}"
         )
     refuse_upwards(sampler, path)
     for p in (path[0], path[-1]):
@@ -30,7 +31,7 @@ def check_fit(model: Model, sampler: Sampler, path: Path) -> None:
         keep = f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
         if sampler.divides_by_alpha:
             raise DifftoolError(f"{name} is not defined at alpha = 0, {keep}")
-        if model.divides_by_alpha:
+        if model.divides_by_alpha and p is path[0]:
             raise DifftoolError(
                 f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), {keep}, or "
                 f"use a model that predicts v or x0"

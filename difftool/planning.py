@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
-from difftool.files import check_writable
+from difftool.files import check_json
 from difftool.grids import Explicit
 from difftool.models import GaussianMixture
 from difftool.plan import Plan, compile_plan, load_plan, trace
@@ -37,7 +37,8 @@ def plan_of(
         raise DifftoolError(f"last is step or mean, got {last!r}")
     made, times = make("samplers", sampler), make("grids", grid) if grid else None
     along = make("schedules", schedule or "vp-linear")
-    steps = STEPS if steps is None and not isinstance(times, Explicit) else steps
+    free = isinstance(times, Explicit) or (made.adaptive and times is None)
+    steps = STEPS if steps is None and not free else steps
     path = make_path(make("models", model), made, steps=steps, grid=times, schedule=along)
     try:
         return trace(made, path, last)
@@ -51,9 +52,7 @@ def check_plan_file(file: Path | None, force: bool) -> None:
         if force:
             raise DifftoolError("--force is for an explicit --out")
         return
-    if file.suffix != ".json":
-        raise DifftoolError(f"--out {file} must end in .json")
-    check_writable(file, force)
+    check_json(file, force)
 
 
 def figures(plan: Plan, model: str) -> dict[str, str]:

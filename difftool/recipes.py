@@ -43,7 +43,9 @@ class Recipe:
     label: int | None = None
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    noise: Literal["independent", "path", "generator"] = "independent"
     threads: int | None = None
+    files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
 
     def __post_init__(self) -> None:
@@ -56,8 +58,8 @@ class Recipe:
             if value is not None and not 1 <= value <= most:
                 upper = f" and at most {most}" if value > most else ""
                 raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
-        if self.label is not None and self.label < 0:
-            raise DifftoolError(f"class is a whole number of at least 0, got {self.label}")
+        if self.label is not None and not 0 <= self.label < MOST:
+            raise DifftoolError(f"class is a whole number from 0 to {MOST - 1}, got {self.label}")
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""
@@ -66,6 +68,8 @@ class Recipe:
             forget.update(last=None, plan=None)
             if self.plan_file is None and self.grid == spec_of("grids", grid_of(make("samplers", self.sampler))):
                 forget.update(grid=None)
+        if options.keys() & {"model", "sampler", "schedule", "grid"}:
+            forget.update(files=None)
         if options.keys() & {"steps", "nfe", "grid"}:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Self
 
 import torch
@@ -12,15 +13,17 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.fit import grid_of
 from difftool.models import GaussianMixture, Model
+from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_for_nfe
-from difftool.specs import make, spec_of
+from difftool.specs import files_of, make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
 REFERENCE = 8192  # exact ones, at least
+NOISES: dict[str, Callable[[], Noise]] = {"independent": Independent, "path": BrownianPath, "generator": Generator}
 
 
 @dataclass
@@ -49,10 +52,11 @@ class Run:
             recipe, sampler, options = _with_plan(recipe, load_plan(file))
         else:
             recipe, sampler, options = _with_sampler(recipe, model)
+        recipe = replace(recipe, files=_files(recipe))
         cond = {} if recipe.label is None else {"label": torch.tensor(recipe.label).expand(recipe.num_samples)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
-            device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
+            noise=NOISES[recipe.noise](), device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
         )  # fmt: skip
         return cls(recipe, job)
 
@@ -98,6 +102,21 @@ class Run:
         return distance(samples), sum(floor) / len(floor)
 
 
+def _files(recipe: Recipe) -> dict[str, str] | None:
+    """The digests of the files that the recipe's names refer to; `DifftoolError` if one is not what it was."""
+    specs = {axis: getattr(recipe, axis[:-1]) for axis in ("models", "samplers", "schedules", "grids")}
+    if recipe.plan is not None:
+        specs = {"models": recipe.model}
+    files = [file for axis, spec in specs.items() if spec for file in files_of(axis, spec) if file.is_file()]
+    digests = {str(file): sha256(file.read_bytes()).hexdigest() for file in files}
+    for file, before in (recipe.files or {}).items():
+        if digests.get(file) != before:
+            raise DifftoolError(
+                f"{file} is not what it was when the recipe was written; bring it back, or name it anew"
+            )
+    return digests or None
+
+
 Decided = tuple[Recipe, Plan | Sampler, dict[str, Any]]  # with the options of `prepare`
 
 
@@ -116,13 +135,11 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     schedule = make("schedules", recipe.schedule) if recipe.schedule else None
     grid = make("grids", recipe.grid) if recipe.grid else None
     free = sampler.adaptive and grid is None
-    if free and recipe.steps is not None:
-        raise DifftoolError(f"{recipe.sampler} chooses its own steps; leave --steps out, or give it a --grid")
     last = recipe.last or sampler.last
     steps = recipe.steps
     if recipe.nfe is not None:
         steps = steps_for_nfe(model, sampler, recipe.nfe, last, schedule=schedule, grid=grid)
-    path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
+    path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
     recipe = replace(
         recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
         schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),

@@ -69,11 +69,28 @@ def make(axis: str, spec: str) -> Any:
             raise DifftoolError(f"{what} needs the option {option.name!r} ({spell(option.type)})")
     try:
         made = target(**values)
+    except DifftoolError as error:
+        raise DifftoolError(str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}") from None
     except (TypeError, ValueError) as error:
         raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
     if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
         raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")
     return made
+
+
+def files_of(axis: str, spec: str) -> list[pathlib.Path]:
+    """The files that a spec refers to, in options of its own and of what it is made of."""
+    name, given = parse(spec)
+    types = {option.name: option.type for option in options_of(registry().find(axis, name).load())}
+    files: list[pathlib.Path] = []
+    for key, text in given.items():
+        kinds = get_args(types[key]) or (types[key],)
+        inner = next(filter(None, map(_axis_of, kinds)), None)
+        if pathlib.Path in kinds and text.lower() != "none":
+            files.append(pathlib.Path(text))
+        elif inner is not None:
+            files += files_of(inner, text)
+    return files
 
 
 def spec_of(axis: str, thing: Any) -> str:

@@ -115,7 +115,11 @@ def test_they_help():
 
 def test_refusals():
     model = GaussianMixture(torch.zeros(1, 2), 1.0)
-    with pytest.raises(DifftoolError, match="at least 2 points and 1 sample, got 1 and 5"):
+    with pytest.raises(DifftoolError, match="points from 2 to 10000, got 1"):
         model_statistics(model, points=1, count=5)
+    with pytest.raises(DifftoolError, match=r"data of the shape \(B, \*\(2,\)\), got \(5, 3\)"):
+        model_statistics(model, torch.zeros(5, 3))
+    with pytest.raises(DifftoolError, match="0 <= seed < 2"):
+        model_statistics(model, seed=2**64)
     with pytest.raises(DifftoolError, match=r"0 < level_min < level_max <= 959\.8"):
         model_statistics(model, level_min=5.0, level_max=2.0)

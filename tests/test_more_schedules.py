@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +79,17 @@ def test_zero_terminal_is_the_papers_algorithm(betas):
     assert got[-1].sigma == 1
 
 
+@pytest.mark.parametrize("kind", [float, np.float64, torch.tensor])
+def test_tables_that_end_in_pure_noise(kind):
+    """alpha beyond what a float can square: 1100 betas of 0.5 end at a noise level of e^381."""
+    schedule = Betas((0.5,) * 1100)
+    t = kind(1.0) if kind is not torch.tensor else torch.tensor(1.0, dtype=torch.float64)
+    assert float(schedule.alpha(t)) == pytest.approx(0.5**550, rel=1e-9)
+    assert float(schedule.sigma(t)) == 1.0
+    assert float(schedule.alpha(t * 0)) == 1.0
+    assert float(schedule.sigma(t * 0)) == 0.0
+
+
 def test_zero_terminal_keeps_what_is_below_the_first_entry():
     plain, schedule = ScaledLinear(), ZeroTerminal()
     for t in (0.0, 1e-5, 9.9e-4):
@@ -136,12 +148,12 @@ def test_sub_vp_has_the_square_of_the_variance(t):
         (lambda: ZeroTerminal(Flow()), "variance-preserving"),
         (lambda: Sigmoid(3.0, -3.0), "start < end"),
         (lambda: Sigmoid(tau=0.0), "tau > 0"),
-        (lambda: Laplace(b=0.0), "b > 0"),
+        (lambda: Laplace(b=0.0), "0 < b <= 100"),
         (lambda: Betas((0.5,)), "at least two"),
         (lambda: Betas((0.5, 1.0)), "each in"),
         (lambda: GeometricVE(1.0, 0.5), "sigma_min < sigma_max"),
         (lambda: SubVP(2.0, 1.0), "beta_min <= beta_max"),
-        (lambda: ScaledLinear(length=1), "length >= 2"),
+        (lambda: ScaledLinear(length=1), "length from 2 to 100000"),
     ],
 )
 def test_bad_input(make, words):

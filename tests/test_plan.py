@@ -34,8 +34,19 @@ from difftool.plan import (
 from difftool.plan.affine import Symbol
 from difftool.plan.analysis import Gaussian, error, exact_map, output_law, output_map, path_error, prior_mismatch
 from difftool.plan.form import forms
-from difftool.samplers import DDIM, DDPM, Euler, EulerMaruyama, Heun, PredictorCorrector, Sampler, eps_of
-from difftool.sampling import prepare
+from difftool.samplers import (
+    DDIM,
+    DDPM,
+    Euler,
+    EulerMaruyama,
+    FlowABM,
+    FlowSDE,
+    Heun,
+    PredictorCorrector,
+    Sampler,
+    eps_of,
+)
+from difftool.sampling import prepare, sample
 from difftool.schedules import VE, Cosine, Flow, Path, Point, VPLinear
 
 PATH = Path(VPLinear(), Uniform()(VPLinear(), 5))
@@ -640,6 +651,22 @@ def test_a_network_gives_one_output():
     model = NetworkModel(lambda x, t: (x, x), Flow(), "eps")
     with pytest.raises(DifftoolError, match="takes 2 outputs per evaluation"):
         run(Plan(rows), model.bind(Flow()), torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), Heun(), FlowSDE(), FlowABM()], ids=str)
+def test_an_answer_of_another_shape_on_the_way_is_named(sampler):
+    asked = iter(range(100))
+    model = NetworkModel(lambda x, t: x.T if next(asked) == 2 else x, VPLinear())
+    with pytest.raises(DifftoolError, match=r"returned shape \(2, 4\), expected \(4, 2\)"):
+        sample(model, sampler, shape=(4, 2), steps=6)
+
+
+def test_a_network_speaks_of_its_own_errors():
+    def net(x, t):
+        raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        sample(NetworkModel(net, VPLinear()), DDIM(), shape=(4, 2), steps=6)
 
 
 def test_noise_of_another_shape_is_refused():

@@ -20,7 +20,19 @@ from difftool.grids import Explicit, FlowGrid, HalfLogSNR, Karras, Quadratic, Un
 from difftool.models import GaussianMixture, NetworkModel
 from difftool.noise import BrownianPath, Generator, Independent
 from difftool.plan import RunState, run
-from difftool.samplers import DDIM, DDPM, AdaptiveODE, AnnealedLangevin, Euler, EulerMaruyama, Heun, PredictorCorrector
+from difftool.samplers import (
+    DDIM,
+    DDPM,
+    Adams,
+    AdaptiveODE,
+    AnnealedLangevin,
+    EmbeddedRK,
+    Euler,
+    EulerMaruyama,
+    Heun,
+    PredictorCorrector,
+    Restart,
+)
 from difftool.sampling import Step, batches, make_path, prepare, start_of, steps_for_nfe
 from difftool.schedules import ALPHA_MIN, VE, Cosine, DDPMLinear, Flow, VPLinear
 from difftool.specs import make
@@ -109,7 +121,8 @@ def test_a_seed_is_a_sample(name):
             break
     if sampler.stochastic:  # the noise on the way too, from one start
         x = randn(seed, 3, 3)
-        a, b = (sample(model, sampler, x=x, steps=5, seed=s) for s in (seed, seed + 1))
+        steps = None if sampler.adaptive else 5
+        a, b = (sample(model, sampler, x=x, steps=steps, seed=s) for s in (seed, seed + 1))
         assert not torch.equal(a, b)
 
 
@@ -119,7 +132,8 @@ def test_a_seed_is_a_sample(name):
 @given(size=st.integers(1, 3), seed=seeds)
 def test_a_batch_of_n_is_n_batches_of_one(name, noise, size, seed):
     model, sampler = mixture(1), make("samplers", name)
-    options = {"shape": (5, 3), "steps": 5, "seed": seed, "noise": noise, "dtype": F64}
+    steps = None if sampler.adaptive else 5
+    options = {"shape": (5, 3), "steps": steps, "seed": seed, "noise": noise, "dtype": F64}
     close(sample(model, sampler, **options, batch_size=size), sample(model, sampler, **options))
 
 
@@ -391,7 +405,7 @@ def test_steps_for_nfe_upwards_and_with_explicit_times():
 @pytest.mark.parametrize(
     ("sampler", "nfe", "words"),
     [
-        (DDIM(), 0, "at least 1, got 0"),
+        (DDIM(), 0, "from 1 to 1000000, got 0"),
         (DDIM(), -3, "got -3"),
         (DDIM(), 2.5, "got 2.5"),
         (DDIM(), True, "got True"),
@@ -578,6 +592,14 @@ EPS = NetworkModel(Tanh(), Flow(), "eps")
 PLAN = trace(DDIM(), make_path(GAUSS, DDIM(), steps=3))
 
 
+def test_encoding_may_end_in_pure_noise():
+    """A network of the noise is not asked at the end of a grid that runs up to alpha = 0, but by Heun's method."""
+    x = randn(0, 2, 3)
+    assert torch.isfinite(sample(EPS, DDIM(), x=x, grid=[0.1, 0.5, 1.0])).all()
+    with pytest.raises(DifftoolError, match="is not defined at alpha = 0"):
+        sample(EPS, Heun(), x=x, grid=[0.1, 0.5, 1.0])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -600,6 +622,9 @@ PLAN = trace(DDIM(), make_path(GAUSS, DDIM(), steps=3))
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"steps": -4}, "got -4"),
         ({"steps": 2.5}, "got 2.5"),
+        ({"steps": 5, "sampler": EmbeddedRK()}, "embedded chooses its own steps"),
+        ({"steps": 4, "sampler": Adams(order=4), "last": "mean"}, "takes at least 4 steps, got 3 before the mean"),
+        ({"steps": 2, "sampler": Restart(solver=Adams(order=5))}, "restart with order 5 takes at least 5 steps, got 2"),
         ({"steps": 0, "sampler": AdaptiveODE()}, "steps must be a whole number"),
         ({"grid": [1.0, math.nan, 0.0]}, "time 1 of the grid is NaN"),
         ({"grid": [0.0, 0.5, 0.2]}, "not strictly monotone"),
@@ -633,7 +658,7 @@ PLAN = trace(DDIM(), make_path(GAUSS, DDIM(), steps=3))
         ({"sampler": PLAN, "steps": 3}, "a plan has its steps, grid, schedule and last step in it"),
         ({"sampler": PLAN, "last": "mean"}, "a plan has its steps"),
         ({"sampler": PLAN, "grad": True}, "a plan keeps no graph"),
-        ({"sampler": EulerMaruyama(), "schedule": Flow(), "grid": [1.0, 0.0]}, "EulerMaruyama is not defined at alpha"),
+        ({"sampler": EulerMaruyama(), "schedule": Flow(), "grid": [1.0, 0.0]}, "em is not defined at alpha"),
         ({"sampler": Euler("level"), "schedule": Flow(), "x": randn(0, 2, 3), "grid": [0.1, 1.0]}, "keep to t <= 0.99"),
         ({"sampler": PredictorCorrector(), "schedule": Flow(), "grid": FlowGrid(start=1.0), "steps": 2}, "alpha = 0"),
         ({"model": EPS, "grid": [1.0, 0.5, 0.0]}, "says nothing of x0 at zero terminal SNR"),

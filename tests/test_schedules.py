@@ -227,7 +227,7 @@ def test_the_contract_rejects(wrong):
         (lambda: VPLinear(beta_min=3.0, beta_max=1.0), "beta_max=1.0"),
         (lambda: Cosine(s=-1.0), "s >= 0"),
         (lambda: VE(sigma_max=0.0), "sigma_max > 0"),
-        (lambda: DDPMLinear(length=1), "length >= 2"),
+        (lambda: DDPMLinear(length=1), "length from 2 to 100000"),
         (lambda: Path(Flow(), [1.0, float("nan"), 0.0]), "time 1 of the grid is NaN"),
         (lambda: Path(Flow(), [1.0, 0.2, 0.5]), "not strictly monotone"),
         (lambda: Path(Flow(), [0.5, 0.5]), "not strictly monotone"),

@@ -158,6 +158,12 @@ def test_a_label_is_the_mixture_of_its_class():
         torch.testing.assert_close(found[i : i + 1], reference(part, x[i : i + 1], path).x, rtol=1e-7, atol=1e-7)
 
 
+def test_conditioning_that_the_model_does_not_know_is_refused():
+    data = GaussianMixture(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.1, labels=torch.tensor([0, 1]))
+    with pytest.raises(DifftoolError, match="a mixture takes cond="):
+        reference(data, torch.zeros(2, 2), Path(VPLinear(), (0.9, 0.1)), cond={"labels": torch.tensor([0, 1])})
+
+
 def test_a_reference_that_is_not_reached_says_how_near_it_came():
     """A network that knows whole steps of time only."""
     data, schedule = mixture(2), VPLinear()

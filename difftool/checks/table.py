@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -42,22 +43,34 @@ class Line:
 
 def lines(names: Iterable[str] | None = None) -> list[Line]:
     """The samplers of these names, measured; default: all that difftool itself registers."""
-    own = [name for name, entry in registry().axis("samplers").items() if entry.origin.startswith("difftool ")]
-    return [line_of(name, make("samplers", name)) for name in (own if names is None else names)]
+    entries = registry().axis("samplers")
+    own = [name for name, entry in entries.items() if entry.origin.startswith("difftool ")]
+    return [
+        line_of(name, make("samplers", name), source_of(entries[name].load()))
+        for name in (own if names is None else names)
+    ]
 
 
-def line_of(name: str, sampler: Sampler) -> Line:
+def source_of(target: Any) -> str:
+    """The reference of a class, or that of the function which makes another name of it."""
+    text = " ".join((target.__doc__ or "").split())
+    told = re.search(r"Sources?: (.+?)\.?$", text)
+    return getattr(target, "reference", "") or (told[1] if told else "")
+
+
+def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
     """One sampler, measured."""
     quiet = None if sampler.adaptive else without_noise(sampler)
     accuracy = over_a_run = weak = None
     if quiet is not None and quiet.accuracy is not None:
         accuracy = float(quiet.accuracy), one_step_order(quiet)
-        over_a_run = float(quiet.global_order or quiet.accuracy), global_order(quiet)
+    if quiet is not None and (claimed := quiet.global_order or quiet.accuracy) is not None:
+        over_a_run = float(claimed), global_order(quiet)
     if sampler.stochastic and sampler.weak_order is not None:
         weak = float(sampler.weak_order), weak_order(sampler)
     return Line(
-        name, accuracy, over_a_run, weak, sampler.stochastic and accuracy is not None, sampler.evaluations,
-        _registers(sampler), sampler.reference,
+        name, accuracy, over_a_run, weak, sampler.stochastic and over_a_run is not None, sampler.evaluations,
+        _registers(sampler), reference or sampler.reference,
     )  # fmt: skip
 
 

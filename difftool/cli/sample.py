@@ -38,6 +38,14 @@ def sample(
         int | None, typer.Option(help="How many at a time.", show_default="all", rich_help_panel=SAMPLES)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all noise.", rich_help_panel=SAMPLES)] = 0,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="Numbers of their own for every step, increments of one path, or torch's.",
+            metavar="independent|path|generator",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = "independent",
     label: Annotated[
         int | None, typer.Option("--class", help="Class, for a conditional model.", rich_help_panel=SAMPLES)
     ] = None,
@@ -76,8 +84,8 @@ def sample(
 
     options = {
         "model": model, "sampler": sampler, "schedule": schedule, "grid": grid, "steps": steps, "nfe": nfe,
-        "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "label": label,
-        "device": device, "dtype": dtype,
+        "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
+        "label": label, "device": device, "dtype": dtype,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")

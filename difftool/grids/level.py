@@ -103,8 +103,8 @@ class Karras(LevelGrid):
         check_positive(self.name, rho=self.rho)
 
     def levels(self, high: float, low: float, steps: int) -> list[float]:
-        a, b = high ** (1 / self.rho), low ** (1 / self.rho)
-        return [(a + u * (b - a)) ** self.rho for u in fractions(steps)]
+        share = (low / high) ** (1 / self.rho)
+        return [*(high * (1 + u * (share - 1)) ** self.rho for u in fractions(steps)[:-1]), low]
 
 
 @dataclass(frozen=True)

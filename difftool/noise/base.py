@@ -64,8 +64,7 @@ class Source(ABC):
         shape = tuple(shape)
         if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
             raise DifftoolError(f"shape must be (batch, ...) of positive ints, got {shape}")
-        if not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise DifftoolError(f"seed must be an int with 0 <= seed < 2**64, got {seed!r}")
+        check_seed(seed)
         if not isinstance(first, int) or not 0 <= first <= 2**32 - shape[0]:
             raise DifftoolError(f"first must be an int with 0 <= first <= 2**32 - {shape[0]}, got {first!r}")
         if dtype not in (torch.float32, torch.float64):
@@ -98,3 +97,9 @@ class Source(ABC):
         if out.shape != self.shape:
             raise DifftoolError(f"out has shape {tuple(out.shape)}, the noise has {self.shape}")
         return out
+
+
+def check_seed(seed: int) -> None:
+    """Raise `DifftoolError` unless 0 <= seed < 2**64."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise DifftoolError(f"seed must be an int with 0 <= seed < 2**64, got {seed!r}")

@@ -74,24 +74,30 @@ class Execution:
         code = self.program.begun(first) if first else self.program.code
         memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
         out: Any = None
-        copy, size = False, registers[code[0][2]].nbytes
+        copy, start = False, registers[code[0][2]]
+        size, shape = start.nbytes, start.shape
+        del start  # its memory is the program's
         for r, (row, point, target, base, scale, gain, terms, draws, drops, asks, keep, look, made) in enumerate(
             code, first
         ):
             if draws:
                 for j, slot in draws:
                     registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
-            if base == target:
-                y = registers[target]
-            else:
-                y = torch.mul(out if base == ANSWER else registers[base], scale, out=registers[target])
-                registers[target], memory[target], scale = y, y.data_ptr(), 1.0
-            if gain:
-                y.add_(out, alpha=gain)
-            for slot, c in terms:
-                y.add_(registers[slot], alpha=c)
-            if scale != 1.0:
-                y.mul_(scale)
+            try:
+                if base == target:
+                    y = registers[target]
+                else:
+                    y = torch.mul(out if base == ANSWER else registers[base], scale, out=registers[target])
+                    registers[target], memory[target], scale = y, y.data_ptr(), 1.0
+                if gain:
+                    y.add_(out, alpha=gain)
+                for slot, c in terms:
+                    y.add_(registers[slot], alpha=c)
+                if scale != 1.0:
+                    y.mul_(scale)
+            except RuntimeError:
+                _blame(shape, out, *registers)
+                raise
             if drops:
                 for slot in drops:
                     registers[slot], memory[slot] = None, 0
@@ -268,6 +274,13 @@ def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
     if most > 1:
         raise DifftoolError(f"this plan takes {most} outputs per evaluation, a network gives one")
     return {k: (form.skip, form.out) if form else (0.0, 1.0) for k, form in affine.items()}
+
+
+def _blame(shape: Any, *values: Any) -> None:
+    """Raise `DifftoolError` if one of the values is an answer of another shape than the state."""
+    for value in values:
+        if isinstance(value, Tensor) and value.shape != shape:
+            check_output(value, value.new_empty(shape), "the model")
 
 
 def _shares(a: Tensor, b: Tensor) -> bool:

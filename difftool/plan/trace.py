@@ -11,7 +11,7 @@ from difftool.noise import NoiseKey
 from difftool.plan.affine import Symbol, Value
 from difftool.plan.keep import Stop, keep
 from difftool.plan.plan import Kind, Plan, Row
-from difftool.samplers.base import Last, Sampler, finish
+from difftool.samplers.base import Last, Sampler, finish, name_of
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -24,7 +24,7 @@ def trace(sampler: Sampler, path: Path, last: Last | None = None, correlated: bo
     that no plan can hold.
     """
     if sampler.adaptive:
-        raise NotAffine(f"{type(sampler).__name__} chooses its steps by the state; it runs as the plain loop")
+        raise NotAffine(f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop")
     tracer = _Tracer(path)
     out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
     if not isinstance(out, Symbol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_clean_ends
 from difftool.schedules.path import Path
 
 METHODS = {"dopri5": "dopri5", "dopri8": "dopri8", "bosh3": "bosh3", "adaptive-heun": "adaptive_heun"}
@@ -36,6 +36,7 @@ class AdaptiveODE(Sampler):
     rtol: float = 1e-4
     atol: float = 1e-4
 
+    name = "ode"
     evaluations = None
     adaptive = True
     last = "mean"
@@ -52,8 +53,7 @@ class AdaptiveODE(Sampler):
         return False
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if 0 in (path[0].sigma, path[-1].sigma):
-            raise DifftoolError("ode integrates between noise levels above 0; end it with last='mean'")
+        refuse_clean_ends(self, path)
 
         def slope(s: Any, y: State) -> State:
             p = path.at(path.schedule.t_at_flow(float(s)))

@@ -44,6 +44,7 @@ class NoiseSource(Protocol):
 class Sampler(ABC):
     """An update rule; a new sampler implements `__call__` and states its claims.
 
+    name: what it is called in errors, by which it is registered; empty: its class.
     accuracy: the order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim.
     weak_order: the order of the law of a stochastic sampler; None: no claim, or not stochastic.
     global_order: the order over a whole run, where it is not `accuracy`.
@@ -57,6 +58,7 @@ class Sampler(ABC):
     reference: the paper.
     """
 
+    name: ClassVar[str] = ""
     accuracy: ClassVar[float | None] = None
     weak_order: ClassVar[float | None] = None
     global_order: ClassVar[float | None] = None
@@ -133,10 +135,18 @@ def refuse_upwards(sampler: Sampler, path: Path) -> None:
     if sampler.downwards_only and not path.downwards:
         raise DifftoolError(
             f"{name_of(sampler)} runs from noise to data, the grid runs upwards "
-            f"(t={path[0].t:g} to t={path[-1].t:g}); use a deterministic sampler to encode"
+            f"(t={path[0].t:g} to t={path[-1].t:g}); encode with another, deterministic one: flow-abm, say"
         )
+
+
+def refuse_clean_ends(sampler: Sampler, path: Path) -> None:
+    """Raise `DifftoolError` if the path begins or ends at sigma = 0, for samplers that run above it."""
+    if path[0].sigma == 0:
+        raise DifftoolError(f"{name_of(sampler)} starts above noise level 0; let the grid begin at a small level")
+    if path[-1].sigma == 0:
+        raise DifftoolError(f"{name_of(sampler)} ends above noise level 0; end it with last='mean'")
 
 
 def name_of(sampler: Sampler) -> str:
     """What the sampler is called in errors."""
-    return getattr(sampler, "name", "") or type(sampler).__name__
+    return sampler.name or type(sampler).__name__

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from difftool.errors import DifftoolError
 from difftool.samplers.base import Sampler
 from difftool.samplers.options import check_number
 from difftool.samplers.runge_kutta import Heun
@@ -49,8 +48,8 @@ class Churn(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.name, "churn", self.churn, 0.0)
-        if not 0 <= self.s_min <= self.s_max:
-            raise DifftoolError(f"churn takes 0 <= s_min <= s_max, got s_min={self.s_min} and s_max={self.s_max}")
+        check_number(self.name, "s_min", self.s_min, 0.0)
+        check_number(self.name, "s_max", self.s_max, self.s_min, infinite=True)
 
     @property
     def own_noise(self) -> bool:

@@ -26,6 +26,7 @@ class DDIM(Sampler):
 
     eta: float = 0.0
 
+    name = "ddim"
     accuracy = 1
     weak_order = 1
     noise_option = "eta"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
@@ -29,20 +30,25 @@ class DDPM(Sampler):
 
     variance: `small`, std^2 = sigma_s^2 (1 - r^2), exact for data at a single point; `large`,
         std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving schedule; `between`, see `v`.
-    v: where between the two, std^2 = large^v small^(1 - v) (for `between`; 0 <= v <= 1).
+    v: where between the two, std^2 = large^v small^(1 - v) (only with `between`; 0 <= v <= 1, none: 1/2).
 
-    Raises `DifftoolError` for an unknown variance, v outside [0, 1] and for grids that run upwards.
+    Raises `DifftoolError` for an unknown variance, v outside [0, 1] or without `between`, and for grids that run
+    upwards.
     """
 
     variance: Variance = "small"
-    v: float = 0.5
+    v: float | None = None
 
+    name = "ddpm"
     weak_order = 1
     reference = "Ho et al. 2020, arXiv 2006.11239; between: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
 
     def __post_init__(self) -> None:
         check_choice("ddpm", "variance", self.variance, Variance)
-        check_number("ddpm", "v", self.v, 0.0, 1.0)
+        if self.v is not None:
+            check_number("ddpm", "v", self.v, 0.0, 1.0)
+            if self.variance != "between":
+                raise DifftoolError(f"ddpm takes v with variance between; with variance {self.variance} leave it out")
 
     @property
     def stochastic(self) -> bool:
@@ -60,6 +66,6 @@ class DDPM(Sampler):
             if nxt.sigma > 0:
                 small = nxt.sigma**2 * (1 - r * r)
                 large = now.sigma**2 * (1 - r * r)
-                v = {"small": 0.0, "large": 1.0, "between": self.v}[self.variance]
+                v = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}[self.variance]
                 x = x + math.sqrt(large**v * small ** (1 - v)) * noise(now, nxt)
         return x

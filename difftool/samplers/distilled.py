@@ -31,6 +31,7 @@ class Consistency(Sampler):
 
     epsilon: float = 0.002
 
+    name = "consistency"
     weak_order = 0
     reference = "Song et al. 2023, Consistency models, arXiv 2303.01469, algorithm 1"
 
@@ -78,6 +79,7 @@ class TCD(Sampler):
 
     gamma: float = 0.3
 
+    name = "tcd"
     accuracy = 1
     weak_order = 0
     noise_option = "gamma"

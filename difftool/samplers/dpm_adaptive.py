@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_clean_ends
 from difftool.samplers.options import check_number, check_order
 from difftool.samplers.per_sample import Host, Walk, check_tolerances, choose, column, error_norm
 from difftool.schedules.path import Path
@@ -69,6 +69,7 @@ class DPMAdaptive(Sampler):
     pid: tuple[float, ...] = (0.0, 1.0, 0.0)
     safety: float = 0.81
 
+    name = "dpm-adaptive"
     evaluations = None
     adaptive = True
     last = "mean"
@@ -80,7 +81,8 @@ class DPMAdaptive(Sampler):
     def __post_init__(self) -> None:
         check_order("dpm-adaptive", self.order, range(2, 4), none=False)
         check_tolerances("dpm-adaptive", self.rtol, self.atol, self.h_init)
-        if len(self.pid) != 3 or not all(math.isfinite(gain) for gain in self.pid):
+        gains = self.pid if isinstance(self.pid, tuple) and len(self.pid) == 3 else (None,)
+        if not all(isinstance(gain, (int, float)) and math.isfinite(gain) for gain in gains):
             raise DifftoolError(f"dpm-adaptive takes the three gains of its control as pid=P+I+D, got {self.pid}")
         check_number("dpm-adaptive", "safety", self.safety, 0.01, 0.99)
 
@@ -89,8 +91,7 @@ class DPMAdaptive(Sampler):
         return True
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if 0 in (path[0].sigma, path[-1].sigma):
-            raise DifftoolError("dpm-adaptive runs between noise levels above 0; end it with last='mean'")
+        refuse_clean_ends(self, path)
         way = path[0].half_log_snr, path[-1].half_log_snr
         walk = Walk("dpm-adaptive", model, x, way, self.h_init, PID(self.pid, self.order, self.safety))
         before = x

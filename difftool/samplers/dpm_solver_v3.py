@@ -17,8 +17,10 @@ on lambda, as little as possible. Source: Zheng et al. 2023 (arXiv 2310.13268).
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
@@ -53,7 +55,7 @@ class DPMSolverV3(Multistep):
     hold no statistics.
     """
 
-    statistics: str | Statistics | None = None
+    statistics: pathlib.Path | Statistics | None = None
     corrector: bool = True
     pseudo_predictor: bool = False
     pseudo_corrector: bool = False
@@ -69,12 +71,12 @@ class DPMSolverV3(Multistep):
         super().__post_init__()
         _ = self.fitted
 
-    @property
+    @cached_property
     def fitted(self) -> Statistics:
         """The statistics themselves."""
-        if self.statistics is None:
-            return PLAIN
-        return Statistics.load(self.statistics) if isinstance(self.statistics, str) else self.statistics
+        if self.statistics is None or isinstance(self.statistics, Statistics):
+            return self.statistics or PLAIN
+        return Statistics.load(self.statistics)
 
     @property
     def accuracy(self) -> float:  # type: ignore[override]

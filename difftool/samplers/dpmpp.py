@@ -66,7 +66,7 @@ class DPMpp(Multistep):
         check_choice(self.name, "interpolates", self.interpolates, Literal["x0", "eps"])
         check_number(self.name, "eta", self.eta, 0.0)
         if self.order == 3 and self.kind[0] == "2":
-            raise DifftoolError(f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; use variant 3m")
+            raise DifftoolError(f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; dpmpp-3m is of order 3")
         if self.eta > 0 and self.interpolates == "eps":
             raise DifftoolError(f"dpmpp takes eta = 0 with interpolates eps, got {self.eta}; use interpolates x0")
 

@@ -53,7 +53,7 @@ class DPMppSDE(NoisedSDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.name, "r", self.r, 0.0, 1.0, above=True)
+        check_number(self.name, "r", self.r, 0.01, 1.0)
         check_choice(self.name, "noise", self.noise, Literal["shared", "independent"])
 
     @property

@@ -79,6 +79,7 @@ class EmbeddedRK(Sampler):
     atol: float = 1e-4
     h_init: float = 0.05
 
+    name = "embedded"
     evaluations = None
     adaptive = True
     last = "mean"

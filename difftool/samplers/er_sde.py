@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.multistep import Multistep, accurate_step
 from difftool.samplers.noised import NoisedSDE
-from difftool.samplers.options import check_choice
+from difftool.samplers.options import check_choice, check_whole
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -62,8 +61,7 @@ class ERSDE(NoisedSDE, Multistep):
         super().__post_init__()
         Multistep.__post_init__(self)
         check_choice(self.name, "variant", self.variant, Literal["exact", "published"])
-        if not isinstance(self.points, int) or self.points < 1:
-            raise DifftoolError(f"er-sde takes whole numbers points >= 1, got {self.points!r}")
+        check_whole(self.name, "points", self.points, 1)
 
     @property
     def order_of_law(self) -> float:

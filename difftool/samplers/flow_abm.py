@@ -33,6 +33,7 @@ class FlowABM(Sampler):
 
     order: int | None = None
 
+    name = "flow-abm"
     grid: ClassVar[Grid | None] = FlowGrid(a=4 / 3, b=5 / 3)
     reference = (
         "this project; Adams, Bashforth & Moulton 1883, 1926; flow velocity: Lipman et al. 2022, arXiv 2210.02747"

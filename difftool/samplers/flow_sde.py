@@ -22,12 +22,13 @@ class FlowSDE(Sampler):
 
     with l = sigma / alpha, s = sigma / (alpha + sigma) and x0(s) the line through the two newest answers; the first
     step holds x0 constant, the last one, into sigma = 0, draws nothing. One evaluation per step. Its grid is flow with
-    b = 2 unless another is named. Option: `tau` (>= 0), the noise: 1 that of the reverse SDE at the start, 0 none.
+    b = 2 unless another is named. Option: `tau` (0 to 1000), the noise: 1 that of the reverse SDE at the start, 0 none.
     Raises `DifftoolError` for other values and for grids that run upwards.
     """
 
     tau: float = 1.0
 
+    name = "flow-sde"
     accuracy = 2
     weak_order = 2
     grid: ClassVar[Grid | None] = FlowGrid(b=2.0)
@@ -37,7 +38,7 @@ class FlowSDE(Sampler):
     )
 
     def __post_init__(self) -> None:
-        check_number("flow-sde", "tau", self.tau, 0.0)
+        check_number("flow-sde", "tau", self.tau, 0.0, 1000.0)
 
     @property
     def stochastic(self) -> bool:

@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_clean_ends
 from difftool.samplers.options import check_choice, check_number
 from difftool.samplers.per_sample import Host, Walk, check_tolerances, choose, column, error_norm, there
 from difftool.schedules.path import Path
@@ -86,6 +85,7 @@ class GottaGoFast(Sampler):
     r: float = 0.9
     rejected: Rejected = "kept"
 
+    name = "gotta-go-fast"
     evaluations = None
     adaptive = True
     last = "mean"
@@ -110,8 +110,7 @@ class GottaGoFast(Sampler):
         return True
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        if path[-1].sigma == 0:
-            raise DifftoolError("gotta-go-fast ends above noise level 0; end it with last='mean'")
+        refuse_clean_ends(self, path)
         way = (path[0].t, path[-1].t)
         walk = Walk("gotta-go-fast", model, x, way, self.h_init * (way[0] - way[1]), self.control)
         motion, before = Brownian(x), x

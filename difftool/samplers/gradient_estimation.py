@@ -25,6 +25,7 @@ class GradientEstimation(Sampler):
 
     gamma: float = 2.0
 
+    name = "gradient-estimation"
     accuracy = 1
     reference = "Permenter & Yuan 2023, Interpreting and improving diffusion models, arXiv 2306.04848"
 

@@ -40,6 +40,7 @@ class Interpolant(Sampler):
     diffusion: float = 1.0
     form: Form = "linear"
 
+    name = "interpolant"
     accuracy = 1
     noise_option = "diffusion"
     reference = (

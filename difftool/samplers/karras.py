@@ -29,6 +29,7 @@ class DPM2(Sampler):
     options; with churn it is `churn:solver=dpm-2`.
     """
 
+    name = "dpm-2"
     accuracy = 2
     evaluations = 2
     reference = (
@@ -61,13 +62,13 @@ class HeunPP2(Sampler):
     w_2 = l_{i+1} / (3 l_0),   w_3 = l_{i+2} / (3 l_0),   w_1 = 1 - w_2 - w_3,
 
     with eps_2 and eps_3 at Euler steps on to the next two points; the last step but one has w_2 = l_{i+1} / (2 l_0) and
-    no third slope, the last one is an Euler step. It is of order 1 over a run (measured 1.01), for the weights follow
-    the level and not the steps; only next to the start, where l_i / l_0 is near 1, is the last step but one Heun's, of
-    order 2 (measured 1.97 for it alone). Three evaluations per step, two and one in the last two. No options; raises
-    `DifftoolError` for grids that run upwards.
+    no third slope, the last one is an Euler step. It is of order 1 over a run (measured 0.99), for the weights follow
+    the level and not the steps; only next to the start, where l_i / l_0 is near 1, is the last step but one Heun's.
+    Three evaluations per step, two and one in the last two. No options; raises `DifftoolError` for grids that run
+    upwards.
     """
 
-    accuracy = 2
+    name = "heunpp2"
     global_order = 1
     evaluations = 3
     reference = "ComfyUI (sample_heunpp2), after Carzit, sd-webui-samplers-scheduler"

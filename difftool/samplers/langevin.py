@@ -11,16 +11,19 @@ Sources: Song & Ermon 2019 (arXiv 1907.05600, algorithm 1), Song et al. 2021 (ar
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, name_of
+from difftool.samplers.options import check_choice, check_number, check_whole
 from difftool.samplers.sde import EulerMaruyama
+from difftool.samplers.wrapper import takes_single_steps
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
+
+StepSize = Literal["level", "sample", "batch"]
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,15 @@ class _Langevin(Sampler):
 
     corrections: int = 1
     snr: float = 0.16
-    step_size: Literal["level", "sample", "batch"] = "sample"
+    step_size: StepSize = "sample"
 
     last = "mean"
     point_mass = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.corrections, int) or self.corrections < 1:
-            raise DifftoolError(f"corrections must be a whole number of at least 1, got {self.corrections!r}")
-        if not 0 < self.snr < math.inf:
-            raise DifftoolError(f"snr must be positive and finite, got {self.snr}")
-        if self.step_size not in ("level", "sample", "batch"):
-            raise DifftoolError(f"step_size is level, sample or batch, got {self.step_size!r}")
+        check_whole(self.name, "corrections", self.corrections, 1)
+        check_number(self.name, "snr", self.snr, 0.0, above=True)
+        check_choice(self.name, "step_size", self.step_size, StepSize)
 
     @property
     def stochastic(self) -> bool:
@@ -82,7 +82,7 @@ class AnnealedLangevin(_Langevin):
     At each point of the path `corrections` steps x <- x + h score + sqrt(2 h) z, then on to the next point with
     x <- (alpha_s / alpha_t) x. `corrections` evaluations per step, and one for the mean at the end. Options:
 
-    corrections: Langevin steps at each point (>= 1).
+    corrections: Langevin steps at each point (1 to 10,000).
     snr: the signal-to-noise ratio that the step size follows from (> 0).
     step_size: `level`, h = 2 (snr sigma)^2, the published choice; `sample`, h = 2 (snr |z| / |score|)^2 by the norms
         of each sample; `batch`, by their means over the batch.
@@ -92,8 +92,9 @@ class AnnealedLangevin(_Langevin):
 
     corrections: int = 5
     snr: float = 0.32
-    step_size: Literal["level", "sample", "batch"] = "level"
+    step_size: StepSize = "level"
 
+    name = "annealed-langevin"
     reference = "Song & Ermon 2019, Generative modeling by estimating gradients, arXiv 1907.05600, algorithm 1"
 
     @property
@@ -119,7 +120,7 @@ class PredictorCorrector(_Langevin):
     The predictor's step, then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations per step: the
     predictor's, and `corrections`. Options:
 
-    corrections: Langevin steps after each step (>= 1).
+    corrections: Langevin steps after each step (1 to 10,000).
     snr: the signal-to-noise ratio that the step size follows from (> 0).
     step_size: `sample`, h = 2 (snr |z| / |score|)^2 by the norms of each sample; `batch`, by their means over the
         batch, the published choice; `level`, h = 2 (snr sigma)^2. In few dimensions the norm of one sample's score may
@@ -131,6 +132,7 @@ class PredictorCorrector(_Langevin):
 
     predictor: Sampler = field(default_factory=EulerMaruyama)
 
+    name = "predictor-corrector"
     reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456, algorithm 1"
 
     def __post_init__(self) -> None:
@@ -139,6 +141,11 @@ class PredictorCorrector(_Langevin):
             raise DifftoolError(f"the predictor is a sampler, got {self.predictor!r}")
         if self.predictor.adaptive or self.predictor.evaluations is None:
             raise DifftoolError("the predictor must take single steps; an adaptive sampler cannot")
+        if not takes_single_steps(self.predictor):
+            raise DifftoolError(
+                f"{self.name} takes a predictor of single steps (em, ddim, heun, ..); those of "
+                f"{name_of(self.predictor)} hang together"
+            )
 
     @property
     def evaluations(self) -> int | None:  # type: ignore[override]

@@ -37,7 +37,6 @@ class Multistep(Sampler):
     start: Start = "ramp"
     taper: bool = False
 
-    name: ClassVar[str] = ""
     orders: ClassVar[range] = range(1, 6)
 
     def __post_init__(self) -> None:

@@ -18,8 +18,6 @@ class Noised(Sampler):
 
     s_noise: float
 
-    name: ClassVar[str] = ""
-
     def __post_init__(self) -> None:
         check_number(self.name, "s_noise", self.s_noise, 0.0, above=True)
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from difftool.errors import DifftoolError
-from difftool.samplers.base import Last, Sampler, State, eps_of
+from difftool.samplers.base import Last, Sampler, State, eps_of, name_of
+from difftool.samplers.options import check_choice
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -33,8 +33,7 @@ class FlowODE(Sampler):
     variable: Variable = "flow"
 
     def __post_init__(self) -> None:
-        if self.variable not in ("t", "level", "flow"):
-            raise DifftoolError(f"the variable is t, level or flow, got {self.variable!r}")
+        check_choice(name_of(self), "variable", self.variable, Variable)
 
     @property
     def divides_by_alpha(self) -> bool:

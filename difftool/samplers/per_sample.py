@@ -20,7 +20,7 @@ from difftool.schedules.base import Point
 Host = Any  # a float64 tensor on the CPU, one number (or row) for each sample that is on its way
 Control = Callable[[Host, Host | None], tuple[Host, Host]]
 
-SMALLEST = 1e-10  # of the whole way: a step that is rejected below this is given up
+SMALLEST = 1e-15  # of the place or the way left: a step that is rejected below this does not move in float64
 MOST_STEPS = 20_000  # attempted by one sample
 NOT_FINITE = 0.2  # what a step shrinks by whose error is not a number
 
@@ -71,7 +71,7 @@ class Walk:
         self.u = torch.where(accept, self.u + step, self.u)
         self.u = torch.where((self.end - self.u).abs() < 1e-12 * self.length, self.end, self.u)
         self.h = step.abs() * factor
-        stuck = ~accept & (self.h < SMALLEST * self.length)
+        stuck = ~accept & (self.h < SMALLEST * self.u.abs().maximum((self.end - self.u).abs()))
         self.attempts += 1
         if bool((stuck & ~bad).any()) or self.attempts >= MOST_STEPS:
             raise DifftoolError(
@@ -131,10 +131,10 @@ def error_norm(difference: State, tolerance: State) -> Host:
 
 
 def check_tolerances(name: str, rtol: float, atol: float, h_init: float) -> None:
-    """Raise `DifftoolError` unless all three are positive and finite."""
-    if not all(isinstance(v, (int, float)) and 0 < v < math.inf for v in (rtol, atol, h_init)):
+    """Raise `DifftoolError` unless all three are finite and at least 1e-30."""
+    if not all(isinstance(v, (int, float)) and 1e-30 <= v < math.inf for v in (rtol, atol, h_init)):
         raise DifftoolError(
-            f"{name} takes rtol > 0, atol > 0 and h_init > 0, got rtol={rtol}, atol={atol}, h_init={h_init}"
+            f"{name} takes rtol, atol and h_init >= 1e-30, got rtol={rtol}, atol={atol}, h_init={h_init}"
         )
 
 

@@ -40,6 +40,7 @@ class Picard(FlowODE):
     sweeps: int = 4
     window: int | None = 8
 
+    name = "picard"
     reference = "Shih et al. 2023, Parallel sampling of diffusion models, arXiv 2305.16317"
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class PNDM(Sampler):
 
     begin: Begin = "prk"
 
+    name = "pndm-prk"
     accuracy = 1
     global_order = 2
     reference = "Liu et al. 2022, Pseudo numerical methods for diffusion models on manifolds, arXiv 2202.09778"

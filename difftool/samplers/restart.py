@@ -7,6 +7,7 @@ from typing import Any
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Sampler
+from difftool.samplers.options import check_whole
 from difftool.samplers.runge_kutta import Heun
 from difftool.samplers.wrapper import Wrapper, time_at
 from difftool.schedules.path import Path
@@ -26,8 +27,8 @@ class Restart(Wrapper):
 
     level_min, level_max: noise levels sigma / alpha of the interval (0 <= level_min < level_max); a level_max above the
         start of the run is taken to be there.
-    repeats: K, how often (>= 0); 0 is the solver itself.
-    restart_steps: steps of a restart (>= 1; the authors count its points, one more); none: the grid's own.
+    repeats: K, how often (0 to 1000); 0 is the solver itself.
+    restart_steps: steps of a restart (1 to 10,000; the authors count its points, one more); none: the grid's own.
     s_noise: a factor of the noise (> 0); only with 1 the law is right.
     solver: any sampler that does not choose its own steps.
 
@@ -51,10 +52,9 @@ class Restart(Wrapper):
         for low, high, repeats, steps in self.intervals():
             if not (_real(low) and _real(high) and 0 <= low < high < float("inf")):
                 raise DifftoolError(f"restart takes 0 <= level_min < level_max, got {low!r} and {high!r}")
-            if not (_real(repeats) and repeats >= 0 and repeats == int(repeats)):
-                raise DifftoolError(f"restart takes whole numbers repeats >= 0, got {repeats!r}")
-            if steps is not None and not (_real(steps) and steps >= 1 and steps == int(steps)):
-                raise DifftoolError(f"restart takes whole numbers restart_steps >= 1, or none, got {steps!r}")
+            check_whole(self.name, "repeats", repeats, 0, 1000)
+            if steps is not None:
+                check_whole(self.name, "restart_steps", steps, max(1, self.solver.needs_steps), 10_000)
 
     def intervals(self) -> list[tuple[Any, Any, Any, Any]]:
         """(level_min, level_max, repeats, restart_steps) of every interval, the highest first."""
@@ -81,7 +81,7 @@ class Restart(Wrapper):
             loop = self._loop(path, levels, end, high, steps)
             if loop is not None and repeats:
                 first = [path[begin : end + 1]] if end > begin else []
-                out, begin = [*out, *first, *[loop] * int(repeats)], end
+                out, begin = [*out, *first, *[loop] * repeats], end
         return [*out, path[begin:]] if begin < len(path) - 1 else out
 
     def _loop(self, path: Path, levels: list[float], end: int, high: float, steps: int | None) -> Path | None:
@@ -92,7 +92,7 @@ class Restart(Wrapper):
         if top <= low:
             return None
         a, b = top ** (1 / RHO), low ** (1 / RHO)
-        times = [time_at((a + (b - a) * i / steps) ** RHO, path) for i in range(int(steps))]
+        times = [time_at((a + (b - a) * i / steps) ** RHO, path) for i in range(steps)]
         return Path(path.schedule, (min(times[0], path[0].t), *times[1:], path[end].t))
 
 

@@ -62,6 +62,7 @@ class Euler(_RungeKutta):
     In `level` and in `flow` it is DDIM with eta = 0; in t it is not. Option: `variable`, the variable of the ODE.
     """
 
+    name = "euler"
     tableau = EULER
     reference = "Euler 1768; Song et al. 2021, arXiv 2011.13456"
 
@@ -74,6 +75,7 @@ class Heun(_RungeKutta):
     deterministic sampler of EDM. Option: `variable`, the variable of the ODE.
     """
 
+    name = "heun"
     tableau = HEUN
     reference = "Heun 1900; Karras et al. 2022, arXiv 2206.00364, algorithm 1"
 
@@ -85,6 +87,7 @@ class Midpoint(_RungeKutta):
     Two evaluations per step. Option: `variable`, the variable of the ODE.
     """
 
+    name = "midpoint"
     tableau = MIDPOINT
     reference = "Runge 1895, On the numerical solution of differential equations"
 
@@ -97,6 +100,7 @@ class Ralston(_RungeKutta):
     variable of the ODE.
     """
 
+    name = "ralston"
     tableau = RALSTON
     reference = "Ralston 1962, Runge-Kutta methods with minimum error bounds, Mathematics of Computation 16"
 
@@ -108,6 +112,7 @@ class Heun3(_RungeKutta):
     Three evaluations per step. Option: `variable`, the variable of the ODE.
     """
 
+    name = "heun3"
     tableau = HEUN3
     reference = "Heun 1900, New methods for the approximate integration of differential equations"
 
@@ -119,6 +124,7 @@ class Kutta3(_RungeKutta):
     Three evaluations per step, two in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
     """
 
+    name = "kutta3"
     tableau = KUTTA3
     reference = "Kutta 1901, Contribution to the approximate integration of total differential equations"
 
@@ -130,6 +136,7 @@ class RK4(_RungeKutta):
     Four evaluations per step, three in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
     """
 
+    name = "rk4"
     tableau = CLASSICAL
     reference = "Kutta 1901, Contribution to the approximate integration of total differential equations"
 
@@ -146,6 +153,7 @@ class RungeKutta(_RungeKutta):
     a: tuple[float, ...] = (1 / 3, -1 / 3, 1.0, 1.0, -1.0, 1.0)
     b: tuple[float, ...] = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
 
+    name = "runge-kutta"
     reference = "Butcher 2016, Numerical methods for ordinary differential equations; the 3/8 rule: Kutta 1901"
 
     def __post_init__(self) -> None:

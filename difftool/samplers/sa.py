@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.multistep import Multistep, accurate_step
@@ -50,11 +49,9 @@ class SASolver(Multistep):
         super().__post_init__()
         check_order(self.name, self.corrector_order, range(6), option="corrector_order", none=False)
         check_choice(self.name, "variant", self.variant, Literal["exact", "published"])
-        check_number(self.name, "tau", self.tau, 0.0)
-        if not 0 <= self.level_min < self.level_max:
-            raise DifftoolError(
-                f"sa-solver takes 0 <= level_min < level_max, got {self.level_min} and {self.level_max}"
-            )
+        check_number(self.name, "tau", self.tau, 0.0, 1000.0)
+        check_number(self.name, "level_min", self.level_min, 0.0)
+        check_number(self.name, "level_max", self.level_max, self.level_min, above=True, infinite=True)
 
     @property
     def accuracy(self) -> float | None:  # type: ignore[override]

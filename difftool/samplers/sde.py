@@ -23,6 +23,7 @@ class EulerMaruyama(Sampler):
     One evaluation per step; no noise in a step into sigma = 0. Raises `DifftoolError` for grids that run upwards.
     """
 
+    name = "em"
     weak_order = 1
     last = "mean"
     point_mass = False
@@ -59,6 +60,7 @@ class ReverseDiffusion(Sampler):
     sigma = 0. Weak order 1. Raises `DifftoolError` for grids that run upwards.
     """
 
+    name = "reverse-diffusion"
     weak_order = 1
     last = "mean"
     point_mass = False  # the score's step is not exact

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
+from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.interpolate import noise_std, step, weights
 from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
@@ -112,7 +113,7 @@ class Seeds2(_Seeds):
 
     eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
     s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    r: where the stage is, in parts of the step in half-log-snr (0 < r <= 1).
+    r: where the stage is, in parts of the step in half-log-snr (0.01 <= r <= 1).
     variant: `midpoint`, the answers weighted by 1 - 1/(2 r) and 1/(2 r), as the paper has it (phi_1 in ComfyUI), or
         `exact`, the line through both, integrated exactly (phi_2).
 
@@ -129,7 +130,7 @@ class Seeds2(_Seeds):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.name, "r", self.r, 0.0, 1.0, above=True)
+        check_number(self.name, "r", self.r, 0.01, 1.0)
         check_choice(self.name, "variant", self.variant, Literal["midpoint", "exact"])
 
     @property
@@ -150,7 +151,8 @@ class Seeds3(_Seeds):
 
     eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
     s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    r1, r2: where the stages are, in parts of the step in half-log-snr (0 < r1 < r2 < 1; order 3 for r2 = 2/3, else 2).
+    r1, r2: where the stages are, in parts of the step in half-log-snr (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3, else
+        2).
 
     Raises `DifftoolError` for other values, and with noise for grids that run upwards.
     """
@@ -165,8 +167,10 @@ class Seeds3(_Seeds):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.name, "r1", self.r1, 0.0, self.r2, above=True)
-        check_number(self.name, "r2", self.r2, self.r1, 1.0, above=True)
+        check_number(self.name, "r1", self.r1, 0.01, 1.0)
+        check_number(self.name, "r2", self.r2, 0.01, 1.0)
+        if self.r1 >= self.r2:
+            raise DifftoolError(f"seeds-3 takes r1 < r2, got {self.r1:g} and {self.r2:g}")
 
     @property
     def accuracy(self) -> float:  # type: ignore[override]

@@ -33,8 +33,8 @@ class Singlestep(Sampler):
 
     order: 1, 2 or 3.
     interpolates: `x0` (DPM-Solver++) or `eps` (DPM-Solver).
-    r1, r2: where the stages are, in parts of the step in half-log-snr (0 < r1 < r2 <= 1; none: 1/2 for order 2, 1/3 and
-        2/3 for order 3; the order is lost for another r2).
+    r1, r2: where the stages are, in parts of the step in half-log-snr (0.01 <= r1 < r2 <= 1; none: 1/2 for order 2,
+        1/3 and 2/3 for order 3; the order is lost for another r2).
     variant: `midpoint`, as the paper's order 2, or `exact`, the exact integral (res-2s: refined exponential).
     ending: orders of the last steps (`2+1`: the last but one of order 2, the last of order 1), as DPM-Solver-fast.
 
@@ -44,20 +44,26 @@ class Singlestep(Sampler):
     order: int = 2
     interpolates: Literal["x0", "eps"] = "x0"
     r1: float | None = None
-    r2: float = 2 / 3
+    r2: float | None = None
     variant: Literal["midpoint", "exact"] = "midpoint"
     ending: tuple[int, ...] = ()
 
+    name = "singlestep"
     reference = "Lu et al. 2022, DPM-Solver, arXiv 2206.00927, algorithms 1 and 2; DPM-Solver++, arXiv 2211.01095"
 
     def __post_init__(self) -> None:
         check_order("singlestep", self.order, range(1, 4), none=False)
         check_choice("singlestep", "interpolates", self.interpolates, Literal["x0", "eps"])
         check_choice("singlestep", "variant", self.variant, Literal["midpoint", "exact"])
-        check_number("singlestep", "r2", self.r2, 0.0, 1.0, above=True)
-        check_number("singlestep", "r1", self.first, 0.0, 1.0, above=True)
-        if self.order == 3 and self.first >= self.r2:
-            raise DifftoolError(f"singlestep takes r1 < r2, got {self.first:g} and {self.r2:g}")
+        for option, value, least in (("r1", self.r1, 2), ("r2", self.r2, 3)):
+            if value is not None:
+                check_number("singlestep", option, value, 0.01, 1.0)
+            if value is not None and self.order < least:
+                raise DifftoolError(f"singlestep of order {self.order} has no stage at {option}; leave {option} out")
+        if self.order == 3 and self.first >= self.second:
+            raise DifftoolError(f"singlestep takes r1 < r2, got {self.first:g} and {self.second:g}")
+        if not isinstance(self.ending, tuple):
+            raise DifftoolError(f"singlestep takes the orders of its last steps as ending=(2, 1), got {self.ending!r}")
         for order in self.ending:
             check_order("singlestep", order, range(1, self.order + 1), option="ending", none=False)
 
@@ -65,6 +71,11 @@ class Singlestep(Sampler):
     def first(self) -> float:
         """r1."""
         return self.r1 if self.r1 is not None else 1 / 3 if self.order == 3 else 1 / 2
+
+    @property
+    def second(self) -> float:
+        """r2."""
+        return 2 / 3 if self.r2 is None else self.r2
 
     @property
     def accuracy(self) -> float:  # type: ignore[override]
@@ -99,7 +110,7 @@ class Singlestep(Sampler):
 
     def advance(self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int) -> State:
         """One step of that order."""
-        stages = {1: (), 2: (self.first if self.order == 2 else 1 / 2,), 3: (self.first, self.r2)}[order]
+        stages = {1: (), 2: (self.first if self.order == 2 else 1 / 2,), 3: (self.first, self.second)}[order]
         h = nxt.half_log_snr - now.half_log_snr
         start, p, y = x, now, x
         nodes: list[Point] = []
@@ -128,7 +139,7 @@ def dpm_solver_1() -> Singlestep:
 def dpm_solver_2(r1: float = 1 / 2) -> Singlestep:
     """DPM-Solver-2: two evaluations per step on eps, a stage at r1 of it in half-log-snr.
 
-    Option: `r1` (0 < r1 <= 1). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 1.
+    Option: `r1` (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 1.
     """
     return Singlestep(2, "eps", r1)
 
@@ -136,7 +147,8 @@ def dpm_solver_2(r1: float = 1 / 2) -> Singlestep:
 def dpm_solver_3(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
     """DPM-Solver-3: three evaluations per step on eps, stages at r1 and r2 of it in half-log-snr.
 
-    Options: `r1`, `r2` (0 < r1 < r2 < 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 2.
+    Options: `r1`, `r2` (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2206.00927,
+        algorithm 2.
     """
     return Singlestep(3, "eps", r1, r2)
 
@@ -144,7 +156,7 @@ def dpm_solver_3(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
 def dpmpp_2s(r1: float = 1 / 2) -> Singlestep:
     """DPM-Solver++(2S): two evaluations per step on x0, a stage at r1 of it in half-log-snr.
 
-    Option: `r1` (0 < r1 <= 1). Source: Lu et al. 2022, arXiv 2211.01095, algorithm 1.
+    Option: `r1` (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2211.01095, algorithm 1.
     """
     return Singlestep(2, "x0", r1)
 
@@ -152,7 +164,8 @@ def dpmpp_2s(r1: float = 1 / 2) -> Singlestep:
 def dpmpp_3s(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
     """DPM-Solver++(3S): three evaluations per step on x0, stages at r1 and r2 of it in half-log-snr.
 
-    Options: `r1`, `r2` (0 < r1 < r2 < 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2211.01095, appendix B.
+    Options: `r1`, `r2` (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2211.01095, appendix
+        B.
     """
     return Singlestep(3, "x0", r1, r2)
 
@@ -160,7 +173,7 @@ def dpmpp_3s(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
 def res_2s(r1: float = 1 / 2) -> Singlestep:
     """Refined exponential solver of order 2, singlestep: the line through both answers, integrated exactly.
 
-    Option: `r1`, where the stage is (0 < r1 <= 1). Source: Zhang et al. 2023, RES, arXiv 2308.02157.
+    Option: `r1`, where the stage is (0.01 <= r1 <= 1). Source: Zhang et al. 2023, RES, arXiv 2308.02157.
     """
     return Singlestep(2, "x0", r1, variant="exact")
 

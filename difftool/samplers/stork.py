@@ -20,16 +20,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.errors import DifftoolError
 from difftool.samplers.adams import Adams, flow_ab
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
 from difftool.samplers.interpolate import lagrange
 from difftool.samplers.ode import FlowODE
-from difftool.samplers.options import check_choice, check_order
+from difftool.samplers.options import check_choice, check_order, check_whole
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
-
-MOST_STAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class Stork(FlowODE):
     stages: int = 50
     derivatives: int = 1
 
+    name = "stork"
     accuracy = 2
     reference = (
         "Tan et al. 2025, STORK: Faster diffusion and flow matching sampling by resolving both stiffness and "
@@ -60,8 +58,7 @@ class Stork(FlowODE):
     def __post_init__(self) -> None:
         check_choice("stork", "variable", self.variable, Literal["t", "flow"])
         check_order("stork", self.derivatives, range(1, 4), "derivatives", none=False)
-        if not (isinstance(self.stages, int) and 3 <= self.stages <= MOST_STAGES):
-            raise DifftoolError(f"stork takes stages from 3 to {MOST_STAGES}, got {self.stages!r}")
+        check_whole("stork", "stages", self.stages, 3, 1000)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         past: list = []
@@ -100,12 +97,12 @@ def _b(j: int) -> float:
     return (1.0, 1 / 3)[j] if j < 2 else 4 * (j - 1) * (j + 4) / (3 * j * (j + 1) * (j + 2) * (j + 3))
 
 
-def stork_4(derivatives: int = 2) -> Adams:
+def stork_4(derivatives: int | None = None) -> Adams:
     """Stabilized Taylor orthogonal Runge-Kutta of order 4 (STORK-4) in the flow time, which is Adams-Bashforth.
 
-    Its ROCK4 stages integrate the extrapolated velocity, a polynomial of degree `derivatives` (1, 2 or 3), exactly: it
-    is `flow-ab` of order derivatives + 1. (The published code takes second and third derivatives with the weights of
-    equal steps.) Source: Tan et al. 2025, arXiv 2505.24210.
+    Its ROCK4 stages integrate the extrapolated velocity, a polynomial of degree `derivatives` (1, 2 or 3; none: 2, or
+    less while the steps are fewer), exactly: it is `flow-ab` of order derivatives + 1. (The published code takes second
+    and third derivatives with the weights of equal steps.) Source: Tan et al. 2025, arXiv 2505.24210.
     """
-    check_order("stork-4", derivatives, range(1, 4), "derivatives", none=False)
-    return flow_ab(derivatives + 1)
+    check_order("stork-4", derivatives, range(1, 4), "derivatives")
+    return flow_ab(None if derivatives is None else derivatives + 1)

@@ -192,7 +192,7 @@ def prepare(
     else:
         if nfe is not None:
             steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
-        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
+        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
         last = last or sampler.last
         with suppress(NotAffine):
             plan = trace(sampler, path, last, correlated=noise.correlated)

@@ -13,10 +13,10 @@ from typing import Any
 
 from difftool.errors import DifftoolError
 from difftool.fit import check_fit, grid_of
-from difftool.grids import Explicit, Grid, check_steps
+from difftool.grids import MOST_STEPS, Explicit, Grid, check_steps
 from difftool.models.base import Model
 from difftool.samplers import FlowABM, FlowSDE
-from difftool.samplers.base import Last, Sampler, nfe_of
+from difftool.samplers.base import Last, Sampler, name_of, nfe_of
 from difftool.schedules import Path, Schedule, VPLinear
 
 DEFAULT_STEPS = 50
@@ -31,6 +31,7 @@ def make_path(
     steps: int | None = None,
     grid: Grid | Sequence[float] | None = None,
     schedule: Schedule | None = None,
+    last: Last | None = None,
 ) -> Path:
     """The points of a run: the start and end rule, one for all samplers (see the module)."""
     schedule = schedule or model.schedule or VPLinear()
@@ -39,6 +40,10 @@ def make_path(
         check_steps(steps)
     start = start_of(model, sampler, schedule)
     if grid is None and sampler.adaptive:
+        if steps is not None:
+            raise DifftoolError(
+                f"{name_of(sampler)} chooses its own steps; leave the number of steps out, or give it a grid"
+            )
         low = schedule.t_at_level(ADAPTIVE_LEVEL)
         return Path(schedule, (start, low, schedule.domain[0]))
     grid = grid_of(sampler) if grid is None else as_grid(grid)
@@ -46,7 +51,7 @@ def make_path(
         steps = len(grid.times) - 1 if isinstance(grid, Explicit) else DEFAULT_STEPS
     grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
     path = Path(schedule, grid(schedule, steps))
-    check_fit(model, sampler, path)
+    check_fit(model, sampler, path, last or sampler.last)
     return path
 
 
@@ -72,14 +77,14 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
 
 def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
     """The number of steps that costs exactly `nfe` network evaluations; `DifftoolError` if none does."""
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or nfe < 1:
-        raise DifftoolError(f"nfe must be a whole number of at least 1, got {nfe!r}")
-    name = type(sampler).__name__
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or not 1 <= nfe <= MOST_STEPS:
+        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_STEPS}, got {nfe!r}")
+    name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
 
     def cost(steps: int) -> int:
-        path = make_path(model, sampler, steps=steps, **options)
+        path = make_path(model, sampler, steps=steps, last=last, **options)
         return nfe_of(sampler, path, last or sampler.last) or 0
 
     grid = None if options.get("grid") is None else as_grid(options["grid"])

@@ -31,7 +31,8 @@ class Sigmoid(Schedule):
     def __post_init__(self) -> None:
         if not (self.start < self.end and 0 < self.tau < math.inf and max(-self.start, self.end) / self.tau < 600):
             raise DifftoolError(
-                f"sigmoid takes start < end and tau > 0, got start={self.start}, end={self.end}, tau={self.tau}"
+                f"sigmoid takes tau > 0 and -600 tau < start < end < 600 tau, got start={self.start}, end={self.end}, "
+                f"tau={self.tau}"
             )
 
     def _halves(self, t: Any) -> tuple[Any, Any, Any]:
@@ -75,7 +76,8 @@ class Laplace(Schedule):
     With b < 1 the rate g^2 is infinite at t = 0; noise levels of 1000 lie within 1e-12 of t = 1, where float64 can
     hardly tell times apart.
 
-    Options: `mu`, the middle log SNR, and the width `b` (> 0). Raises `DifftoolError` for b <= 0.
+    Options: `mu`, the middle log SNR (-600 < mu < 600), and the width `b` (0 < b <= 100). Raises `DifftoolError` for
+    others.
     """
 
     mu: float = 0.0
@@ -84,8 +86,8 @@ class Laplace(Schedule):
     reference = "Hang et al. 2024, Improved noise schedule for diffusion training, arXiv 2407.03297"
 
     def __post_init__(self) -> None:
-        if not (0 < self.b < math.inf and abs(self.mu) < 600):
-            raise DifftoolError(f"laplace takes b > 0 and a finite mu, got b={self.b}, mu={self.mu}")
+        if not (0 < self.b <= 100 and abs(self.mu) < 600):
+            raise DifftoolError(f"laplace takes 0 < b <= 100 and -600 < mu < 600, got b={self.b}, mu={self.mu}")
 
     def _pair(self, t: Any) -> tuple[Any, Any]:
         """(alpha, sigma) up to a common factor: the larger one is 1."""

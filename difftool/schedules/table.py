@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.schedules._math import as_dtype, clip, exp, log, sqrt, where
+from difftool.schedules._math import as_dtype, clip, exp, log, log_alpha_vp, where
 from difftool.schedules.base import Schedule
 
 
@@ -72,11 +72,10 @@ class Table(Schedule):
         return as_dtype(level, t)
 
     def alpha(self, t: Any) -> Any:
-        return 1 / sqrt(1 + exp(2 * self.log_level(t)))
+        return exp(log_alpha_vp(-clip(self.log_level(t), -400.0, math.inf)))
 
     def sigma(self, t: Any) -> Any:
-        level = exp(self.log_level(t))
-        return level / sqrt(1 + level * level)
+        return exp(log_alpha_vp(clip(self.log_level(t), -800.0, math.inf)))  # 0 at t = 0
 
     def t_at_half_log_snr(self, value: Any) -> Any:
         if not isinstance(value, (float, int)):
@@ -127,6 +126,7 @@ class Betas(Table):
     reference = "given by the user"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
             raise DifftoolError(f"betas takes at least two betas=b+b+..., each in (0, 1), got {self.betas}")
 
@@ -135,8 +135,8 @@ class Betas(Table):
 class ScaledLinear(Table):
     """The table of latent diffusion: betas whose square roots rise in equal steps, t = (i + 1) / length.
 
-    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, >= 2). Raises
-    `DifftoolError` for values out of range. It ends at alpha = 0.068, not in pure noise: see zero-terminal.
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, 2 to 100,000).
+    Raises `DifftoolError` for values out of range. It ends at alpha = 0.068, not in pure noise: see zero-terminal.
     """
 
     beta_min: float = 0.00085
@@ -157,8 +157,8 @@ class ScaledLinear(Table):
 class DDPMLinear(Table):
     """DDPM's table: `length` betas from `beta_min` to `beta_max` in equal steps, t = (i + 1) / length.
 
-    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, >= 2). Its limit
-    for many steps is vp-linear with rates beta * length. Raises `DifftoolError` for values out of range.
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, 2 to 100,000). Its
+    limit for many steps is vp-linear with rates beta * length. Raises `DifftoolError` for values out of range.
     """
 
     beta_min: float = 1e-4
@@ -182,9 +182,9 @@ def even(first: float, last: float, length: int) -> tuple[float, ...]:
 
 
 def check_rates(name: str, beta_min: float, beta_max: float, length: int) -> None:
-    """Raise `DifftoolError` unless 0 < beta_min <= beta_max < 1 and length >= 2."""
-    if not (0 < beta_min <= beta_max < 1 and isinstance(length, int) and length >= 2):
+    """Raise `DifftoolError` unless 0 < beta_min <= beta_max < 1 and 2 <= length <= 100,000."""
+    if not (0 < beta_min <= beta_max < 1 and isinstance(length, int) and 2 <= length <= 100_000):
         raise DifftoolError(
-            f"{name} takes 0 < beta_min <= beta_max < 1 and length >= 2, got "
+            f"{name} takes 0 < beta_min <= beta_max < 1 and length from 2 to 100000, got "
             f"beta_min={beta_min}, beta_max={beta_max}, length={length}"
         )

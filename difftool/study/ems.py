@@ -22,6 +22,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import Bound, Model
+from difftool.noise import check_seed
+from difftool.samplers.options import check_whole
 from difftool.samplers.statistics import Curve, Statistics
 from difftool.sampling import sample
 from difftool.schedules import Flow, Point, Schedule
@@ -55,14 +57,17 @@ def model_statistics(
 
     Raises `DifftoolError` for numbers out of range and for a model whose size is not known.
     """
-    if points < 2 or count < 1:
-        raise DifftoolError(f"statistics take at least 2 points and 1 sample, got {points} and {count}")
+    check_whole("statistics", "points", points, 2)
+    check_whole("statistics", "count", count, 1, 1_000_000)
+    check_seed(seed)
     schedule = model.schedule or Flow()
     most = schedule.level(schedule.t_start(True)) * math.exp(-2 * H)  # differences are taken on both sides
     top = most if level_max is None else level_max
     if not 0 < level_min < top <= most:
         raise DifftoolError(f"statistics take 0 < level_min < level_max <= {most:g} here, got {level_min:g}, {top:g}")
-    clean = (_samples(model, count, seed) if data is None else data).to(model.device, torch.float64)
+    clean = (_samples(model, count, seed ^ 1) if data is None else data).to(model.device, torch.float64)
+    if not clean.numel() or model.shape not in (None, tuple(clean.shape[1:])):
+        raise DifftoolError(f"statistics take data of the shape (B, *{model.shape}), got {tuple(clean.shape)}")
     parts, bound = _with_noise(clean, seed, batch_size), model.bind(schedule)
     step = math.log(top / level_min) / (points - 1)
     at = [step * i - math.log(top) for i in range(points + 1)]  # one more, for the slope of l at the end

@@ -79,6 +79,7 @@ def reference(
         assert isinstance(model, GaussianMixture)
         if len(model.means) == 1 and not cond:
             return _closed(model, x, path[0], path[-1])
+        model.bind(path.schedule, cond)(x, path[0])  # refuses conditioning that is not its own
         return _dop853(model, x, path[0], path[-1], (cond or {}).get("label"))
 
 

@@ -110,7 +110,7 @@ def test_show_json(ok):
     assert (found["name"], found["kind"]) == ("ddpm", "sampler")
     assert found["options"] == [
         {"name": "variance", "type": "small | large | between", "default": "small"},
-        {"name": "v", "type": "number", "default": "0.5"},
+        {"name": "v", "type": "number | none", "default": "none"},
     ]
     assert found == descriptions("ddpm")[0]
 

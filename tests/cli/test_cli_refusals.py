@@ -56,7 +56,7 @@ SAMPLE = [
     # network evaluations
     ("--sampler heun --nfe 6", ["6 evaluations", "5 (steps=3)", "7 (steps=4)"]),
     ("--sampler ode --nfe 6", ["nfe=6", "chooses"]),
-    ("--sampler ode --steps 6", ["chooses its own steps", "--steps"]),
+    ("--sampler ode --steps 6", ["ode chooses its own steps", "leave the number of steps out"]),
     ("--steps 5 --nfe 5", ["--steps or --nfe, not both"]),
     ("--grid explicit:times=1+0.5+0 --nfe 3", ["3 evaluations", "2 (steps=2)"]),
     # grids
@@ -67,7 +67,7 @@ SAMPLE = [
     ("--grid explicit:times=1+0.5+-0.5", ["-0.5", "[0, 1]"]),
     ("--grid explicit:times=1", ["at least two times"]),
     ("--grid explicit", ["at least two times", "got 0"]),
-    ("--class -1", ["class", "at least 0", "-1"]),
+    ("--class -1", ["class", "from 0", "-1"]),
     ("--steps 100000000000", ["at most 1000000"]),
     ("--sampler EM", ["did you mean em"]),
     ("--grid explicit:times=1,0.5,0", ["a+b+c"]),

@@ -11,9 +11,11 @@ from PIL import Image
 from reading import files, read
 
 import difftool
+from difftool.noise import BrownianPath, Generator
 from difftool.plan import plan_from_json
 from difftool.presets import digits_exact, eight_gaussians
 from difftool.samplers import DDIM, EulerMaruyama, Heun
+from difftool.schedules import VPLinear
 
 FEW = ("--num-samples", 3, "--steps", 2)
 
@@ -139,13 +141,35 @@ def test_a_recipe_has_every_default_filled_in(ok):
         "format": "difftool-recipe", "version": 1, "difftool": difftool.__version__, "torch": torch.__version__,
         "model": "digits-exact", "sampler": "em", "schedule": "vp-linear", "grid": "flow", "steps": 4, "nfe": None,
         "last": EulerMaruyama.last, "num_samples": 2, "batch_size": None, "seed": 0, "label": None, "device": "cpu",
-        "dtype": "float32", "threads": 2, "plan": None,
+        "dtype": "float32", "noise": "independent", "threads": 2, "files": None, "plan": None,
     }  # fmt: skip
     assert recipe == expected
     torch.set_num_threads(1)
     ok("sample", "--recipe", "a.npz", "--out", "b.npz")
     assert torch.get_num_threads() == 2
     assert read("b.npz")[1] == expected
+
+
+def test_a_recipe_knows_its_files(ok, refused, folder):
+    """What the run read is not what it was: the recipe cannot repeat it, and says so."""
+    (folder / "g.txt").write_text("0.9\n0.5\n0.1\n")
+    ok("sample", "--grid", "file:path=g.txt", "--num-samples", 2, "--out", "a.npz")
+    ok("sample", "--recipe", "a.npz", "--out", "b.npz")
+    np.testing.assert_array_equal(read("a.npz")[0], read("b.npz")[0])
+    (folder / "g.txt").write_text("0.9\n0.4\n0.1\n")
+    refused("sample", "--recipe", "a.npz", "--out", "c.npz", says=["g.txt is not what it was"])
+    ok("sample", "--recipe", "a.npz", "--grid", "file:path=g.txt", "--out", "c.npz")
+    (folder / "g.txt").unlink()
+    refused("sample", "--recipe", "a.npz", "--out", "d.npz", says=["cannot read the grid file g.txt"])
+
+
+@pytest.mark.parametrize(("noise", "kind"), [("path", BrownianPath), ("generator", Generator)])
+def test_noise_of_other_kinds(ok, noise, kind):
+    ok("sample", "--sampler", "em", "--steps", 4, "--num-samples", 2, "--noise", noise, "--out", "a.npz")
+    expected = difftool.sample(
+        digits_exact(), EulerMaruyama(), shape=(2, 1, 8, 8), steps=4, noise=kind(), schedule=VPLinear()
+    )
+    np.testing.assert_array_equal(read("a.npz")[0], expected.numpy())
 
 
 def test_a_recipe_needs_no_plan_file(ok, folder):

@@ -40,4 +40,6 @@ def test_b_only_if_told(ok, folder):
 def test_a_file_that_is_not_there(cli):
     result = cli("sample", "--sampler", "dpm-solver-v3:statistics=nowhere.json", "--steps", 3)
     assert result.exit_code == 2
-    assert result.stderr == "difftool: error: cannot read nowhere.json: No such file or directory\n"
+    assert result.stderr == (
+        "difftool: error: sampler 'dpm-solver-v3': cannot read nowhere.json: No such file or directory\n"
+    )

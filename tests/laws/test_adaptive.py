@@ -91,7 +91,7 @@ def test_encoding_starts_at_clean_data(schedule):
     x = GAUSSIAN.draw(3, seed=1).double()
     out = sample(GAUSSIAN, sampler, x=x, grid=(0.0, schedule.t_at_level(3.0)), schedule=schedule)
     close(out, flow_map(x, schedule.at(0.0), schedule.at(schedule.t_at_level(3.0))), 1e-6, 1e-6)  # local errors add up
-    with pytest.raises(DifftoolError, match="dpm-adaptive runs between noise levels above 0"):
+    with pytest.raises(DifftoolError, match="dpm-adaptive starts above noise level 0"):
         sample(GAUSSIAN, DPMAdaptive(), x=x, grid=(0.0, schedule.t_at_level(3.0)), schedule=schedule)
 
 
@@ -434,15 +434,15 @@ def test_a_graph_goes_through_the_steps(sampler):
     ("make", "words"),
     [
         (lambda: EmbeddedRK("dopri6"), "embedded takes method dopri5, bosh3 or heun-euler, got 'dopri6'"),
-        (lambda: EmbeddedRK(rtol=0.0), "embedded takes rtol > 0, atol > 0 and h_init > 0, got rtol=0.0"),
+        (lambda: EmbeddedRK(rtol=0.0), "embedded takes rtol, atol and h_init >= 1e-30, got rtol=0.0"),
         (lambda: EmbeddedRK(atol=math.nan), "got rtol=0.0001, atol=nan"),
         (lambda: EmbeddedRK(h_init=-1.0), "h_init=-1.0"),
         (lambda: DPMAdaptive(1), "dpm-adaptive takes order 2 or 3, got 1"),
-        (lambda: DPMAdaptive(rtol=math.inf), "dpm-adaptive takes rtol > 0"),
+        (lambda: DPMAdaptive(rtol=math.inf), "dpm-adaptive takes rtol"),
         (lambda: DPMAdaptive(pid=(1.0,)), "dpm-adaptive takes the three gains of its control as pid=P+I+D, got (1.0,)"),
         (lambda: DPMAdaptive(pid=(1.0, math.nan, 0.0)), "as pid=P+I+D"),
         (lambda: DPMAdaptive(safety=1.5), "dpm-adaptive takes 0.01 <= safety <= 0.99, got 1.5"),
-        (lambda: GottaGoFast(atol=0.0), "gotta-go-fast takes rtol > 0"),
+        (lambda: GottaGoFast(atol=0.0), "gotta-go-fast takes rtol"),
         (lambda: GottaGoFast(theta=0.0), "gotta-go-fast takes 0 < theta <= 1, got 0.0"),
         (lambda: GottaGoFast(r=2.0), "gotta-go-fast takes 0 < r <= 1, got 2.0"),
         (lambda: GottaGoFast(rejected="lost"), "gotta-go-fast takes rejected kept or fresh, got 'lost'"),

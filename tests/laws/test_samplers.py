@@ -11,13 +11,16 @@ import torch
 from registered import SAMPLERS
 
 from difftool.checks import check_sampler
+from difftool.errors import DifftoolError
 from difftool.plugins import registry
 from difftool.samplers import (
     DDIM,
     DDPM,
+    Adams,
     AdaptiveODE,
     AnnealedLangevin,
     EulerMaruyama,
+    FlowABM,
     Heun,
     PredictorCorrector,
     Sampler,
@@ -266,7 +269,7 @@ def test_the_predictor_corrector_has_the_right_law(step_size, predictor):
 
 def test_evaluations_with_any_predictor():
     """The predictor is called step by step, so that its own evaluations at the start of a path come every time."""
-    for predictor in (AnnealedLangevin(corrections=2), Heun(), DDIM()):
+    for predictor in (Heun(), DDIM()):
         job = prepare(gaussian(), PredictorCorrector(predictor=predictor), shape=(2, 64), steps=4)
         declared = job.nfe
         job.batch(0, 2)
@@ -302,6 +305,18 @@ def test_langevin_steps_widen_the_law_as_they_must():
     assert law.variance[0] == pytest.approx(v / (1 - h / (2 * v)), rel=1e-6)
 
 
+def test_a_predictor_takes_single_steps():
+    for predictor in (FlowABM(), Adams(start="runge-kutta")):
+        with pytest.raises(DifftoolError, match="predictor-corrector takes a predictor of single steps"):
+            PredictorCorrector(predictor=predictor)
+
+
+def test_a_sampler_is_called_what_it_is_registered_as():
+    for name, entry in registry().axis("samplers").items():
+        if isinstance(target := entry.load(), type) and entry.origin.startswith("difftool "):
+            assert target.name == name
+
+
 def test_declared_claims_are_complete():
     for spec in SAMPLERS:
         sampler = make("samplers", spec)
@@ -314,4 +329,4 @@ def test_declared_claims_are_complete():
         ):
             assert sampler.weak_order is not None, spec  # 0: consistency sampling has no order in the steps
         if not sampler.stochastic and not sampler.adaptive:
-            assert sampler.accuracy, spec
+            assert sampler.accuracy or sampler.global_order, spec

@@ -112,7 +112,7 @@ def test_clean_data_has_no_noise_to_extrapolate():
 
 
 def test_heunpp2_runs_downwards_only():
-    with pytest.raises(DifftoolError, match="HeunPP2 runs from noise to data"):
+    with pytest.raises(DifftoolError, match="heunpp2 runs from noise to data"):
         trace(HeunPP2(), path_of(VE(), (0.1, 1.0)))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid
 from difftool.plan import trace
-from difftool.samplers import DDIM, Adams, DPMpp, FlowABM, FlowSDE, SASolver, Singlestep, UniPC
+from difftool.samplers import DDIM, DDPM, Adams, DPMpp, FlowABM, FlowSDE, SASolver, Singlestep, UniPC
 from difftool.samplers.adams import deis, exponential_adams, flow_ab, lms
 from difftool.samplers.dpmpp import dpmpp_2m
 from difftool.samplers.unipc import unip
@@ -225,14 +225,18 @@ def test_orders_out_of_range(make):
         (DPMpp, {"variant": "2m", "order": 3}, "order 1 or 2 with variant 2m, got 3"),
         (DPMpp, {"interpolates": "eps", "eta": 1.0}, "eta = 0 with interpolates eps"),
         (DPMpp, {"eta": 1.0, "start": "runge-kutta"}, "start ramp with noise"),
-        (SASolver, {"tau": float("nan")}, "sa-solver takes tau >= 0"),
+        (SASolver, {"tau": float("nan")}, "0 <= tau <= 1000, got nan"),
         (SASolver, {"corrector_order": 6}, "corrector_order 0, 1, .* or 5, got 6"),
-        (SASolver, {"level_min": 2.0, "level_max": 1.0}, "level_min < level_max"),
-        (FlowSDE, {"tau": -1.0}, "flow-sde takes tau >= 0"),
+        (SASolver, {"level_min": 2.0, "level_max": 1.0}, "sa-solver takes level_max > 2, got 1.0"),
+        (FlowSDE, {"tau": -1.0}, "flow-sde takes 0 <= tau <= 1000, got -1.0"),
         (FlowABM, {"order": 6}, "flow-abm takes order 1, 2, 3, 4 or 5, got 6"),
         (UniPC, {"bh": "bh3"}, "unipc takes bh bh1 or bh2"),
-        (Singlestep, {"r1": 1.2}, "singlestep takes 0 < r1 <= 1, got 1.2"),
+        (Singlestep, {"r1": 1.2}, "singlestep takes 0.01 <= r1 <= 1, got 1.2"),
         (Singlestep, {"order": 3, "r1": 0.7}, "r1 < r2, got 0.7 and 0.66"),
+        (Singlestep, {"r1": 1e-14}, "singlestep takes 0.01 <= r1 <= 1, got 1e-14"),
+        (Singlestep, {"order": 2, "r2": 0.7}, "singlestep of order 2 has no stage at r2"),
+        (Singlestep, {"order": 3, "ending": 2}, r"the orders of its last steps as ending=\(2, 1\), got 2"),
+        (DDPM, {"v": 0.9}, "ddpm takes v with variance between; with variance small leave it out"),
         (Singlestep, {"order": 4}, "singlestep takes order 1, 2 or 3, got 4"),
         (Singlestep, {"ending": (3,)}, "singlestep takes ending 1 or 2, got 3"),
         (Adams, {"variable": "log"}, "adams takes variable"),

@@ -13,10 +13,13 @@ from published import denoised, levels_of, ours, path_of, paths, runs, same_plan
 
 from difftool.errors import DifftoolError
 from difftool.plan import trace
+from difftool.plan.analysis import Gaussian, output_law
 from difftool.plugins import registry
 from difftool.samplers import (
     DDIM,
     DPM2,
+    PNDM,
+    Adams,
     Ancestral,
     Churn,
     Euler,
@@ -26,9 +29,10 @@ from difftool.samplers import (
     Restart,
     Singlestep,
 )
+from difftool.samplers.adams import lms
 from difftool.samplers.ancestral import dpm_2_a, dpmpp_2s_a, euler_a
 from difftool.samplers.wrapper import takes_single_steps
-from difftool.schedules import VE, Flow, VPLinear, ZeroTerminal
+from difftool.schedules import VE, Cosine, Flow, Path, VPLinear, ZeroTerminal
 from difftool.specs import make
 
 # --- churn -----------------------------------------------------------------------------------------------------------
@@ -244,8 +248,11 @@ def test_which_samplers_take_single_steps():
     ("made", "message"),
     [
         (lambda: Churn(-1.0), "churn takes churn >= 0, got -1.0"),
-        (lambda: Churn(s_min=2.0, s_max=1.0), "churn takes 0 <= s_min <= s_max, got s_min=2.0 and s_max=1.0"),
+        (lambda: Churn(s_min=2.0, s_max=1.0), "churn takes s_max >= 2, got 1.0"),
         (lambda: Churn(s_noise=0.0), "churn takes s_noise > 0, got 0.0"),
+        (lambda: Churn(solver=lms(start="runge-kutta")), "churn takes a solver of single steps"),
+        (lambda: Ancestral(solver=PNDM()), "ancestral takes a solver of single steps"),
+        (lambda: Restart(restart_steps=3, solver=Adams(order=5)), "whole numbers restart_steps from 5 to 10000, got 3"),
         (lambda: Churn(solver=FlowABM()), "churn takes a solver of single steps (euler, heun, dpm-2, ..)"),
         (lambda: Ancestral(solver=GradientEstimation()), "those of GradientEstimation hang together"),
         (lambda: Ancestral(solver=make("samplers", "embedded")), "ancestral takes a solver of fixed steps"),
@@ -253,8 +260,8 @@ def test_which_samplers_take_single_steps():
         (lambda: Ancestral(1.2), "ancestral takes 0 <= eta <= 1, got 1.2"),
         (lambda: Ancestral(down="up"), "ancestral takes down level or flow, got 'up'"),
         (lambda: Restart(0.3, 0.06), "restart takes 0 <= level_min < level_max, got 0.3 and 0.06"),
-        (lambda: Restart(repeats=1.5), "restart takes whole numbers repeats >= 0, got 1.5"),
-        (lambda: Restart(restart_steps=0), "restart takes whole numbers restart_steps >= 1, or none, got 0"),
+        (lambda: Restart(repeats=1.5), "restart takes whole numbers repeats from 0 to 1000, got 1.5"),
+        (lambda: Restart(restart_steps=0), "restart takes whole numbers restart_steps from 1 to 10000, got 0"),
         (lambda: Restart((0.1, 0.2), (1.0, 2.0, 3.0)), "restart takes one value or one per interval, got [2, 3, 3, 3]"),
     ],
 )
@@ -262,6 +269,16 @@ def test_refusals(made, message):
     with pytest.raises(DifftoolError) as error:
         made()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), VPLinear()])
+@given(st.floats(1e-12, 1e-6))
+def test_ever_less_noise_is_none(schedule, eta):
+    """Rounding must not put the way down above the next level."""
+    path = Path(schedule, [0.9 - 0.1 * i for i in range(9)])
+    plan, quiet = trace(Ancestral(eta=eta), path), trace(Ancestral(eta=0.0), path)
+    law, exact = (output_law(p, Gaussian.of([0.5], 0.2)) for p in (plan, quiet))
+    assert abs(law.variance - exact.variance).max() < 1e-5
 
 
 def test_upwards_there_is_no_noise_to_add():

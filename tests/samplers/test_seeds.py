@@ -151,13 +151,13 @@ def test_independent_noise_costs_an_order():
     ("made", "message"),
     [
         (lambda: Seeds1(-0.1), "seeds-1 takes eta >= 0, got -0.1"),
-        (lambda: Seeds2(r=0.0), "seeds-2 takes 0 < r <= 1, got 0.0"),
+        (lambda: Seeds2(r=0.0), "seeds-2 takes 0.01 <= r <= 1, got 0.0"),
         (lambda: Seeds2(variant="phi"), "seeds-2 takes variant midpoint or exact, got 'phi'"),
-        (lambda: Seeds3(r1=0.7), "seeds-3 takes 0 < r1 <= 0.666667, got 0.7"),
-        (lambda: Seeds3(r1=0.7, r2=1.2), "seeds-3 takes 0.7 < r2 <= 1, got 1.2"),
+        (lambda: Seeds3(r1=0.7), "seeds-3 takes r1 < r2, got 0.7 and 0.666667"),
+        (lambda: Seeds3(r1=0.7, r2=1.2), "seeds-3 takes 0.01 <= r2 <= 1, got 1.2"),
         (lambda: Seeds3(s_noise=-1), "seeds-3 takes s_noise > 0, got -1"),
         (lambda: DPMppSDE(1.5), "dpmpp-sde takes 0 <= eta <= 1, got 1.5"),
-        (lambda: DPMppSDE(r=2), "dpmpp-sde takes 0 < r <= 1, got 2"),
+        (lambda: DPMppSDE(r=2), "dpmpp-sde takes 0.01 <= r <= 1, got 2"),
         (lambda: DPMppSDE(noise="none"), "dpmpp-sde takes noise shared or independent, got 'none'"),
     ],
 )
