@@ -51,8 +51,8 @@ FAMILIES: list[tuple[str, str]] = [  # a sampler, and what the network predicts:
     ("dpmpp-2m-sde", "x0"), ("unip", "x0"), ("unipc", "x0"), ("unipc:order=2", "x0"), ("sa-solver", "x0"),
     ("ipndm", "eps"), ("pndm-plms", "eps"), ("er-sde", "x0"), ("gradient-estimation", "eps"), ("interpolant", "flow"),
     ("lcm", "x0"), ("consistency", "x0"), ("tcd", "x0"), ("reab", "x0"), ("stork", "eps"), ("dpm-solver-v3", "x0"),
-    ("pndm-prk", "eps"), ("picard", "flow"), ("annealed-langevin", "eps"), ("predictor-corrector:step_size=level", "eps"),
-    ("flow-abm", "flow"), ("flow-sde", "x0"),
+    ("pndm-prk", "eps"), ("picard", "flow"), ("annealed-langevin", "eps"),
+    ("predictor-corrector:step_size=level", "eps"), ("flow-abm", "flow"), ("flow-sde", "x0"),
 ]  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from difftool.errors import unknown
+from difftool.errors import DifftoolError, unknown
 from difftool.spec_text import parse, write
 
-OPTION = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|\[[^]]*\]|[^,()\s]+)")
+OPTION = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|\[[^]]*\]|float\([^()]*\)|[^,()\s]+)")
 ANY = ("...", "[...]")  # values in the table that stand for any
+FEW = 15  # steps from which on diffusers' lower_order_final does nothing
 LESS = ("differs", "distilled", "later", "none")  # what a row can be in place of the same
 
 
@@ -29,9 +30,13 @@ class Row:
     name: str
     ours: str = ""
     also: tuple[str, ...] = ()
+    few: str = ""
     grid: str = ""
+    noise: str = ""
     takes: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
     like: str = ""
     flow: str = ""
@@ -54,27 +59,41 @@ class Row:
         """Their options that are ours."""
         return {**self.takes, **self.step}
 
-    def spec(self, options: Mapping[str, str]) -> str:
-        """Our spec, with those of their options that it takes."""
+    @property
+    def looked_at(self) -> set[str]:
+        """All of their options that the row answers."""
+        return {*self.options, *self.taken, *self.needs, *self.idle}
+
+    def spec(self, options: Mapping[str, str], few: bool = False) -> str:
+        """Our spec, with those of their options that it takes, and `few` for fewer than 15 steps."""
         if not self.ours:
             return ""
         name, own = parse(self.ours)
-        return write(name, {**own, **{self.taken[key]: value for key, value in options.items() if key in self.taken}})
+        taken = {self.taken[key]: value for key, value in options.items() if key in self.taken}
+        return write(name, {**own, **(given(self.few) if few else {}), **taken})
 
-    def remarks(self) -> list[str]:
-        """How far it is the same, and what there is to know."""
+    @property
+    def verdict(self) -> str:
+        """How far it is the same."""
         why = {"same": "same", "none": f"nothing here: {self.why}", "distilled": f"distilled models only: {self.why}"}
+        return why.get(self.parity, f"{self.parity}: {self.why}")
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to know beside."""
+        few = f"below {FEW} steps add {self.few}" if self.few else ""
         flow = f"on flow models it is {self.flow}" if self.flow else ""
-        return [text for text in (why.get(self.parity, f"{self.parity}: {self.why}"), self.note, flow) if text]
+        noise = f"with {self.noise} noise" if self.noise else ""
+        return [text for text in (noise, few, self.note, flow) if text]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a name of a tool is here: a sampler, a grid or both, with the options that were typed."""
+    """What a name of a tool is here: a sampler, a grid or both, with the options that were typed and are no default."""
 
     tool: Tool
-    sampler: Row | None
-    grid: Row | None
+    sampler: Row | None = None
+    grid: Row | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,19 +106,41 @@ class Answer:
         grid = self.grid.spec(self.options) if self.grid else self.sampler.grid if self.sampler and sampler else ""
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
+    def command(self, specs: Mapping[str, str]) -> str:
+        """The options of our command line."""
+        noise = [f"--noise {row.noise}" for row in self.rows if row.noise]
+        return " ".join([*(f"--{axis[:-1]} {spec}" for axis, spec in specs.items()), *noise])
+
+    @property
+    def needs(self) -> list[str]:
+        """Options that were not typed, with which alone it is the same."""
+        wanted = {key: value for row in self.rows for key, value in row.needs.items()}
+        return [f"{key}={v}" for key, v in wanted.items() if _value(self.options.get(key, "")) != _value(v)]
+
+    @property
+    def without(self) -> list[str]:
+        """Options that were typed and change what it does, for which our specs have nothing."""
+        rest = self._rest() if self.specs() else []
+        return [f"{key}={self.options[key]}" for key in rest if not self._of(self.tool.options, key)]
+
     def remarks(self) -> list[str]:
         """How far it is the same, and what there is to know of the rows and of the options that were typed."""
-        found = [remark for row in self.rows for remark in row.remarks()]
-        known = {key for row in self.rows for key in (*row.options, *row.taken)}
-        rest = [key for key in self.options if key not in known]
-        found += [f"{key}: {self._option(key)}" for key in rest]
-        if any(row.parity != "same" for row in self.rows):
-            found = [text for text in found if text != "same"]
-        return list(dict.fromkeys(found))
+        found = [row.verdict for row in self.rows if row.parity != "same"]
+        found += [f"differs: without {', '.join(self.without)}"] if self.without else []
+        needs = f"with {', '.join(self.needs)}" if self.needs else ""
+        found = [*found, needs] if found else [f"same {needs}".strip()]
+        found += [note for row in self.rows for note in row.notes]
+        told = {key: self._of({**self.tool.without, **self.tool.options}, key) for key in self._rest()}
+        found += [f"{key}: {text}" for key, text in told.items() if text]
+        return [text for text in dict.fromkeys(found) if text]
 
-    def _option(self, key: str) -> str:
-        own = f"{self.rows[0].head}.{key}"
-        return self.tool.options.get(own) or self.tool.options.get(key) or "an option that is not looked at"
+    def _rest(self) -> list[str]:
+        """Options that were typed and that no row answers."""
+        known = set().union(*(row.looked_at for row in self.rows))
+        return [key for key in self.options if key not in known]
+
+    def _of(self, table: Mapping[str, str], key: str) -> str | None:
+        return table.get(f"{self.rows[0].head}.{key}") or table.get(key)
 
 
 @dataclass(frozen=True)
@@ -112,10 +153,12 @@ class Tool:
     about: str
     rows: Mapping[str, tuple[Row, ...]]
     pair: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)  # of the schedule, the model or the run
+    without: Mapping[str, str] = field(default_factory=dict)  # of the sampler or the grid, where no row has them
+    defaults: Mapping[str, str] = field(default_factory=dict)  # by option, or CLASS.option
 
     def lookup(self, text: str) -> list[Answer]:
-        """What the name (of a sampler, a grid or both) is here."""
+        """What the name (of a sampler, a grid or both) is here; `DifftoolError` for two samplers or two grids."""
         return list(self._in_menu(text) if self.form == "menu" else self._call(text))
 
     def _in_menu(self, text: str) -> Iterator[Answer]:
@@ -127,19 +170,38 @@ class Tool:
         yield from (Answer(self, row, grid) for row, grid in both)
 
     def _call(self, text: str) -> Iterator[Answer]:
-        words, options = {*re.findall(r"\w+", text.lower()), ""}, given(text)
-        rows = {
-            axis: [r for r in rows if r.head.lower() in words and fits(r, options)] for axis, rows in self.rows.items()
-        }
-        sampler = max(rows["samplers"], key=lambda row: len(row.options), default=None)
-        grids = [row for row in rows["grids"] if not row.of or sampler is None or sampler.head in row.of]
+        heads = {axis: self._head(axis, text) for axis in self.rows}
+        usual = {key: self.default(key, *heads.values()) for key in {*map(_last, self.defaults)}}
+        typed = {key: v for key, v in given(text).items() if _value(v) != _value(usual.get(key) or "")}
+        fit = {axis: [r for r in rows if fits(r, typed, usual)] for axis, rows in self.rows.items()}
+        samplers = [row for row in fit["samplers"] if row.head == heads["samplers"]]
+        sampler = max(samplers, key=lambda row: len(row.options), default=None)
+        grids = [row for row in fit["grids"] if row.head == heads["grids"] and (row.head or row.looked_at & {*typed})]
+        grids = [row for row in grids if not row.of or sampler is None or sampler.head in row.of]
         if sampler or grids:
-            yield Answer(self, sampler, next(iter(grids), None), options)
+            yield Answer(self, sampler, next(iter(grids), None), typed)
+
+    def _head(self, axis: str, text: str) -> str:
+        """The class or function of that axis that is named; empty if there is none."""
+        words = {*re.findall(r"\w+", text.lower())}
+        heads = [head for head in dict.fromkeys(row.head for row in self.rows[axis]) if head.lower() in words]
+        if len(heads) > 1:
+            raise DifftoolError(f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time")
+        return heads[0] if heads else ""
+
+    def default(self, key: str, *heads: str) -> str | None:
+        """The default of an option of a class or function; None if the table has none."""
+        named = [head for head in heads if head]
+        own = (self.defaults.get(f"{head}.{key}") for head in named)
+        return next(filter(None, own), self.defaults.get(key) if named else None)
 
 
-def fits(row: Row, options: Mapping[str, str]) -> bool:
-    """Whether these options make the row what it is."""
-    return all(key in options and (v in ANY or _value(v) == _value(options[key])) for key, v in row.options.items())
+def fits(row: Row, options: Mapping[str, str], usual: Mapping[str, str | None]) -> bool:
+    """Whether these options, and the defaults of others, make the row what it is."""
+    return all(
+        key in options if v in ANY else _value(v) == _value(options.get(key) or usual.get(key) or "")
+        for key, v in row.options.items()
+    )
 
 
 def _value(text: str) -> float | str:
@@ -151,7 +213,11 @@ def _value(text: str) -> float | str:
 
 def given(text: str) -> dict[str, str]:
     """The options in a call, without their quotes."""
-    return {key: value.strip("\"'") for key, value in OPTION.findall(text)}
+    return {key: re.sub(r"^float\((.*)\)$", r"\1", value).strip("\"'") for key, value in OPTION.findall(text)}
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def plain(name: str) -> str:
@@ -168,13 +234,15 @@ def tools() -> dict[str, Tool]:
 
 def _tool(name: str, about: str, lists: Mapping[str, Any] | None = None, **rest: Any) -> Tool:
     rows = {axis: tuple(_row(row, lists or {}) for row in rest.pop(axis)) for axis in ("samplers", "grids")}
-    return Tool(name, about=" ".join(about.split()), rows=rows, **rest)
+    defaults = {key: str(value) for key, value in rest.pop("defaults", {}).items()}
+    return Tool(name, about=" ".join(about.split()), rows=rows, defaults=defaults, **rest)
 
 
 def _row(values: dict[str, Any], lists: Mapping[str, Any]) -> Row:
     parity = next((key for key in LESS if key in values), "same")
     rest = {key: value for key, value in values.items() if key != parity}
-    rest |= {"also": tuple(rest.get("also", ())), "of": tuple(lists[rest["of"]] if "of" in rest else ())}
+    rest |= {key: tuple(rest.get(key, ())) for key in ("also", "idle")}
+    rest |= {"of": tuple(lists[rest["of"]] if "of" in rest else ())}
     return Row(**rest, parity=parity, why=values.get(parity, ""))
 
 
@@ -183,8 +251,3 @@ def tool(name: str) -> Tool:
     if name.lower() not in tools():
         raise unknown("tool", name, tools())
     return tools()[name.lower()]
-
-
-def command(specs: Mapping[str, str]) -> str:
-    """The options of our command line."""
-    return " ".join(f"--{axis[:-1]} {spec}" for axis, spec in specs.items())

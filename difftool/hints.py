@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difftool.atlas import Answer, command, tools
+from difftool.atlas import FEW, Answer, tools
 
 
 def hint(axis: str | None, name: str) -> str:
@@ -10,10 +10,12 @@ def hint(axis: str | None, name: str) -> str:
 
     def distance(answer: Answer) -> tuple[bool, bool]:
         other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
-        return other, " ".join(row.name for row in answer.rows).lower() != name.lower()
+        return " ".join(row.name for row in answer.rows).lower() != name.lower(), other
 
     answers = [answer for tool in tools().values() for answer in tool.lookup(name)]
-    answers = [answer for answer in answers if name.lower() not in answer.specs().values()]  # no more than another case
+    ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
+    if name.lower() in ours:  # no more than another case
+        return f"did you mean {name.lower()}?"
     return sentence(min(answers, key=distance), name, axis) if answers else ""
 
 
@@ -24,7 +26,15 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
     specs, row = answer.specs(), answer.rows[0]
     if not specs:
         return f"{who} {'comes later here' if row.parity == 'later' else 'is nothing here'}: {row.why}"
-    spec = next(iter(specs.values())) if list(specs) == [axis] else command(specs)
+    alone = list(specs) == [axis] and not row.noise
     parities = {row.parity for row in answer.rows}
-    verb = "is nearest to" if "differs" in parities else "is"
-    return f"{who} {verb} {spec} here" + " (for distilled models)" * ("distilled" in parities)
+    verb = "is nearest to" if "differs" in parities or answer.without else "is"
+    besides = ["for distilled models"] * ("distilled" in parities)
+    besides += [f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options]
+    told = f" ({'; '.join(besides)})" if besides else ""
+    return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"
+
+
+def _conditions(answer: Answer) -> list[tuple[str, list[str]]]:
+    few = [row.few for row in answer.rows if row.few]
+    return [("with", answer.needs), ("without", answer.without), (f"below {FEW} steps add", few)]

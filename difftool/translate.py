@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -9,12 +10,12 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from difftool.atlas import ANY, Answer, Row, Tool, command, tool, tools
+from difftool.atlas import ANY, Answer, Row, Tool, plain, tool, tools
 from difftool.errors import DifftoolError
 from difftool.hints import hint
 from difftool.plugins import registry
 from difftool.spec_text import parse
-from difftool.specs import make, spell_value
+from difftool.specs import make
 
 AXES = ("samplers", "grids")
 OF_THE_RUN = ("level_min", "length", "start", "end")  # options of grids that are not the grid's kind
@@ -29,7 +30,7 @@ def translations(name: str, text: str) -> list[dict[str, str]]:
     Raises `DifftoolError` for an unknown tool, and where neither we nor the tool have that name.
     """
     of = tool(name)
-    found = [_facts(answer, answer.specs()) for answer in of.lookup(text)]
+    found = [(answer, answer.specs()) for answer in of.lookup(text)]
     try:
         found = [*_from_ours(of, text), *found]
     except DifftoolError:  # the tool does not have that of ours
@@ -37,10 +38,23 @@ def translations(name: str, text: str) -> list[dict[str, str]]:
             raise
     if not found:
         raise _unknown(of, text)
+    asked = {plain(part.partition(":")[0]) for part in _parts(text)}
     seen: dict[str, dict[str, str]] = {}
-    for facts in sorted(found, key=lambda facts: not facts["parity"].startswith("same")):
+    for answer, specs in sorted(found, key=lambda pair: _distance(pair[0], asked)):
+        facts = _facts(answer, specs)
         seen.setdefault(facts["theirs"], facts)
-    return list(seen.values())
+    return sorted(seen.values(), key=lambda facts: not facts["parity"].startswith("same"))
+
+
+def _parts(text: str) -> list[str]:
+    """The sampler, the grid, or both."""
+    return [part for part in re.split(r"\s*@\s*|\s+", text) if part]
+
+
+def _distance(answer: Answer, asked: set[str]) -> tuple[int, int]:
+    """How many names are not as they were typed: theirs, and ours."""
+    theirs = sum(plain(row.name.partition("(")[0]) not in asked for row in answer.rows)
+    return theirs, sum(plain(row.ours.partition(":")[0]) not in asked for row in answer.rows)
 
 
 def _unknown(of: Tool, text: str) -> DifftoolError:
@@ -52,29 +66,41 @@ def _unknown(of: Tool, text: str) -> DifftoolError:
 
 
 def _facts(answer: Answer, specs: dict[str, str]) -> dict[str, str]:
+    refused = _refusal(specs)
+    specs = {} if refused else specs
     return {
         "tool": answer.tool.name,
         "theirs": _written(answer),
         "sampler": specs.get("samplers", ""),
         "grid": specs.get("grids", ""),
-        "ours": f"difftool sample {command(specs)}" if specs else "",
-        "parity": "; ".join(answer.remarks()),
+        "ours": f"difftool sample {answer.command(specs)}" if specs else "",
+        "parity": f"nothing here: {refused}" if refused else "; ".join(answer.remarks()),
     }
 
 
-def _from_ours(of: Tool, text: str) -> list[dict[str, str]]:
+def _refusal(specs: Mapping[str, str]) -> str:
+    """What we say to these specs; empty if they can be made."""
+    try:
+        for axis, spec in specs.items():
+            make(axis, spec)
+    except DifftoolError as error:
+        return str(error)
+    return ""
+
+
+def _from_ours(of: Tool, text: str) -> list[tuple[Answer, dict[str, str]]]:
     """The tool's names for a sampler, a grid, or `sampler@grid` of ours; `DifftoolError` if we have it and they not."""
-    parts = [part for part in re.split(r"\s*@\s*|\s+", text) if part]
+    parts = _parts(text)
     asked = {_axis(part): part for part in parts}
-    if None in asked or len(asked) < len(parts):
+    if not parts or None in asked or len(asked) < len(parts):
         return []
     rows = {axis: _rows_of(of, axis, spec) for axis, spec in asked.items() if axis}
     out = []
     for sampler, options in rows.get("samplers", [(None, {})]):
         for grid, more in rows.get("grids", [(None, {})]):
             if sampler is None or grid is None or not grid.of or sampler.head in grid.of:
-                answer = Answer(of, sampler, grid, {**options, **more})
-                out.append(_facts(answer, {**answer.specs(), **{a: spec for a, spec in asked.items() if a}}))
+                answer = Answer(of, sampler, grid, {**(sampler.needs if sampler else {}), **options, **more})
+                out.append((answer, {**answer.specs(), **{a: spec for a, spec in asked.items() if a}}))
     if not out:
         raise DifftoolError(f"{of.title} has {parts[0]} and {parts[-1]}, but not together")
     return out
@@ -92,25 +118,35 @@ def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]
     found = [(row, options) for row in of.rows[axis] if (options := _same(row, axis, wanted)) is not None]
     if not found:
         near = [f"{row.name} is {row.ours}" for row in of.rows[axis] if parse(row.ours or "-")[0] == parse(spec)[0]]
-        raise DifftoolError(f"{of.title} has no {spec}" + (f"; nearest: {', '.join(near)}" if near else ""))
+        way_out = f"nearest: {', '.join(near)}" if near else "docs/names.md lists what it has"
+        raise DifftoolError(f"{of.title} has no {spec}; {way_out}")
     return found
 
 
 def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
     """Their options with which the row is that thing of ours; None if it is not."""
-    for spec in (row.ours, *row.also) if row.ours else ():
-        base = _made(axis, spec)
+    few = [row.spec({}, few=True)] if row.few else []
+    for spec in (row.ours, *few, *row.also) if row.ours else ():
+        usual = base = _made(axis, spec)
         if type(base) is not type(wanted):
             continue
-        takes = row.taken if spec == row.ours else {}
+        takes = {} if spec in row.also else row.taken
         free = [key for key in OF_THE_RUN if axis == "grids" and hasattr(base, key)]
         for key in {*takes.values(), *free} & {f.name for f in fields(base)}:
             base = replace(base, **{key: getattr(wanted, key)})
         if base == wanted:
-            plain = _made(axis, spec)
-            values = {theirs: (getattr(wanted, key), getattr(plain, key)) for theirs, key in takes.items()}
-            return {k: spell_value(v) for k, (v, usual) in values.items() if v != usual or row.options.get(k) in ANY}
+            values = {theirs: (_meant(wanted, key), _meant(usual, key)) for theirs, key in takes.items()}
+            changed = {
+                k: v for k, (v, v0) in values.items() if v is not None and (v != v0 or row.options.get(k) in ANY)
+            }
+            return {key: str(value) for key, value in changed.items()}
     return None
+
+
+def _meant(thing: Any, option: str) -> Any:
+    """The value of an option; an order of None is the family's usual one."""
+    value = getattr(thing, option)
+    return getattr(thing, "full", None) if option == "order" and value is None else value
 
 
 def _written(answer: Answer) -> str:
@@ -123,24 +159,40 @@ def _written(answer: Answer) -> str:
         return answer.tool.pair.format(sampler=call, grid=grid)
     if "sigmas" in call:  # an argument
         return call.replace("sigmas", grid, 1)
-    return call.replace("()", f"({grid})", 1) if "()" in call else call.replace(")", f", {grid})", 1)
+    return _with(call, grid)
+
+
+def _with(text: str, option: str) -> str:
+    """The call with one option more, of the constructor where a step follows."""
+    call, dot, step = text.partition(".step(")
+    return f"{call[:-1]}{'' if call.endswith('()') else ', '}{option}){dot}{step}"
 
 
 def _with_options(row: Row, options: Mapping[str, str]) -> str:
-    """The call with the options that the row takes."""
+    """The call with the options that the row needs and takes, as Python."""
     text = row.name
-    for key, value in options.items():
+    for key, value in {**options, **row.needs}.items():
+        option, value = f"{key}={literal(value)}", literal(value)
         place = re.search(rf"\b{key}(?=[,)])", text)  # an argument by position
         if row.options.get(key) in ANY:
-            text = text.replace(f"{key}={row.options[key]}", f"{key}={value}")
+            text = text if value.startswith('"') else text.replace(f"{key}={row.options[key]}", option)
         elif key in row.takes and place:
             text = text[: place.start()] + value + text[place.end() :]
-        elif key in row.takes and not row.head:
-            text += f", {key}={value}"
-        elif key in row.takes:
-            text = text[:-1] + ("" if text.endswith("()") else ", ") + f"{key}={value})"
         elif key in row.step:
-            text = f"{text[:-1]}, {key}={value})" if ".step(" in text else f"{text}.step({key}={value})"
+            text = f"{text[:-1]}, {option})" if ".step(" in text else f"{text}.step({option})"
+        elif key in row.takes or key in row.needs:
+            text = _with(text, option) if row.head else f"{text}, {option}"
+    return text
+
+
+def literal(text: str) -> str:
+    """A value as Python has it: infinite numbers by float, words in quotes."""
+    if text.lower() in ("true", "false", "none"):
+        return text.capitalize()
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return f'float("{text}")' if text.lstrip("-") == "inf" else f'"{text}"'
     return text
 
 
@@ -152,16 +204,19 @@ def page() -> str:
 def _chapter(of: Tool) -> str:
     parts = [f"## {of.title}\n\n{of.about}"]
     for axis in AXES:
-        lines = [_line(row) for row in of.rows[axis]]
+        answers = [Answer(of, row) if axis == "samplers" else Answer(of, None, row) for row in of.rows[axis]]
+        lines = [_line(answer) for answer in answers]
         parts.append(_table((f"their {axis[:-1]}", "here", "with the grid", "parity"), lines))
-    if of.options:
-        parts.append(_table(("their option", "here"), [(f"`{key}`", text) for key, text in of.options.items()]))
+    told = {**of.options, **of.without}
+    if told:
+        parts.append(_table(("their option", "here"), [(f"`{key}`", text) for key, text in told.items()]))
     return "\n\n".join(parts)
 
 
-def _line(row: Row) -> tuple[str, ...]:
+def _line(answer: Answer) -> tuple[str, ...]:
+    (row,) = answer.rows
     options = [f"`{theirs}`" + f" is our `{ours}`" * (theirs != ours) for theirs, ours in row.taken.items()]
-    remarks = [*row.remarks(), *([f"takes {', '.join(options)}"] if options else [])]
+    remarks = [*answer.remarks(), *([f"takes {', '.join(options)}"] if options else [])]
     return f"`{row.name}`", row.ours and f"`{row.ours}`", row.grid and f"`{row.grid}`", "; ".join(remarks)
 
 

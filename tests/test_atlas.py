@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import math
+import sys
 from pathlib import Path as File
 
 import pytest
@@ -33,15 +33,15 @@ DPM fast|DPM adaptive|Restart|DDIM|DDIM CFG++|PLMS|UniPC|LCM"""
 A1111_GRIDS = """Automatic|Uniform|Karras|Exponential|Polyexponential|SGM Uniform|KL Optimal|Align Your Steps|Simple|
 Normal|DDIM|Beta"""
 FORMULAS = {  # of ComfyUI's that are in no package: the tests of ours that spell its loop
-    "heunpp2": "test_heunpp2",
-    "exp_heun_2_x0": "test_seeds_2",
-    "exp_heun_2_x0_sde": "test_seeds_2",
-    "ipndm_v": "test_the_published_coefficients",
-    "res_multistep": "test_res_multistep",
-    "gradient_estimation": "test_gradient_estimation",
-    "er_sde": "test_as_published",
-    "seeds_2": "test_seeds_2",
-    "seeds_3": "test_seeds_3",
+    "heunpp2": "samplers/test_karras.py::test_heunpp2",
+    "exp_heun_2_x0": "samplers/test_seeds.py::test_seeds_2",
+    "exp_heun_2_x0_sde": "samplers/test_seeds.py::test_seeds_2",
+    "ipndm_v": "samplers/test_pndm.py::test_the_published_coefficients",
+    "res_multistep": "test_comfyui.py::test_res_multistep",
+    "gradient_estimation": "samplers/test_karras.py::test_gradient_estimation",
+    "er_sde": "samplers/test_er_sde.py::test_as_published",
+    "seeds_2": "samplers/test_seeds.py::test_seeds_2",
+    "seeds_3": "samplers/test_seeds.py::test_seeds_3",
 }
 MODEL = GaussianMixture(torch.tensor([[0.0, 1.0], [2.0, -1.0]], dtype=torch.float64), 0.1)
 
@@ -88,7 +88,8 @@ def test_rows_say_one_thing():
     for _, axis, row in ROWS:
         assert bool(row.ours) == (row.parity in ("same", "differs", "distilled")), row.name
         assert bool(row.why) == (row.parity != "same"), row.name
-        assert axis == "samplers" or not (row.grid or row.step or row.like), row.name
+        assert axis == "samplers" or not (row.grid or row.step or row.like or row.few or row.noise), row.name
+        assert not any(word in row.why + row.note for word in ("as above", "see there")), row.name
         assert {*row.takes.values(), *row.step.values()} <= (options(axis, row.ours) if row.ours else set()), row.name
     for tool in atlas.tools().values():
         names = [(axis, row.name, row.of) for axis, rows in tool.rows.items() for row in rows]
@@ -111,73 +112,36 @@ def test_every_name_of_a_menu(tool, axis, names):
 
 def test_names_of_menus_are_functions_that_are_compared():
     """A row of a menu is a function or class of a package, as the same sampler of ours, or is spelled in a test."""
-    written = "".join(file.read_text(encoding="utf-8") for file in HERE.rglob("test_*.py"))
+    alone = set()
     for tool, axis, row in ROWS:
-        if tool.form == "menu" and axis == "samplers" and row.parity in ("same", "distilled"):
-            assert row.like or f"def {FORMULAS[row.name]}(" in written, row.name
+        if tool.form == "menu" and axis == "samplers" and row.parity in ("same", "distilled") and not row.like:
+            alone.add(row.name)
         if row.like:
             of = atlas.tool("diffusers" if "Scheduler" in row.like else "k-diffusion")
             (answer,) = of.lookup(row.like)
             assert make(axis, answer.specs()[axis]) in [make(axis, spec) for spec in (row.ours, *row.also)], row.name
-            assert answer.sampler.parity == row.parity, row.name
+            assert (answer.sampler.parity, answer.sampler.noise) == (row.parity, row.noise), row.name
+    assert alone == set(FORMULAS)
 
 
-def classes(package, folder):
-    """The classes and functions of a package, with the options of `__init__` and `step`, read and not imported."""
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        pytest.skip(f"{package} is not installed")
-    found = {}
-    for file in (File(spec.submodule_search_locations[0]) / folder).rglob("*.py"):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef):
-                found[node.name] = arguments(node)
-            if isinstance(node, ast.ClassDef):
-                methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name in ("__init__", "step")]
-                found[node.name] = set().union(*map(arguments, methods))
-    return found
+@pytest.mark.parametrize("name", FORMULAS)
+def test_what_spells_a_loop_is_about_that_sampler(name):
+    """It names the row, or something of the file of our sampler."""
+    file, _, test = FORMULAS[name].partition("::")
+    tree = ast.parse((HERE / file).read_text(encoding="utf-8"))
+    (body,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == test]
+    (row,) = [row for row in atlas.tool("comfyui").rows["samplers"] if row.name == name]
+    module = sys.modules[type(make("samplers", row.ours)).__module__]
+    own = {key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    named = {getattr(node, "id", None) or getattr(node, "value", None) for node in ast.walk(body)}
+    assert named & {name, *own}
 
 
-def arguments(function):
-    return {a.arg for a in [*function.args.args, *function.args.kwonlyargs]} - {"self"}
-
-
-OF_A_STEP = {
-    *("model_output", "timestep", "sample", "generator", "return_dict", "variance_noise", "pred_original_sample"),
-    *("old_pred_original_sample", "timestep_back", "sigma_hat", "sigma_prev", "sample_hat"),
-}
-
-
-def test_every_scheduler_of_diffusers_and_every_option():
-    found = {name: o for name, o in classes("diffusers", "schedulers").items() if name.endswith("Scheduler")}
-    tool = atlas.tool("diffusers")
-    rows = {name: [row for row in tool.rows["samplers"] if row.head == name] for name in found}
-    assert [name for name in found if not rows[name]] == []
-    assert {row.head for row in tool.rows["samplers"]} == set(found)
-    for name, theirs in found.items():
-        answered = {key for row in rows[name] for key in (*row.options, *row.takes, *row.step)}
-        assert answered <= theirs, name
-        if any(row.ours for row in rows[name]):
-            grids = {key for row in tool.rows["grids"] if name in row.of for key in (*row.options, *row.takes)}
-            told = {key.removeprefix(f"{name}.") for key in tool.options}
-            assert theirs - OF_A_STEP - answered - grids - told == set(), name
-    for row in tool.rows["grids"]:
-        (key,) = row.options
-        having = {name for name, theirs in found.items() if key in theirs}
-        assert {name for other in tool.rows["grids"] if key in other.options for name in other.of} == having, row.name
-
-
-def test_every_sampler_of_azula():
-    found = {name for name in classes("azula", ".") if name.endswith("Sampler")} - {"Sampler"}
-    assert {row.head for row in atlas.tool("azula").rows["samplers"]} == found
-
-
-def test_every_function_of_k_diffusion():
-    found = {name: o for name, o in classes("k_diffusion", ".").items() if name.startswith(("sample_", "get_sigmas_"))}
-    rows = [row for rows in atlas.tool("k-diffusion").rows.values() for row in rows]
-    assert {row.head for row in rows} - {"log_likelihood"} == set(found)
-    for row in rows:
-        assert {*row.options, *row.takes} <= found.get(row.head, set()), row.name
+@pytest.mark.parametrize("row", [row for *_, row in ROWS if row.few], ids=lambda row: row.name)
+def test_few_changes_the_sampler(row):
+    """Else there would be nothing to add."""
+    assert make("samplers", row.spec({}, few=True)) != make("samplers", row.ours)
+    assert f"below 15 steps add {row.few}" in row.notes
 
 
 def test_get_sigmas_vp():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from difftool import atlas, translate
 from difftool.errors import DifftoolError
+from difftool.hints import hint
 from difftool.specs import make
 
 ROWS = [(tool, axis, row) for tool in atlas.tools().values() for axis, rows in tool.rows.items() for row in rows]
@@ -39,10 +41,19 @@ def test_unknown_tools_and_names():
         translate.translations("webui", "ddim")
     with pytest.raises(DifftoolError, match="no sampler or grid 'karas' in ComfyUI or here; did you mean karras"):
         translate.translations("comfyui", "karas")
-    with pytest.raises(DifftoolError, match="azula has no flow-abm"):
+    with pytest.raises(DifftoolError, match=r"azula has no flow-abm; docs/names\.md lists what it has"):
         translate.translations("azula", "flow-abm")
+    with pytest.raises(DifftoolError, match="DPMSolverMultistepScheduler are 2 samplers of diffusers; ask for one"):
+        translate.translations("diffusers", "DPMSolverMultistepScheduler EulerDiscreteScheduler")
     with pytest.raises(DifftoolError, match="nearest: lms is lms"):
         translate.translations("comfyui", "lms:order=2")
+
+
+@pytest.mark.parametrize("tool", atlas.tools())
+@pytest.mark.parametrize("text", ["", "  ", "@", "+", "()"])
+def test_nothing_is_not_a_name(tool, text):
+    with pytest.raises(DifftoolError, match="no sampler or grid"):
+        translate.translations(tool, text)
 
 
 SDE = 'DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", use_karras_sigmas=True)'
@@ -96,7 +107,16 @@ def test_their_names(tool, theirs, sampler, grid):
 @pytest.mark.parametrize(
     ("tool", "ours", "theirs"),
     [
-        ("diffusers", "ddim:eta=0.4", "DDIMScheduler().step(eta=0.4)"),
+        ("diffusers", "ddim:eta=0.4", "DDIMScheduler(clip_sample=False).step(eta=0.4)"),
+        ("diffusers", "deis", "DEISMultistepScheduler(solver_order=3)"),
+        ("diffusers", "deis:order=2,taper=true", "DEISMultistepScheduler()"),
+        ("diffusers", "unipc:bh=bh1,taper=true", 'UniPCMultistepScheduler(solver_order=3, solver_type="bh1")'),
+        ("diffusers", "dpm-solver-1",
+         'DPMSolverMultistepScheduler(algorithm_type="dpmsolver", solver_order=1, final_sigmas_type="sigma_min")'),
+        ("diffusers", "churn",
+         'KarrasVeScheduler(s_churn=40.0, s_min=0.0, s_max=float("inf"), s_noise=1.0)'),
+        ("azula", "deis", "zEABSampler(denoiser, order=3)"),
+        ("azula", "lms", "zABSampler(denoiser, order=4)"),
         ("diffusers", "lms:order=3@trailing", 'LMSDiscreteScheduler(timestep_spacing="trailing").step(order=3)'),
         ("diffusers", "unipc:order=3,taper=true", "UniPCMultistepScheduler(solver_order=3)"),
         ("diffusers", "ddim@linspace:extra=1",
@@ -105,7 +125,8 @@ def test_their_names(tool, theirs, sampler, grid):
         ("k-diffusion", "churn:churn=40,s_max=50", "sample_heun(model, x, sigmas, s_churn=40.0, s_tmax=50.0)"),
         ("k-diffusion", "karras:rho=5,level_min=0.03", "get_sigmas_karras(n, 0.03, sigma_max, rho=5.0)"),
         ("azula", "flow-ab:order=3", "vABSampler(denoiser, order=3)"),
-        ("diffusers", "ddim@leading:offset=1", 'DDIMScheduler(timestep_spacing="leading", steps_offset=1)'),
+        ("diffusers", "ddim@leading:offset=1",
+         'DDIMScheduler(clip_sample=False, timestep_spacing="leading", steps_offset=1)'),
     ],
 )  # fmt: skip
 def test_our_names_with_options(tool, ours, theirs):
@@ -115,7 +136,105 @@ def test_our_names_with_options(tool, ours, theirs):
 def test_general_options_are_told():
     (facts,) = translate.translations("diffusers", "DDIMScheduler(thresholding=True, colour=blue)")
     assert "thresholding: dynamic thresholding of x0" in facts["parity"]
-    assert "colour: an option that is not looked at" in facts["parity"]
+    assert facts["parity"].startswith("differs: without thresholding=True, colour=blue; with clip_sample=False")
+
+
+@pytest.mark.parametrize(
+    ("tool", "theirs", "parity"),
+    [
+        ("azula", "DDIMSampler(denoiser, eta=0.5)", "differs: without eta=0.5"),
+        ("azula", "DDIMSampler(denoiser, eta=0.0)", "same"),
+        ("azula", "DDIMSampler(denoiser, eta=0, steps=50)", "same"),
+        ("diffusers", "DPMSolverMultistepScheduler(algorithm_type='foo')", "differs: without algorithm_type=foo"),
+        ("diffusers", "DPMSolverMultistepScheduler(solver_order=4)", "differs: without solver_order=4"),
+        ("diffusers", "DPMSolverMultistepScheduler(solver_order=2, algorithm_type=dpmsolver++)", "same"),
+        ("diffusers", "DPMSolverMultistepScheduler(lower_order_final=False)", "same"),
+        ("diffusers", "DPMSolverMultistepScheduler(beta_schedule='scaled_linear')", "same"),
+        ("diffusers", "EulerDiscreteScheduler(use_karras_sigmas=True, timestep_spacing='trailing')",
+         "differs: without timestep_spacing=trailing"),
+        ("diffusers", "DDIMScheduler(use_karras_sigmas=True, clip_sample=False)",
+         "differs: without use_karras_sigmas=True"),
+        ("diffusers", "DDIMScheduler()", "same with clip_sample=False; it clips x0 by default"),
+        ("diffusers", "DDIMScheduler(clip_sample=True)", "same with clip_sample=False; it clips x0 by default"),
+        ("diffusers", "DDIMScheduler(clip_sample=False)", "same; it clips x0 by default"),
+        ("diffusers", "DDIMScheduler(clip_sample=False, set_alpha_to_one=False)",
+         "differs: without set_alpha_to_one=False"),
+        ("diffusers", "DEISMultistepScheduler()", "same; below 15 steps add taper=true"),
+        ("k-diffusion", "sample_euler_ancestral(model, x, sigmas, s_noise=1.1)", "differs: without s_noise=1.1"),
+        ("k-diffusion", "sample_euler_ancestral(model, x, sigmas, eta=0.5, disable=True)", "same"),
+    ],
+)  # fmt: skip
+def test_options_that_we_do_not_have_make_it_differ(tool, theirs, parity):
+    (facts,) = translate.translations(tool, theirs)
+    assert facts["parity"].startswith(parity)
+    assert facts["ours"]
+
+
+def test_karras_wins_over_the_spacing():
+    spaced = SDE.replace(")", ', timestep_spacing="trailing")')
+    (facts,) = translate.translations("diffusers", spaced)
+    assert (facts["grid"], facts["theirs"]) == ("karras", SDE)
+    assert facts["parity"].startswith("same")
+
+
+@pytest.mark.parametrize(
+    ("tool", "theirs", "says"),
+    [
+        ("k-diffusion", "sample_lms(model, x, sigmas, order=9)", "takes order 1, 2, 3, 4 or 5, got 9"),
+        ("diffusers", "UniPCMultistepScheduler(solver_order=9)", "unipc takes order 1, 2, 3 or 4, got 9"),
+    ],
+)
+def test_what_we_refuse_is_no_command(tool, theirs, says):
+    (facts,) = translate.translations(tool, theirs)
+    assert (facts["ours"], facts["sampler"], facts["grid"]) == ("", "", "")
+    assert facts["parity"].startswith("nothing here: ") and says in facts["parity"]
+
+
+@pytest.mark.parametrize(("tool", "row"), [(t, r) for t, _, r in ROWS if t.form == "call"], ids=lambda v: v.name)
+def test_what_is_typed_there_is_python(tool, row):
+    """Of every row, and of every name of ours with the options that the row has."""
+    for text in (row.name, *([row.ours, row.ours.partition(":")[0]] if row.ours else [])):
+        try:
+            found = translate.translations(tool.name, text)
+        except DifftoolError:  # they do not have the plain one
+            continue
+        for facts in found:
+            call = facts["theirs"] if "(" in facts["theirs"] else f"f({facts['theirs']})"
+            values = [word.value for word in ast.walk(ast.parse(call)) if isinstance(word, ast.keyword)]
+            names = {value.id for value in values if isinstance(value, ast.Name)} - {"n"}
+            assert not names, facts["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "ours", "first"),
+    [
+        ("comfyui", "ddim", "ddim"),
+        ("comfyui", "euler", "euler"),
+        ("diffusers", "euler", "EulerDiscreteScheduler()"),
+        ("diffusers", "ddim", "DDIMScheduler(clip_sample=False)"),
+        ("a1111", "ddim@karras", "sampling method DDIM, schedule type Karras"),
+    ],
+)
+def test_the_same_name_comes_first(tool, ours, first):
+    assert translate.translations(tool, ours)[0]["theirs"] == first
+
+
+@pytest.mark.parametrize(
+    ("tool", "theirs"),
+    [
+        ("comfyui", "dpmpp_sde"),
+        ("comfyui", "dpmpp_sde_gpu + karras"),
+        ("a1111", "DPM++ SDE Karras"),
+        ("diffusers", "DPMSolverSDEScheduler"),
+        ("k-diffusion", "sample_dpmpp_sde(model, x, sigmas)"),
+    ],
+)
+def test_path_noise_is_part_of_the_command(tool, theirs):
+    (facts,) = translate.translations(tool, theirs)
+    assert facts["ours"].startswith("difftool sample --sampler dpmpp-sde:noise=independent")
+    assert facts["ours"].endswith(" --noise path")
+    assert "dpmpp-sde:noise=independent" in hint("samplers", theirs)
+    assert "--noise path" in hint("samplers", theirs)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +253,13 @@ def test_general_options_are_told():
         ("samplers", "sgm_uniform", "ComfyUI's sgm_uniform is --grid sgm-uniform here"),
         ("grids", "sgm_uniform", "no grid 'sgm_uniform'; ComfyUI's sgm_uniform is sgm-uniform here"),
         ("grids", "SGM Uniform", "A1111's SGM Uniform is sgm-uniform here"),
+        ("samplers", "DDIM", "no sampler 'DDIM'; did you mean ddim?"),
+        ("grids", "DDIM", "A1111's DDIM is ddim-uniform here"),
+        ("samplers", "ddim_uniform", "ComfyUI's ddim_uniform is --grid ddim-uniform here"),
+        ("samplers", "DDIMSampler(denoiser, eta=0.5)",
+         "is nearest to --sampler ddim --grid uniform here (without eta=0.5)"),
+        ("samplers", "DDIMScheduler", "is --sampler ddim --grid leading here (with clip_sample=False)"),
+        ("samplers", "DEISMultistepScheduler(solver_order=3)", "here (below 15 steps add taper=true)"),
         ("samplers", "eulr", "no sampler 'eulr'; did you mean euler"),
     ],
 )  # fmt: skip

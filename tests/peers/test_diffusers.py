@@ -13,6 +13,7 @@ RAW = {"clip_sample": False}
 KARRAS = {"use_karras_sigmas": True}
 CASES = [
     Case("DDIMScheduler", RAW, "ddim"),
+    Case("DDIMScheduler", {}, "ddim", differs=1e-2, reason="it clips x0 to -1 .. 1 by default"),
     Case("DDIMScheduler", {**RAW, "timestep_spacing": "trailing"}, "ddim", steps=8),
     Case("DDIMScheduler", RAW, "ddim:eta=0.5", step_options={"eta": 0.5}),
     Case("DDIMScheduler", RAW, "ddim:eta=1", step_options={"eta": 1.0}),
@@ -25,6 +26,9 @@ CASES = [
     Case("DEISMultistepScheduler", {"solver_order": 1}, "deis:order=1"),
     Case("DEISMultistepScheduler", {"solver_order": 2}, "deis:order=2,taper=true"),
     Case("DEISMultistepScheduler", {"solver_order": 3}, "deis:order=3,taper=true"),
+    Case("DEISMultistepScheduler", {"solver_order": 2}, "deis:order=2", steps=20),
+    Case("DEISMultistepScheduler", {"solver_order": 3}, "deis:order=3", steps=20),
+    Case("DEISMultistepScheduler", {"solver_order": 3}, "deis:order=3", steps=15),
     Case("DEISMultistepScheduler", {"solver_order": 3, "lower_order_final": False}, "deis:order=3"),
 ]
 

@@ -12,7 +12,7 @@ pytest.importorskip("diffusers")
 from diffusers_peer import both
 
 KARRAS = {"use_karras_sigmas": True}
-EVEN = {"use_exponential_sigmas": True, "lower_order_final": True}  # stages at equal parts of a step in half-log-snr
+EVEN = {"use_exponential_sigmas": True}  # stages at equal parts of a step in half-log-snr
 EPS = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
 SDE = {"algorithm_type": "sde-dpmsolver++", **KARRAS}
 LOW = {"final_sigmas_type": "sigma_min"}
@@ -29,6 +29,8 @@ STAGE = (
     "its second stage, at 2/3 of the step, takes the midpoint form of order 2 where DPM-Solver-3 (arXiv 2206.00927, "
     "algorithm 2) integrates the line through the first stage exactly; both are of order 3"
 )
+ENTRIES = "its stages are every second entry of the grid, and not half way in half-log-snr where the grid is not even"
+EVENS = "of an even number of its steps the last two are of order 1"
 
 LARGE = "x / alpha, the state of methods on eps, is up to 500 at the start, which costs two to three digits"
 
@@ -76,13 +78,17 @@ CASES = [
     multistep("dpmpp-2m:order=2,variant=exact", {**KARRAS, "solver_type": "heun"}),
     multistep("dpmpp-2m:taper=true", {**LOW}),
     multistep("dpmpp-3m:variant=published,taper=true", {**KARRAS, "solver_order": 3}),
+    multistep("dpmpp-3m:variant=published", {**KARRAS, "solver_order": 3}, steps=20),
     multistep("dpmpp-3m:variant=published", {**KARRAS, **THIRD}),
     multistep("dpmpp-3m", {**KARRAS, **THIRD, "solver_type": "heun"}, differs=1e-2, reason=FACTOR_2),
     multistep("dpmpp-3m", {**KARRAS, **THIRD, "solver_type": "heun"}, repair=D2, reason=FACTOR_2),
     multistep("dpm-solver-1", {**EPS, "solver_order": 1}),
     multistep("dpmpp:order=2,interpolates=eps,taper=true", EPS),
+    multistep("dpmpp:order=2,interpolates=eps", EPS, steps=20),
     multistep("dpmpp:order=2,interpolates=eps,taper=true,variant=2m-exact", {**EPS, "solver_type": "heun"}),
+    multistep("dpmpp:order=2,interpolates=eps,variant=2m-exact", {**EPS, "solver_type": "heun"}, steps=20),
     multistep("dpmpp:order=3,interpolates=eps,taper=true,variant=3m-published", {**EPS, "solver_order": 3}),
+    multistep("dpmpp:order=3,interpolates=eps,variant=3m-published", {**EPS, "solver_order": 3}, steps=20),
     multistep("dpmpp:order=3,interpolates=eps", {**EPS, **THIRD, "solver_type": "heun"}, repair=D2, reason=FACTOR_2),
     multistep("dpmpp-2m-sde:order=1", {**SDE, "solver_order": 1}),
     multistep("dpmpp-2m-sde", SDE),
@@ -91,6 +97,8 @@ CASES = [
     multistep("dpmpp-3m-sde:variant=published", {**SDE, **THIRD}, repair=MINUS, reason=SIGN),
     multistep("dpmpp-3m-sde", {**SDE, **THIRD, "solver_type": "heun"}, repair=(*MINUS, *D2), reason=FACTOR_2 + SIGN),
     singlestep("dpmpp-2s", {"solver_order": 2}, every=2),
+    Case("DPMSolverSinglestepScheduler", {}, "dpmpp-2s", every=2, steps=19, differs=1e-2, reason=ENTRIES),
+    singlestep("dpmpp-2s", {}, every=2, steps=20, differs=1e-4, reason=EVENS),
     singlestep("res-2s", {"solver_order": 2, "solver_type": "heun"}, every=2),
     singlestep("dpm-solver-2", {"solver_order": 2, **EPS}, every=2, steps=5, tolerance=1e-11, reason=LARGE),
     singlestep("dpmpp-3s", {"solver_order": 3}, every=3, steps=31, differs=1e-4, reason=STAGE),

@@ -97,6 +97,7 @@ EDM = [
     Case(DPM, {}, "dpmpp-2m"),
     Case(DPM, {"solver_type": "heun"}, "dpmpp-2m:order=2,variant=exact"),
     Case(DPM, {"solver_order": 3}, "dpmpp-3m:variant=published,taper=true"),
+    Case(DPM, {"solver_order": 3}, "dpmpp-3m:variant=published", steps=20),
     Case(DPM, SDE, "dpmpp-2m-sde"),
     Case(DPM, {**SDE, "solver_type": "heun"}, "dpmpp-2m-sde:order=2,variant=exact"),
     Case(
@@ -120,7 +121,19 @@ FLOW = [
 ROWS = [*((case, edm, None) for case in EDM), *((case, flow, Flow()) for case in FLOW)]
 ROWS += [(Case("IPNDMScheduler", {}, "ipndm"), angle, Cosine(s=0.0))]
 BOUNDARY = {"timestep_scaling": 1e10}  # its c_skip and c_out belong to the distilled model; so they are 0 and 1
-TABLED = {"set_alpha_to_one": True, "timestep_spacing": "leading"}
+CLEAN = "for gamma = 1 its s is entry 0 of the table, of level 0.01, where the paper's is clean data, t = 0"
+FIRST = {"set_alpha_to_one": True}
+PNDM = [
+    Case("PNDMScheduler", FIRST, "pndm-prk", steps=10),
+    Case("PNDMScheduler", {**FIRST, "skip_prk_steps": True}, "pndm-plms", steps=10),
+]
+LCM = Case("LCMScheduler", BOUNDARY, "lcm", steps=4)
+TCD = [
+    Case("TCDScheduler", {}, "tcd:gamma=0.0", steps=5, step_options={"eta": 0.0}),
+    Case("TCDScheduler", {}, "tcd:gamma=0.3", steps=5),
+    Case("TCDScheduler", {}, "tcd:gamma=1.0", steps=5, step_options={"eta": 1.0}, differs=1e-4, reason=CLEAN),
+]
+APART = [*PNDM, LCM, *TCD]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row[0]))
@@ -128,34 +141,26 @@ def test_agrees(row):
     check(row[0], *both(row))
 
 
-@pytest.mark.parametrize("prk", [True, False])
-def test_pndm(prk):
+@pytest.mark.parametrize("case", PNDM, ids=str)
+def test_pndm(case):
     """Its grid is uniform in t with repeated times; it ends at clean data, where ours has the level 0."""
-    spec = "pndm-prk" if prk else "pndm-plms"
-    case = Case("PNDMScheduler", {**TABLED, "skip_prk_steps": not prk}, spec, steps=10)
     _, peers = run(case, by_time, Noises())
     schedule = DDPMLinear()
     levels = [schedule.level((100 * i + 1) / 1000) for i in range(9, -1, -1)]
-    check(case, peers, ours(spec, [*levels, 0.0], normal()))
+    check(case, peers, ours(case.ours, [*levels, 0.0], normal()))
 
 
 def test_lcm():
-    case = Case("LCMScheduler", {**BOUNDARY, "clip_sample": False}, "lcm", steps=4)
-    levels, peers = run(case, by_time, Noises())
-    check(case, peers, ours("lcm", [*levels, 0.0], normal(), Noises()))
+    levels, peers = run(LCM, by_time, Noises())
+    check(LCM, peers, ours("lcm", [*levels, 0.0], normal(), Noises()))
 
 
-CLEAN = "for gamma = 1 its s is entry 0 of the table, of level 0.01, where the paper's is clean data, t = 0"
-
-
-@pytest.mark.parametrize(("gamma", "exception"), [(0.0, {}), (0.3, {}), (1.0, {"differs": 1e-4, "reason": CLEAN})])
-def test_tcd(gamma, exception):
+@pytest.mark.parametrize("case", TCD, ids=str)
+def test_tcd(case):
     """Its last step is DDIM's, to the first entry of the table, where ours would go on to clean data.
 
     Its times s = floor((1 - gamma) i) are ours for gamma < 1 here, where i + 1 is a multiple of 10.
     """
-    options = {"step_options": {"eta": gamma}, **exception}
-    case = Case("TCDScheduler", {"clip_sample": False}, f"tcd:gamma={gamma}", steps=5, **options)
     levels, peers = run(case, by_time, Noises())
     x = ours(case.ours, levels, normal(), Noises())
     check(case, peers, ours("ddim", [levels[-1], DDPMLinear().level(1 / 1000)], x))

@@ -126,6 +126,11 @@ CASES = [
     Case("sample_dpm_fast", {"n": 10}, "dpm-fast:ending=1", steps=4),
     Case("sample_dpm_fast", {"n": 11}, "dpm-fast:ending=2", steps=4),
 ]
+APART = [
+    Case("sample_dpm_adaptive", {}, "dpm-adaptive"),
+    Case("sample_dpm_adaptive", {"order": 2}, "dpm-adaptive:order=2"),
+    Case("sample_dpm_adaptive", {"rtol": 1e-3, "atol": 1e-4}, "dpm-adaptive:rtol=1e-3,atol=1e-4"),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -138,12 +143,10 @@ def test_agrees_with_path_noise(case):
     check(case, *both(case, Increments))
 
 
-@pytest.mark.parametrize("options", [{}, {"order": 2}, {"rtol": 1e-3, "atol": 1e-4}], ids=str)
-def test_adaptive(options):
+@pytest.mark.parametrize("case", APART, ids=str)
+def test_adaptive(case):
     """k-diffusion controls the whole batch by one error, ours each sample by its own: one sample."""
-    spec = ",".join(["dpm-adaptive:" + "rtol=0.05", *(f"{k}={v}" for k, v in options.items() if k != "rtol")])
-    spec = spec.replace("rtol=0.05", f"rtol={options.get('rtol', 0.05)}")
     x = HIGH * normal()[:1]
     with replaced(sampling(), torch=torch):
-        peers = sampling().sample_dpm_adaptive(denoise, x, LOW, HIGH, disable=True, **options)
-    check(Case("sample_dpm_adaptive", options, spec), peers, ours(spec, [HIGH, LOW], x, None, VE(sigma_max=2 * HIGH)))
+        peers = sampling().sample_dpm_adaptive(denoise, x, LOW, HIGH, disable=True, **case.options)
+    check(case, peers, ours(case.ours, [HIGH, LOW], x, None, VE(sigma_max=2 * HIGH)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 
 import pytest
 from agreement import Case, Noises, normal, ours
@@ -23,14 +24,6 @@ MODULES = {
     "azula": ("test_azula",),
     "k-diffusion": ("test_k_diffusion",),
 }
-ELSEWHERE = {  # compared by a test of its own
-    "PNDMScheduler()": "test_diffusers_others.test_pndm",
-    "PNDMScheduler(skip_prk_steps=True)": "test_diffusers_others.test_pndm",
-    "LCMScheduler()": "test_diffusers_others.test_lcm",
-    "TCDScheduler()": "test_diffusers_others.test_tcd",
-    "SASolverScheduler()": "test_diffusers_variants.test_sa_solver_between_two_times",
-    "sample_dpm_adaptive(model, x, sigma_min, sigma_max)": "test_k_diffusion.test_adaptive",
-}
 SA = "sa-solver:order=2,corrector_order=2,taper=true,variant=published"
 NOTED = {f"{SA},tau=0.5", f"{SA},tau=0", "dpm-fast:ending=1", "dpm-fast:ending=2", "ddim:eta=0.5"}  # in notes of rows
 LEVELS = [20.0, 9.0, 4.0, 1.7, 0.6, 0.2, 0.0]
@@ -48,7 +41,7 @@ def cases(tool: str) -> list[Case]:
     found: list[Case] = []
     for name in MODULES[tool]:
         tests = importlib.import_module(name)
-        for table in ("CASES", "PATH", "PLAIN", "ROWS"):
+        for table in ("CASES", "PATH", "PLAIN", "ROWS", "APART"):
             found += [row if isinstance(row, Case) else row[0] for row in getattr(tests, table, ())]
     return [case for case in found if not case.repair and not case.differs]
 
@@ -64,21 +57,34 @@ def same(spec: str, other: str) -> bool:
     return float((ends[0] - ends[1]).abs().max()) < 1e-11  # two ways of one sum, from 20 times the noise
 
 
+def lookup(tool: str, case: Case) -> atlas.Answer:
+    """What the atlas says to the call that is compared."""
+    options = ", ".join(f"{key}={value!r}" for key, value in {**case.options, **case.step_options}.items())
+    (answer,) = atlas.tool(tool).lookup(f"{case.peer}({options})")
+    return answer
+
+
 @pytest.mark.parametrize("tool", MODULES)
 def test_every_row_is_compared_and_no_comparison_says_other(tool):
-    compared = set(ELSEWHERE)
+    """Rows that taper below 15 steps on both sides of 15."""
+    compared = set()
     for case in cases(tool):
-        options = ", ".join(f"{key}={value!r}" for key, value in {**case.options, **case.step_options}.items())
-        (answer,) = atlas.tool(tool).lookup(f"{case.peer}({options})")
+        answer = lookup(tool, case)
+        assert answer.sampler
         if case.ours not in NOTED:
-            assert same(answer.specs()["samplers"], case.ours), case
-            compared.add(answer.sampler.name)
+            few = case.steps < atlas.FEW
+            assert same(answer.sampler.spec(answer.options, few), case.ours), case
+            compared |= {answer.sampler.name, (answer.sampler.name, few)}
     rows = [row for row in atlas.tool(tool).rows["samplers"] if row.parity in ("same", "distilled")]
-    assert [row.name for row in rows if row.name not in compared] == []
+    wanted = {name for row in rows for name in ([(row.name, True), (row.name, False)] if row.few else [row.name])}
+    assert wanted - compared == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(ELSEWHERE.values())))
-def test_what_is_compared_elsewhere_is_there(name):
-    module, test = name.split(".")
-    need("k_diffusion" if "k_diffusion" in module else "diffusers")
-    assert callable(getattr(importlib.import_module(module), test))
+@pytest.mark.parametrize("tool", MODULES)
+def test_options_of_comparisons_are_named(tool):
+    """A row says all with which it is compared: as typed, in its needs or in its note."""
+    for case in cases(tool):
+        answer = lookup(tool, case)
+        told = " ".join(text for row in answer.rows for text in (row.name, *row.notes))
+        unnamed = [option for option in answer.without if not re.search(rf"\b{option.partition('=')[0]}\b", told)]
+        assert not unnamed and not answer.needs, f"{case}: {unnamed}, {answer.needs}"
