@@ -3,8 +3,8 @@ r"""The error of samplers per network evaluation, against exact truth, beside th
     python benchmarks/quality.py                                     # everything registered, at its defaults
     python benchmarks/quality.py --kind ode flow-abm ddim@karras "heun:variable=level@karras:level_min=0.01"
     python benchmarks/quality.py --kind ode --filter "dpmpp|unipc" --grids flow,karras,half-log-snr
-    python benchmarks/quality.py --held-out --kind ode flow-abm dpmpp-2m dpmpp-2m@karras dpmpp-3m dpmpp-3m@karras unipc \
-        unipc@karras deis lms heun euler                             # other data, other schedules
+    python benchmarks/quality.py --held-out --kind ode flow-abm dpmpp-2m dpmpp-2m@karras dpmpp-3m dpmpp-3m@karras \
+        unipc unipc@karras deis lms heun euler                       # other data, other schedules
 
 Deterministic samplers (--kind ode): the distance of the end points to those of the exact probability flow from the same
 noise, RMS and median over the samples, each in the most steps whose evaluations fit. Score: the geometric mean over the
