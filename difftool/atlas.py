@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,7 @@ class Tool:
         heads = {axis: self._head(axis, text) for axis in self.rows}
         usual = {key: self.default(key, *heads.values()) for key in {*map(_last, self.defaults)}}
         typed = {key: v for key, v in given(text).items() if _value(v) != _value(usual.get(key) or "")}
+        self._spelled(typed)
         fit = {axis: [r for r in rows if fits(r, typed, usual)] for axis, rows in self.rows.items()}
         samplers = [row for row in fit["samplers"] if row.head == heads["samplers"]]
         sampler = max(samplers, key=lambda row: len(row.options), default=None)
@@ -188,6 +190,14 @@ class Tool:
         if len(heads) > 1:
             raise DifftoolError(f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time")
         return heads[0] if heads else ""
+
+    def _spelled(self, options: Mapping[str, str]) -> None:
+        """Raise `DifftoolError` for an option that is nearly one that the table knows."""
+        rows = (row for rows in self.rows.values() for row in rows)
+        known = {*map(_last, (*self.options, *self.without, *self.defaults))}.union(*(row.looked_at for row in rows))
+        for key in options.keys() - known:
+            if get_close_matches(key, known, n=1, cutoff=0.95):
+                raise unknown(f"option of {self.title} named", key, known)
 
     def default(self, key: str, *heads: str) -> str | None:
         """The default of an option of a class or function; None if the table has none."""

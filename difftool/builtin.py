@@ -59,6 +59,7 @@ def difftool_models() -> dict[str, str]:
     return {
         "digits-exact": "difftool.presets:digits_exact",
         "eight-gaussians": "difftool.presets:eight_gaussians",
+        "checkpoint": "difftool.presets:checkpoint",
     }
 
 
@@ -138,6 +139,52 @@ def difftool_samplers() -> dict[str, str]:
 
 
 @hookimpl
+def difftool_datasets() -> dict[str, str]:
+    return {
+        "digits": "difftool.data.digits:dataset",
+        "moons": "difftool.data.toys:moons",
+        "rings": "difftool.data.toys:rings",
+        "eight-gaussians": "difftool.data.toys:eight_gaussians",
+        "swiss-roll": "difftool.data.toys:swiss_roll",
+        "checkerboard": "difftool.data.toys:checkerboard",
+        "grid": "difftool.data.toys:grid",
+        "folder": "difftool.data.folder:Folder",
+        "npz": "difftool.data.given:npz",
+        "hub": "difftool.data.hub:Hub",
+        "mnist": "difftool.data.hub:mnist",
+        "cifar10": "difftool.data.hub:cifar10",
+        "lsun-bedrooms": "difftool.data.hub:lsun_bedrooms",
+    }
+
+
+@hookimpl
+def difftool_networks() -> dict[str, str]:
+    return {"mlp": "difftool.nn:MLP", "unet": "difftool.nn:UNet", "dit": "difftool.nn:DiT"}
+
+
+@hookimpl
+def difftool_weightings() -> dict[str, str]:
+    return {
+        "simple": "difftool.training.weightings:Simple",
+        "output": "difftool.training.weightings:Output",
+        "edm": "difftool.training.weightings:EDM",
+        "min-snr": "difftool.training.weightings:MinSNR",
+        "vlb": "difftool.training.weightings:VLB",
+    }
+
+
+@hookimpl
+def difftool_times() -> dict[str, str]:
+    return {
+        "uniform": "difftool.training.times:UniformTimes",
+        "stratified": "difftool.training.times:StratifiedTimes",
+        "table": "difftool.training.times:TableTimes",
+        "logit-normal": "difftool.training.times:LogitNormalTimes",
+        "log-normal": "difftool.training.times:LogNormalTimes",
+    }
+
+
+@hookimpl
 def difftool_commands() -> dict[str, str]:
     return {
         "sample": "difftool.cli.sample:sample",
@@ -145,5 +192,6 @@ def difftool_commands() -> dict[str, str]:
         "show": "difftool.cli.show:show",
         "plan": "difftool.cli.plan:plan",
         "check": "difftool.cli.check:check",
+        "train": "difftool.cli.train:train",
         "statistics": "difftool.cli.statistics:statistics",
     }

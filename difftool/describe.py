@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from typing import Any
 
 from difftool.errors import DifftoolError, unknown
-from difftool.plugins import AXES, Entry, registry
+from difftool.plugins import AXES, SAMPLING, Entry, registry
 from difftool.specs import MISSING, options_of, parse, spell, spell_value
 
 LISTED = (*(axis for axis in AXES if axis != "commands"), "plugins")
 
 
 def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
-    """Rows of every axis (or of one), by axis; `DifftoolError` for an unknown axis."""
+    """Rows of one axis, or of those of sampling and the plugins, by axis; `DifftoolError` for an unknown axis."""
     if axis is not None and axis not in LISTED:
         raise unknown("axis", axis, LISTED)
-    return {name: _plugins() if name == "plugins" else _rows(name) for name in LISTED if axis in (None, name)}
+    wanted = (*SAMPLING, "plugins") if axis is None else (axis,)  # those of training take a second: they load torch
+    return {name: _plugins() if name == "plugins" else _rows(name) for name in wanted}
 
 
 def columns(rows: list[dict[str, str]]) -> list[str]:
@@ -38,7 +40,7 @@ def descriptions(spec: str) -> list[dict[str, Any]]:
 
 def _rows(axis: str) -> list[dict[str, str]]:
     rows = []
-    for name, entry in registry().axis(axis).items():
+    for name, entry in registry().entries[axis].items():
         try:
             summary = first_sentence(_text(entry.load()))
         except DifftoolError as error:
@@ -57,12 +59,16 @@ def first_sentence(text: str) -> str:
 def _plugins() -> list[dict[str, str]]:
     found = registry()
     rows = [{"name": name, "from": origin, "module": module} for name, origin, module in found.plugins]
-    return rows + [{"name": "(skipped)", "from": problem, "module": ""} for problem in found.problems]
+    wrong = [("(skipped)", problem) for problem in found.problems]
+    wrong += [("(clash)", clash) for clashes in found.collisions.values() for clash in clashes]
+    return rows + [{"name": name, "from": problem, "module": ""} for name, problem in wrong]
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
     target = entry.load()
     facts = {}
+    if entry.axis in SAMPLING and (made := python_of(target)):
+        facts["in Python"] = made
     if entry.axis == "samplers":
         facts.update(_claims(target))
     if entry.axis == "schedules":
@@ -83,6 +89,21 @@ def _describe(entry: Entry) -> dict[str, Any]:
     }
 
 
+def python_of(target: Any) -> str:
+    """How a thing with its default options is made in Python; empty if it has no such defaults."""
+    if isinstance(target, type):
+        return f"{target.__name__}()"
+    try:
+        made = target()
+    except (TypeError, ValueError, DifftoolError):
+        return ""
+    if not dataclasses.is_dataclass(made):
+        return f"{target.__name__}()"
+    values = {o.name: (getattr(made, o.name), o.default) for o in options_of(type(made))}
+    told = ", ".join(f"{name}={value!r}" for name, (value, default) in values.items() if value != default)
+    return f"{type(made).__name__}({told})"
+
+
 def _claims(target: Any) -> dict[str, str]:
     """What a sampler claims with its default options; nothing if it has no such defaults."""
     try:
@@ -92,6 +113,8 @@ def _claims(target: Any) -> dict[str, str]:
     facts = {"NFE per step": "chosen in the run" if sampler.evaluations is None else f"{sampler.evaluations}"}
     if sampler.accuracy is not None:
         facts["accuracy"] = f"order {sampler.accuracy:g}" + (" at zero noise" if sampler.weak_order else "")
+    if sampler.global_order is not None:
+        facts["over a run"] = f"order {sampler.global_order:g}"
     if sampler.weak_order is not None:
         facts["weak order"] = f"{sampler.weak_order:g}"
     facts["noise"] = "stochastic" if sampler.stochastic else "deterministic"

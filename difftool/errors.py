@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MANY = 12  # names that are listed beside a suggestion
+
 
 class DifftoolError(Exception):
     """Base of all errors that difftool raises on bad input: expected, got and a way out, in one line."""
@@ -32,5 +34,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return DifftoolError(f"no {what} {name!r}; {hint}there are: {', '.join(names) or 'none'}")
+    hint = f"did you mean {' or '.join(near)}?" if near else ""
+    if near and len(names) > MANY:
+        return DifftoolError(f"no {what} {name!r}; {hint}")
+    return DifftoolError(f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from difftool.errors import DifftoolError
 
+CHECKPOINT = "checkpoint.safetensors"  # in the folder of a training
+
 
 @contextmanager
 def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:

@@ -44,5 +44,28 @@ def difftool_samplers() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 
 @hookspec
+def difftool_datasets() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to functions (or classes) that make a `Dataset`; their parameters are the options."""
+
+
+@hookspec
+def difftool_networks() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `torch.nn.Module` classes, called as net(x, time, **cond); their parameters are the options.
+
+    The parameters `channels` or `size`, `classes` and `text` are filled in from the data.
+    """
+
+
+@hookspec
+def difftool_weightings() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `Weighting` classes: how much an error counts in training."""
+
+
+@hookspec
+def difftool_times() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to `Times` classes: at which times a network is trained."""
+
+
+@hookspec
 def difftool_commands() -> Mapping[str, object]:  # type: ignore[empty-body]
     """Names to functions with typer annotations, each a command of the CLI."""

@@ -22,7 +22,9 @@ from difftool import hookspecs
 from difftool.errors import DifftoolError, unknown
 
 NAME = re.compile(r"[\w.-]+")  # what can stand in a spec without quotes
-AXES = ("schedules", "grids", "models", "samplers", "commands")
+SAMPLING = ("schedules", "grids", "models", "samplers")
+TRAINING = ("datasets", "networks", "weightings", "times")
+AXES = (*SAMPLING, *TRAINING, "commands")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None
     """The error for a name that is not installed, with what it is here if another tool has it."""
     from difftool.hints import hint  # reads a table
 
+    sampler, at, grid = name.partition("@")
+    if at and axis in ("samplers", "grids"):
+        return DifftoolError(f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}")
     elsewhere = hint(axis, name) if axis in (None, "samplers", "grids") else ""
     return DifftoolError(f"no {what} {name!r}; {elsewhere}") if elsewhere else unknown(what, name, known)
 

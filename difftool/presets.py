@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from difftool.errors import DifftoolError
 
 if TYPE_CHECKING:
-    from difftool.models import GaussianMixture
+    from difftool.models import GaussianMixture, NetworkModel
 
 
 def digits_exact(std: float = 0.15) -> GaussianMixture:
@@ -38,6 +39,17 @@ def eight_gaussians(std: float = 0.1) -> GaussianMixture:
 
     angle = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
     return GaussianMixture(torch.stack([angle.cos(), angle.sin()], 1), _variance(std), labels=torch.arange(8))
+
+
+def checkpoint(path: Path, weights: Literal["ema", "net"] = "ema") -> NetworkModel:
+    """A network that `difftool train` trained.
+
+    Options: `path`, the folder of the training or a checkpoint in a file; `weights`, `ema` (their moving average) or
+    `net` (as they are).
+    """
+    from difftool.training.config import load_model
+
+    return load_model(path, weights)
 
 
 def _variance(std: float) -> float:

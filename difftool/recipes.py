@@ -41,6 +41,7 @@ class Recipe:
     batch_size: int | None = None
     seed: int = 0
     label: int | None = None
+    guidance: float | None = None  # of a conditional model, 1: none
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     noise: Literal["independent", "path", "generator"] = "independent"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.files import CHECKPOINT
 from difftool.fit import grid_of
-from difftool.models import GaussianMixture, Model
+from difftool.models import GaussianMixture, Guided, Model
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
@@ -53,6 +54,10 @@ class Run:
         else:
             recipe, sampler, options = _with_sampler(recipe, model)
         recipe = replace(recipe, files=_files(recipe))
+        if recipe.guidance is not None:
+            if recipe.label is None:
+                raise DifftoolError("--guidance leads to a class; name it with --class")
+            model = Guided(model, recipe.guidance)
         cond = {} if recipe.label is None else {"label": torch.tensor(recipe.label).expand(recipe.num_samples)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
@@ -107,8 +112,9 @@ def _files(recipe: Recipe) -> dict[str, str] | None:
     specs = {axis: getattr(recipe, axis[:-1]) for axis in ("models", "samplers", "schedules", "grids")}
     if recipe.plan is not None:
         specs = {"models": recipe.model}
-    files = [file for axis, spec in specs.items() if spec for file in files_of(axis, spec) if file.is_file()]
-    digests = {str(file): sha256(file.read_bytes()).hexdigest() for file in files}
+    named = [file for axis, spec in specs.items() if spec for file in files_of(axis, spec)]
+    paths = [path / CHECKPOINT if path.is_dir() else path for path in named]
+    digests = {str(path): sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
     for file, before in (recipe.files or {}).items():
         if digests.get(file) != before:
             raise DifftoolError(

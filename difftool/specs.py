@@ -25,7 +25,10 @@ from difftool.spec_text import write as write
 
 MISSING = inspect.Parameter.empty
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-KINDS = {"schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler"}  # axis to class
+KINDS = {  # axis to class
+    "schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler", "datasets": "Dataset",
+    "networks": "Module", "weightings": "Weighting", "times": "Times",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

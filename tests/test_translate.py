@@ -79,21 +79,22 @@ def test_a_combination(tool, theirs, ours):
 @pytest.mark.parametrize(
     ("tool", "theirs", "sampler", "grid"),
     [
-        ("comfyui", "dpmpp_2m_sde + karras", "dpmpp-2m-sde", "karras"),
+        ("comfyui", "dpmpp_2m_sde + karras", "dpmpp-2m-sde", "karras:level_min=0.0292"),
         ("comfyui", "dpmpp_2m_sde/sgm_uniform", "dpmpp-2m-sde", "sgm-uniform"),
         ("comfyui", "DPMPP_2M", "dpmpp-2m", ""),
         ("comfyui", "ddim_uniform", "", "ddim-uniform"),
-        ("a1111", "DPM++ 2M SDE Karras", "dpmpp-2m-sde", "karras"),
-        ("a1111", "dpm++ 2m sde heun exponential", "dpmpp-2m-sde:order=2,variant=exact", "exponential"),
+        ("a1111", "DPM++ 2M SDE Karras", "dpmpp-2m-sde", "karras:level_min=0.0292"),
+        ("a1111", "dpm++ 2m sde heun exponential", "dpmpp-2m-sde:order=2,variant=exact",
+         "exponential:level_min=0.0292"),
         ("a1111", "DPM++ 2M", "dpmpp-2m", "karras"),
         ("a1111", "Euler a", "euler-a", "normal"),
-        ("diffusers", SDE, "dpmpp-2m-sde", "karras"),
+        ("diffusers", SDE, "dpmpp-2m-sde", "karras:level_min=0.0292"),
         ("diffusers", "DDIMScheduler", "ddim", "leading"),
         ("diffusers", "diffusers.DDIMScheduler(timestep_spacing='trailing')", "ddim", "trailing"),
         ("diffusers", "DDIMScheduler().step(eta=0.5)", "ddim:eta=0.5", "leading"),
         ("diffusers", "UniPCMultistepScheduler(solver_order=3, solver_type='bh1')", "unipc:order=3,taper=true,bh=bh1",
          "linspace:extra=1"),
-        ("diffusers", "EulerDiscreteScheduler(use_beta_sigmas=True)", "euler", "beta-level"),
+        ("diffusers", "EulerDiscreteScheduler(use_beta_sigmas=True)", "euler", "beta-level:level_min=0.0292"),
         ("k-diffusion", "sample_euler_ancestral(model, x, sigmas, eta=0.5)", "euler-a:eta=0.5", ""),
         ("k-diffusion", "K.sampling.sample_heun(m, x, get_sigmas_karras(10, 0.1, 10, rho=5))", "heun:variable=level",
          "karras:rho=5"),
@@ -173,7 +174,7 @@ def test_options_that_we_do_not_have_make_it_differ(tool, theirs, parity):
 def test_karras_wins_over_the_spacing():
     spaced = SDE.replace(")", ', timestep_spacing="trailing")')
     (facts,) = translate.translations("diffusers", spaced)
-    assert (facts["grid"], facts["theirs"]) == ("karras", SDE)
+    assert (facts["grid"], facts["theirs"]) == ("karras:level_min=0.0292", SDE)
     assert facts["parity"].startswith("same")
 
 
@@ -243,9 +244,11 @@ def test_path_noise_is_part_of_the_command(tool, theirs):
         ("samplers", "dpmpp_2m_sde",
          "no sampler 'dpmpp_2m_sde'; ComfyUI's dpmpp_2m_sde is dpmpp-2m-sde here"),
         ("samplers", "DPM++ 2M SDE Karras",
-         "no sampler 'DPM++ 2M SDE Karras'; A1111's DPM++ 2M SDE Karras is --sampler dpmpp-2m-sde --grid karras here"),
+         "no sampler 'DPM++ 2M SDE Karras'; A1111's DPM++ 2M SDE Karras is --sampler dpmpp-2m-sde --grid "
+         "karras:level_min=0.0292 here"),
         ("samplers", SDE.replace('"', ""),
-         f"diffusers' {SDE} is --sampler dpmpp-2m-sde --grid karras here".replace('"', "")),
+         f"diffusers' {SDE} is --sampler dpmpp-2m-sde "
+         "--grid karras:level_min=0.0292 here".replace('"', "")),
         ("samplers", "euler_cfg_pp", "ComfyUI's euler_cfg_pp comes later here: guidance"),
         ("samplers", "VQDiffusionScheduler", "diffusers' VQDiffusionScheduler is nothing here: discrete tokens"),
         ("samplers", "res_multistep_ancestral", "is nearest to dpmpp-2m-sde:order=2,variant=exact here"),
@@ -274,3 +277,13 @@ def test_the_table_is_not_read_before_a_name_is_unknown():
     code = "import sys, difftool.cli.app as a; a.app(); print('difftool.atlas' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_a_misspelled_option_is_no_other_scheduler():
+    with pytest.raises(DifftoolError, match=r"no option of diffusers .* did you mean use_karras_sigmas"):
+        translate.translations("diffusers", "DPMSolverMultistepScheduler(use_karras_sigma=True)")
+
+
+def test_a_sampler_and_a_grid_are_given_apart():
+    with pytest.raises(DifftoolError, match=r"--sampler dpmpp-2m --grid karras$"):
+        make("samplers", "dpmpp-2m@karras")

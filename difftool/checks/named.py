@@ -7,6 +7,7 @@ from difftool.checks.grid import check_grid
 from difftool.checks.model import check_model
 from difftool.checks.sampler import check_sampler
 from difftool.checks.schedule import check_schedule
+from difftool.errors import DifftoolError
 from difftool.plugins import registry
 from difftool.specs import make, options_of, parse
 
@@ -17,11 +18,14 @@ def check_named(spec: str) -> list[Finding]:
     """The findings for all that a spec names; `DifftoolError` if it names nothing, or has options that do not fit."""
     name, options = parse(spec)
     entries = registry().find_all(name)
+    entries = [entry for entry in entries if entry.axis in CHECKS] or entries
     if options and len(entries) > 1:  # those that the options are of
         entries = [e for e in entries if set(options) <= {o.name for o in options_of(e.load())}] or entries[:1]
     findings = []
     for entry in entries:
         kind = f"{entry.axis[:-1]}: " if len(entries) > 1 else ""
+        if entry.axis not in CHECKS:
+            raise DifftoolError(f"{entry.axis} have no contract to hold {name!r} to; {', '.join(CHECKS)} have one")
         found = CHECKS[entry.axis](make(entry.axis, spec))  # type: ignore[operator]
         findings += [finding._replace(check=kind + finding.check) for finding in found]
     return findings

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from difftool.errors import NotAffine
 from difftool.plan.analysis import Array, Gaussian, error
 from difftool.plan.plan import Plan
 from difftool.plan.trace import trace
@@ -37,10 +38,22 @@ def global_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
 
     def error_of(n: int) -> float:
         path = _path(schedule or VPLinear(), np.linspace(-0.4, 0.4, n + 1))
-        out = _evaluate(trace(sampler, path, "step"), {0: _exact(path[0])})
+        out = _end(sampler, path)
         return float(np.sqrt(((out - _exact(path[-1])) ** 2).mean()))
 
     return _limit(error_of)
+
+
+def _end(sampler: Sampler, path: Path) -> Array:
+    """Where a run from the exact state ends, by the plan or, where there is none, by the plain loop."""
+    import torch
+
+    try:
+        return _evaluate(trace(sampler, path, "step"), {0: _exact(path[0])})
+    except NotAffine:
+        model = lambda x, p, outputs=1: torch.from_numpy(_x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
+        x = torch.from_numpy(_exact(path[0]))[:, None]
+        return sampler(model, x, path, lambda now=None, nxt=None: 0.0 * x).numpy()[:, 0]
 
 
 def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:

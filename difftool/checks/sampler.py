@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from difftool.checks.finding import Finding, at_least, at_most, holds, near
 from difftool.checks.orders import global_order, one_step_order, weak_order
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
 from difftool.models import GaussianMixture
-from difftool.plan import Plan
+from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, output_law
 from difftool.samplers.base import Sampler, finish, nfe_of
 from difftool.sampling import Job, make_path, prepare, sample
@@ -43,8 +44,9 @@ def check_sampler(sampler: Sampler) -> list[Finding]:
     ]
     if sampler.batch_independent:
         findings.append(at_most("the same in batches of 1, 2 and 3", lambda: _batches(sampler), 1e-6))
-    if _plan(sampler) is None:
-        return [*findings, Finding("plan", "any", "runs as the plain loop", True)]
+    why = _why_no_plan(sampler)
+    if why is not None:
+        return [*findings, Finding("plan", "any", why, True), *_orders(sampler, plan=False)]
     findings.append(at_most("plan = plain loop = stepper", lambda: _plan_is_loop(sampler), 1e-10))
     if sampler.point_mass:
         findings.append(at_most("point mass: ends at the point, with sigma_end", lambda: _point_mass(sampler), ROUNDED))
@@ -53,18 +55,22 @@ def check_sampler(sampler: Sampler) -> list[Finding]:
     return findings + _orders(sampler)
 
 
-def _orders(sampler: Sampler) -> list[Finding]:
+def _orders(sampler: Sampler, plan: bool = True) -> list[Finding]:
+    """The orders that it claims; without a plan only that over a run can be measured."""
     out = []
     quiet = without_noise(sampler)
     at = " at zero noise" if sampler.stochastic else ""
-    if quiet is not None and quiet.accuracy is not None:
+    if plan and quiet is not None and quiet.accuracy is not None:
         out.append(
             near(f"order of one step{at}, exact history", lambda: one_step_order(quiet), quiet.accuracy, TOLERANCE)
         )
     over_a_run = None if quiet is None else quiet.global_order or quiet.accuracy
     if quiet is not None and over_a_run is not None:
         out.append(near(f"order over a run{at}", lambda: global_order(quiet), over_a_run, TOLERANCE))
-    if sampler.stochastic and sampler.weak_order is not None:
+    if not plan and sampler.stochastic and sampler.weak_order is not None:
+        measured = "cannot be measured without a plan; claim none"
+        out.append(Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False))
+    elif sampler.stochastic and sampler.weak_order is not None:
         out.append(at_least("weak order over a run", lambda: weak_order(sampler), sampler.weak_order - TOLERANCE))
     return out
 
@@ -157,11 +163,20 @@ def _batches(sampler: Sampler) -> float:
     return _distance(torch.cat([run.batch(0, 1), run.batch(1, 2), run.batch(3, 3)]), run.batch(0, 6))
 
 
-def _plan(sampler: Sampler) -> Plan | None:
-    try:
-        return job(sampler).plan
-    except Exception:  # reported by the checks above
+def _why_no_plan(sampler: Sampler) -> str | None:
+    """Why it runs as the plain loop; None if it has a plan."""
+    run = None
+    with suppress(Exception):  # reported by the checks above
+        run = job(sampler, max(6, sampler.needs_steps))
+    if run is None or run.path is None:
+        return "it does not run"
+    if run.plan is not None:
         return None
+    try:
+        trace(sampler, run.path)
+    except NotAffine as error:
+        return f"runs as the plain loop: {error}"
+    return "runs as the plain loop"
 
 
 def _plan_is_loop(sampler: Sampler) -> float:

@@ -12,14 +12,17 @@ def list_names(
     axis: Annotated[
         str | None,
         typer.Argument(
-            help="schedules, grids, models, samplers or plugins.", metavar="AXIS", show_default="all of them"
+            help="schedules, grids, models, samplers; datasets, networks, weightings, times; plugins.",
+            metavar="AXIS",
+            show_default="those of sampling, and plugins",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the schedules, grids, models, samplers and plugins that are installed."""
-    from difftool.cli.text import print_columns, print_title
+    """List what is installed: for sampling, and, if asked for, for training."""
+    from difftool.cli.text import print_columns, print_text, print_title
     from difftool.describe import columns, listing
+    from difftool.plugins import TRAINING
 
     found = listing(axis)
     if json:
@@ -30,3 +33,6 @@ def list_names(
         print("\n" * bool(i), end="")
         print_title(name)
         print_columns([[row[head] for head in heads] for row in rows], heads)
+    if axis is None:
+        print()
+        print_text(f"For training: difftool list {', '.join(TRAINING)}.")

@@ -140,5 +140,5 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     }
     if "sliced_wasserstein" in facts:
         distance, floor = facts["sliced_wasserstein"], facts["sliced_wasserstein_of_exact"]
-        words["sliced Wasserstein"] = f"{distance:.4f} to exact samples ({run.compared} exact ones: {floor:.4f})"
+        words["sliced Wasserstein"] = f"{distance:.4f} to exact samples (as many exact ones: {floor:.4f})"
     return {**words, "written": f"{facts['samples']} sample{'s' * (facts['samples'] > 1)} to {facts['file']}"}

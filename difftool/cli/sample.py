@@ -49,6 +49,12 @@ def sample(
     label: Annotated[
         int | None, typer.Option("--class", help="Class, for a conditional model.", rich_help_panel=SAMPLES)
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="How far to lead to the class; 1: not beyond it.", show_default="none", rich_help_panel=SAMPLES
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps", rich_help_panel=MACHINE)
     ] = "auto",
@@ -85,7 +91,7 @@ def sample(
     options = {
         "model": model, "sampler": sampler, "schedule": schedule, "grid": grid, "steps": steps, "nfe": nfe,
         "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
-        "label": label, "device": device, "dtype": dtype,
+        "label": label, "guidance": guidance, "device": device, "dtype": dtype,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")

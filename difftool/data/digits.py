@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import as_file, files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:  # torch
+    from difftool.data.base import Arrays
 
 SHAPE = (1, 8, 8)
 
@@ -34,3 +37,15 @@ def digits() -> Digits:
     for label in range(10):
         held_out[np.flatnonzero(labels == label)[4::5]] = True
     return Digits(images, labels, held_out)
+
+
+def dataset(split: Literal["train", "held-out", "all"] = "train") -> Arrays:
+    """The handwritten digits that the package carries, 8x8, ten classes.
+
+    Option: `split`, `train` (four fifths), `held-out` (every fifth of each class), or `all` of the 1797.
+    """
+    from difftool.data.base import Arrays
+
+    images, labels, held_out = digits()
+    rows = {"train": ~held_out, "held-out": held_out, "all": np.ones_like(held_out)}[split]
+    return Arrays(images[rows], labels[rows])

@@ -24,7 +24,7 @@ Uniform in log-SNR-like variables cannot reach sigma = 0. Such grids end their r
 `level_min` and take one last step from there to sigma = 0; that step does not shrink with more steps (`refines`).
 """
 
-from difftool.grids.base import MOST_STEPS, Grid, check_steps
+from difftool.grids.base import Grid, check_steps
 from difftool.grids.beta import Beta, BetaEntries, BetaLevel
 from difftool.grids.entries import Leading, Linspace, Simple, Trailing, ddim_uniform
 from difftool.grids.flow import FlowGrid, LinearQuadratic
@@ -36,7 +36,6 @@ from difftool.grids.uniform import Normal, Quadratic, SGMUniform, Uniform
 __all__ = [
     "AYS",
     "GITS",
-    "MOST_STEPS",
     "Beta",
     "BetaEntries",
     "BetaLevel",

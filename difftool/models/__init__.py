@@ -1,7 +1,18 @@
 """Models: estimates of x_0, from networks and from exact data laws."""
 
 from difftool.models.base import Affine, Bound, Model
+from difftool.models.guidance import Guided
 from difftool.models.mixture import GaussianMixture
-from difftool.models.network import PARAMETRIZATIONS, NetworkModel, Parametrization
+from difftool.models.network import NetworkModel
+from difftool.models.parametrization import PARAMETRIZATIONS, Parametrization
 
-__all__ = ["PARAMETRIZATIONS", "Affine", "Bound", "GaussianMixture", "Model", "NetworkModel", "Parametrization"]
+__all__ = [
+    "PARAMETRIZATIONS",
+    "Affine",
+    "Bound",
+    "GaussianMixture",
+    "Guided",
+    "Model",
+    "NetworkModel",
+    "Parametrization",
+]

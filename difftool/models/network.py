@@ -1,26 +1,11 @@
-"""Networks as models. What a network returns, F, gives x0 by one affine form at every point p = (t, alpha, sigma):
-
-    x0 = c_skip x + c_out F(c_in x, c_noise)
-
-    predicts   F estimates                   c_skip                c_out                    c_in
-    eps        eps                           1 / alpha             -sigma / alpha           1
-    x0         x_0                           0                     1                        1
-    v          alpha eps - sigma x_0         alpha / n             -sigma / n               1
-    flow       eps - x_0                     1 / (alpha + sigma)   -sigma / (alpha+sigma)   1
-    score      grad log p_t = -eps / sigma   1 / alpha             sigma^2 / alpha          1
-    edm        (Karras et al. 2022, tab. 1)  alpha s^2 / m         sigma s / sqrt(m)        1 / sqrt(m)
-
-with n = alpha^2 + sigma^2, m = sigma^2 + alpha^2 s^2, s the standard deviation of the data. Sources: Ho et al. 2020
-(arXiv 2006.11239), Salimans & Ho 2022 (v, arXiv 2202.00512), Lipman et al. 2022 (flow, arXiv 2210.02747), Song et al.
-2021 (score, arXiv 2011.13456).
-"""
+"""Networks as models: x0 = c_skip x + c_out F(c_in x, c_noise), with what F stands for in `parametrization`."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -29,70 +14,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
 from difftool.models.base import Affine, Bound, Evaluations, Model, check_output
-from difftool.schedules._math import log, sqrt
+from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
 from difftool.schedules.base import Point, Schedule
-
-
-@dataclass(frozen=True)
-class Parametrization:
-    """What a network returns, as (c_skip, c_out, c_in) of a point and the data's standard deviation."""
-
-    coefficients: Callable[[Point, float], tuple[Any, Any, Any]]
-    divides_by_alpha: bool = False
-
-
-def _eps(p: Point, std: float) -> tuple[Any, Any, Any]:
-    return 1 / p.alpha, -p.sigma / p.alpha, 1.0
-
-
-def _x0(p: Point, std: float) -> tuple[Any, Any, Any]:
-    return 0.0, 1.0, 1.0
-
-
-def _v(p: Point, std: float) -> tuple[Any, Any, Any]:
-    norm = p.alpha**2 + p.sigma**2
-    return p.alpha / norm, -p.sigma / norm, 1.0
-
-
-def _flow(p: Point, std: float) -> tuple[Any, Any, Any]:
-    return 1 / (p.alpha + p.sigma), -p.sigma / (p.alpha + p.sigma), 1.0
-
-
-def _score(p: Point, std: float) -> tuple[Any, Any, Any]:
-    return 1 / p.alpha, p.sigma**2 / p.alpha, 1.0
-
-
-def _edm(p: Point, std: float) -> tuple[Any, Any, Any]:
-    m = p.sigma**2 + (p.alpha * std) ** 2
-    return p.alpha * std**2 / m, p.sigma * std / sqrt(m), 1 / sqrt(m)
-
-
-PARAMETRIZATIONS = {
-    "eps": Parametrization(_eps, divides_by_alpha=True),
-    "x0": Parametrization(_x0),
-    "v": Parametrization(_v),
-    "flow": Parametrization(_flow),
-    "score": Parametrization(_score, divides_by_alpha=True),
-    "edm": Parametrization(_edm),
-}
-
-
-def _index(p: Point) -> Any:
-    return 1000.0 * p.t - 1
-
-
-def _rounded_index(p: Point) -> Any:
-    i = _index(p)
-    return min(max(round(i), 0), 999) if isinstance(i, (float, int)) else i.round().clip(0, 999).long()
-
-
-TIMES: dict[str, Callable[[Point], Any]] = {
-    "t": lambda p: p.t * 1.0,
-    "index": _index,
-    "rounded-index": _rounded_index,
-    "level": lambda p: p.level,
-    "log-level": lambda p: log(p.level) / 4,
-}
 
 
 def _endless(time: Callable[[Point], Any], schedule: Schedule) -> bool:
@@ -110,7 +33,7 @@ class NetworkModel(Model):
     net: an `nn.Module` or a function; gets x (B, ...) and time (B,), returns a tensor like x. A module gets x in its
         own dtype; what has no parameters gets float32, or what `to` asked for.
     schedule: the schedule that it was trained on.
-    predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table above).
+    predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table in `parametrization`).
     time: what it is told as time: `t`, `index` (1000 t - 1, continuous), `rounded-index` (to the nearest of the 1000
         entries, as integers), `level` (sigma / alpha), `log-level` (log(sigma / alpha) / 4), or a function of a point.
     data_std: the standard deviation of the data, for `edm`.
@@ -178,13 +101,13 @@ class NetworkModel(Model):
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         skip, out, scale = self.coefficients(p)
-        told = self.time(p)
-        time = torch.as_tensor(told, dtype=_time_dtype(self.dtype, whole=_whole(told)), device=x.device)
-        time = time.reshape(-1) if time.ndim else time.expand(len(x))
-        raw = self.net((x * scale).to(self.dtype), time, **cond)
+        raw = self.net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
         return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
 
     def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
+        for name in cond or ():
+            if not _takes(self.net, name):
+                raise DifftoolError(f"the network takes no {name!r}; sample it without (no cond, no --class)")
         return BoundNetwork(self, schedule, dict(cond or {}))
 
 
@@ -216,6 +139,22 @@ class BoundNetwork(Bound):
             return check_output(net(x, time), x, "the network").to(state)
 
         return scaled, list(zip(times, scales, strict=True))
+
+
+def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B,): what a network that computes in that dtype is told as time at p, where x is."""
+    told = time(p)
+    out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(x.device, non_blocking=True)
+    return out.reshape(-1) if out.ndim else out.expand(len(x))
+
+
+def _takes(net: Callable[..., Any], name: str) -> bool:
+    """Whether a network has a parameter of that name, as far as can be known."""
+    try:
+        parameters = inspect.signature(net.forward if isinstance(net, torch.nn.Module) else net).parameters
+    except (TypeError, ValueError):
+        return True
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _whole(told: Any) -> bool:

@@ -57,7 +57,7 @@ def sample(
     batch_size: samples that run together; default: all.
     device, dtype: of the network, which is moved there (default: where x is, else where the network is, and what it
         is); the state is at least float32.
-    callback: called with a `Step` once for every grid point, in order; by adaptive samplers at every evaluation.
+    callback: called with a `Step` before every step of the grid, in order; by adaptive samplers at every evaluation.
     grad: keep the graph for autograd; the sampler then runs as the plain loop.
 
     What a run will cost is `prepare(...).nfe`, with the same options.
@@ -74,7 +74,8 @@ def sample(
         raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise DifftoolError(f"x is a tensor of floating numbers, got {getattr(x, 'dtype', type(x).__name__)}")
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise DifftoolError(f"x is a tensor of floating numbers, got {kind}")
         shape, device = tuple(x.shape), device or x.device
     assert shape is not None
     job = prepare(

@@ -108,7 +108,7 @@ class Job:
         told = [row.index if row.kind == "grid" else None for row in rows if row.channels] or None
         watched = Watch(bound, self.path, first, callback, adaptive=self.sampler.adaptive, told=told)
         with torch.set_grad_enabled(grad):
-            out = finish(self.sampler, watched, x, self.path, source, self.last)
+            out = finish(self.sampler, watched, x.clone(), self.path, source, self.last)  # a loop may write into it
             watched.close()
         self.nfe = watched.nfe
         return out

@@ -13,13 +13,14 @@ from typing import Any
 
 from difftool.errors import DifftoolError
 from difftool.fit import check_fit, grid_of
-from difftool.grids import MOST_STEPS, Explicit, Grid, check_steps
+from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
 from difftool.samplers import FlowABM, FlowSDE
 from difftool.samplers.base import Last, Sampler, name_of, nfe_of
 from difftool.schedules import Path, Schedule, VPLinear
 
 DEFAULT_STEPS = 50
+MOST_NFE = 100_000
 DEFAULT, STOCHASTIC = FlowABM(), FlowSDE()  # the samplers where none is named
 ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
 
@@ -77,8 +78,8 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
 
 def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
     """The number of steps that costs exactly `nfe` network evaluations; `DifftoolError` if none does."""
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or not 1 <= nfe <= MOST_STEPS:
-        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_STEPS}, got {nfe!r}")
+    if isinstance(nfe, bool) or not isinstance(nfe, int) or not 1 <= nfe <= MOST_NFE:
+        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
     name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
@@ -104,4 +105,14 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
     """Raise `DifftoolError` unless the value is an object of that kind (or one of those kinds)."""
     if not isinstance(value, kind):
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise DifftoolError(f"{name} is an object of the kind {names}, got {value!r}")
+        raise DifftoolError(f"{name} is an object of the kind {names}, got {value!r}{_way_out(name, value, kind)}")
+
+
+def _way_out(name: str, value: Any, kind: Any) -> str:
+    if isinstance(value, type) and issubclass(value, kind):
+        return f"; make one: {value.__name__}()"
+    if name == "model" and callable(value):
+        return "; wrap a network: NetworkModel(net, schedule)"
+    if isinstance(value, str):
+        return f"; difftool.specs.make({name + 's'!r}, {value!r}) makes one by name"
+    return ""

@@ -10,10 +10,10 @@ import pytest
 
 from difftool.cli.text import fill
 from difftool.describe import descriptions, first_sentence, listing
-from difftool.plugins import AXES, registry
+from difftool.plugins import SAMPLING, TRAINING, registry
 from difftool.specs import options_of
 
-NAMES = [(axis, name) for axis in AXES if axis != "commands" for name in registry().axis(axis)]
+NAMES = [(axis, name) for axis in SAMPLING for name in registry().axis(axis)]
 
 
 @pytest.mark.parametrize("axis", ["schedules", "grids", "models", "samplers"])
@@ -33,7 +33,7 @@ def test_an_axis(ok, monkeypatch, axis):
 
 def test_all(ok):
     out = ok("list").stdout
-    assert [line for line in out.splitlines() if line in AXES] == ["schedules", "grids", "models", "samplers"]
+    assert [line for line in out.splitlines() if line in (*SAMPLING, *TRAINING)] == [*SAMPLING]
     assert all(name in out for _, name in NAMES)
 
 

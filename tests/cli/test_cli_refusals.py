@@ -137,7 +137,7 @@ def test_plan(refused, folder, options, says):
 OTHERS = [
     ("list foo", ["no axis 'foo'", "samplers"]),
     ("list sampler", ["did you mean samplers"]),
-    ("show foo", ["'foo'", "there are"]),
+    ("show foo", ["'foo'", "did you mean"]),
     ("show ddpn", ["did you mean ddpm"]),
     ("show ddim:eta=1", ["without options", "'ddim'"]),
     ("show sample", ["'sample'"]),

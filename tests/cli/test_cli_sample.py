@@ -28,7 +28,7 @@ def test_the_main_job(ok, folder):
     assert "20 steps" in words["grid"]
     assert words["NFE"].endswith(" 20")
     assert "per step" in words["time"]
-    assert "5 exact ones" in words["sliced Wasserstein"]
+    assert "as many exact ones" in words["sliced Wasserstein"]
     assert out.split()[-1].endswith("digits-exact-em-001.png")  # a long path has a line of its own
 
 
@@ -140,8 +140,8 @@ def test_a_recipe_has_every_default_filled_in(ok):
     expected = {
         "format": "difftool-recipe", "version": 1, "difftool": difftool.__version__, "torch": torch.__version__,
         "model": "digits-exact", "sampler": "em", "schedule": "vp-linear", "grid": "flow", "steps": 4, "nfe": None,
-        "last": EulerMaruyama.last, "num_samples": 2, "batch_size": None, "seed": 0, "label": None, "device": "cpu",
-        "dtype": "float32", "noise": "independent", "threads": 2, "files": None, "plan": None,
+        "last": EulerMaruyama.last, "num_samples": 2, "batch_size": None, "seed": 0, "label": None, "guidance": None,
+        "device": "cpu", "dtype": "float32", "noise": "independent", "threads": 2, "files": None, "plan": None,
     }  # fmt: skip
     assert recipe == expected
     torch.set_num_threads(1)

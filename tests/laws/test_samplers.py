@@ -184,6 +184,25 @@ class OneWay(Sampler):
         return x
 
 
+@dataclass(frozen=True)
+class Clamped(Sampler):
+    """DDIM with a clamp that changes nothing but that there is no plan, and with claims that it does not keep."""
+
+    accuracy = 4
+    weak_order = 2
+    noisy: bool = False
+
+    @property
+    def stochastic(self):
+        return self.noisy
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            x0 = model(x, now).clamp(-1e6, 1e6)
+            x = nxt.alpha * x0 + nxt.sigma * (noise(now, nxt) if self.noisy else eps_of(x, x0, now))
+        return x
+
+
 WRONG: list[tuple[Sampler, str]] = [
     (WrongSigma(), "order of one step"),
     (UniformCoefficients(), "order of one step"),
@@ -196,6 +215,8 @@ WRONG: list[tuple[Sampler, str]] = [
     (Spendthrift(), "network evaluations"),
     (Undeclared(), "noise"),
     (OneWay(), "upwards"),
+    (Clamped(), "order over a run"),
+    (Clamped(noisy=True), "weak order"),
 ]
 
 
@@ -203,6 +224,35 @@ WRONG: list[tuple[Sampler, str]] = [
 def test_the_contract_rejects(wrong, law):
     failed = [finding.check for finding in check_sampler(wrong) if not finding.ok]
     assert any(law in check for check in failed), failed
+
+
+def test_a_loop_without_a_plan_may_keep_its_claims():
+    @dataclass(frozen=True)
+    class Honest(Clamped):
+        accuracy = 1
+        weak_order = None
+
+    found = {finding.check: finding for finding in check_sampler(Honest())}
+    assert all(finding.ok for finding in found.values())
+    assert "`.clamp`" in found["plan"].measured
+    assert float(found["order over a run"].measured) == pytest.approx(1, abs=0.15)
+
+
+def test_a_loop_that_writes_into_its_state_leaves_the_callers_alone():
+    @dataclass(frozen=True)
+    class InPlace(Sampler):
+        def __call__(self, model, x, path, noise):
+            return x.mul_(0.5)
+
+    x = torch.ones(2, 3)
+    assert float(sample(gaussian_of(3), InPlace(), x=x, steps=2).max()) == 0.5
+    assert bool((x == 1).all())
+
+
+def gaussian_of(size):
+    from difftool.models import GaussianMixture
+
+    return GaussianMixture(torch.zeros(1, size), 1.0)
 
 
 def test_the_contract_reports_a_crash_as_a_finding():

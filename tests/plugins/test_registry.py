@@ -79,7 +79,7 @@ def test_a_plugin_adds_to_every_axis(plugin):
     for axis in AXES:
         entry = found.find(axis, "mine")
         assert (entry.load(), entry.origin, entry.plugin) == (DDIM, "mine-dist 1", "mine")
-    assert [entry.axis for entry in found.find_all("mine")] == ["schedules", "grids", "models", "samplers"]
+    assert [entry.axis for entry in found.find_all("mine")] == [axis for axis in AXES if axis != "commands"]
 
 
 def test_an_object_may_be_a_plugin(monkeypatch):
@@ -238,7 +238,7 @@ def test_wanted_but_not_installed(plugin):
 
 
 def test_unknown_names_get_a_suggestion():
-    with pytest.raises(DifftoolError, match=r"no sampler 'dmpp'; did you mean dpmpp.*there are: adams, ancestral, "):
+    with pytest.raises(DifftoolError, match=r"no sampler 'dmpp'; did you mean dpmpp"):
         load(BUILTIN).find("samplers", "dmpp")
     with pytest.raises(DifftoolError, match="no schedule, grid, model or sampler 'sample'"):
         load(BUILTIN).find_all("sample")  # commands are none of those

@@ -1,0 +1,5 @@
+"""`python -m difftool`."""
+
+from difftool.cli.app import main
+
+main()

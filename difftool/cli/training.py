@@ -1,0 +1,83 @@
+"""What `difftool train` shows: a bar with loss and speed, or a line for each report where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from difftool.errors import DifftoolError
+from difftool.training.checkpoint import Checkpoint
+from difftool.training.config import Training
+from difftool.training.fit import Numbers
+from difftool.training.session import Report, Session
+
+ANEW = ("steps",)  # what may be given anew to a training that goes on
+
+
+def carry_out(
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+    every: Mapping[str, int],
+    *,
+    out: Path,
+    resume: bool,
+    device: str,
+) -> None:
+    """Train as the options of the command say."""
+    for name, value in every.items():
+        least = 0 if name == "sample_every" else 1
+        if value < least:
+            raise DifftoolError(f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}")
+    session = Session(_training(options, given, out, resume), out, resume=resume, device=device)
+    try:
+        _shown(session, dict(every))
+    except KeyboardInterrupt:
+        if session.main:
+            print(
+                f"\nstopped at step {session.trainer.step}; go on with: difftool train --resume {out}", file=sys.stderr
+            )
+        raise SystemExit(130) from None
+    if session.main:
+        print(f"{out}: {session.trainer.step} steps; difftool sample --model checkpoint:path={out}")
+
+
+def _training(options: Mapping[str, Any], given: Mapping[str, Any], out: Path, resume: bool) -> Training:
+    if resume:
+        odd = [name for name in given if name in _names() and name not in ANEW]
+        if odd:
+            raise DifftoolError(f"--{odd[0].replace('_', '-')} cannot change in a training that goes on; leave it out")
+        before = Training.from_dict(Checkpoint.load(out, parts=()).facts.get("training"), str(out))
+        return replace(before, numbers=replace(before.numbers, **{n: given[n] for n in ANEW if n in given}))
+    numbers = Numbers(**{f.name: options[f.name] for f in fields(Numbers)})
+    words = {f.name: options[f.name] for f in fields(Training) if f.name in options}
+    return Training(**words, conditional=not options["unconditional"], numbers=numbers)
+
+
+def _names() -> set[str]:
+    return {f.name for f in (*fields(Training), *fields(Numbers))} | {"unconditional", "out"}
+
+
+def _shown(session: Session, every: dict[str, Any]) -> None:
+    console = Console(stderr=True)
+    terminal = console.is_terminal
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not terminal or not session.main) as progress:
+        steps, done = session.training.numbers.steps, session.trainer.step
+        task = progress.add_task("training", total=steps, told="", completed=done)
+
+        def report(told: Report) -> None:
+            words = f"loss {told.loss:.4f}  {told.speed:.0f} samples/s"
+            progress.update(task, completed=told.step, told=words)
+            if not terminal:
+                print(f"step {told.step}/{told.steps}  {words}", file=sys.stderr, flush=True)
+
+        session.run(report, **{**every, "sample_every": every["sample_every"] or None})

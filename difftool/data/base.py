@@ -1,0 +1,93 @@
+"""Data sets: a number of samples of one shape, by index, with a class or a text each.
+
+A sample is a float32 tensor; pictures lie in [-1, 1]. `batch` gives any samples by their numbers, the same ones every
+time, so that whoever keeps the numbers keeps the data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+
+
+class Batch(NamedTuple):
+    """x (B, ...), float32; label (B,), int64, or None; text (B, L, D), float32, or None."""
+
+    x: Tensor
+    label: Tensor | None = None
+    text: Tensor | None = None
+
+    @property
+    def cond(self) -> dict[str, Tensor]:
+        """The conditioning by name, as networks take it."""
+        return {name: v for name, v in (("label", self.label), ("text", self.text)) if v is not None}
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same change of all that is there."""
+        label, text = (None if v is None else change(v) for v in (self.label, self.text))
+        return Batch(change(self.x), label, text)
+
+
+class Dataset(ABC):
+    """Samples of one shape by number.
+
+    shape: of one sample; classes: labels are 0 .. classes - 1 (None: no labels); text: the size of a text's vectors
+    (None: no texts).
+    """
+
+    shape: tuple[int, ...]
+    classes: int | None = None
+    text: int | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, index: Tensor) -> Batch:
+        """The samples of these numbers, (B,) int64."""
+
+    def all(self) -> Batch:
+        """All samples at once."""
+        return self.batch(torch.arange(len(self)))
+
+
+class Arrays(Dataset):
+    """Samples in memory: x (N, ...) as floats, or as bytes 0..255 for pictures in [-1, 1]; labels (N,), text (N, L, D).
+
+    Raises `DifftoolError` for arrays of different lengths, no samples, numbers that are not finite and labels below 0.
+    """
+
+    def __init__(self, x: Any, labels: Any = None, text: Any = None):
+        self.x = torch.as_tensor(x)
+        if self.x.dtype != torch.uint8:
+            self.x = self.x.float()
+        self.labels = None if labels is None else torch.as_tensor(labels).long()
+        self.texts = None if text is None else torch.as_tensor(text).float()
+        for name, array in (("labels", self.labels), ("text", self.texts)):
+            if array is not None and len(array) != len(self.x):
+                raise DifftoolError(f"there are {len(self.x)} samples and {len(array)} {name}; give one for each")
+        if self.x.ndim < 2 or not len(self.x):
+            raise DifftoolError(f"samples have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}")
+        if not bool(torch.isfinite(self.x).all()):
+            raise DifftoolError("the samples hold NaN or infinity")
+        if self.labels is not None and (self.labels.ndim != 1 or int(self.labels.min()) < 0):
+            raise DifftoolError("labels are whole numbers of at least 0, one for each sample")
+        self.shape = tuple(self.x.shape[1:])
+        self.classes = None if self.labels is None else int(self.labels.max()) + 1
+        self.text = None if self.texts is None else int(self.texts.shape[-1])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, index: Tensor) -> Batch:
+        x = self.x[index]
+        if x.dtype == torch.uint8:
+            x = x.float() / 127.5 - 1
+        label = None if self.labels is None else self.labels[index]
+        return Batch(x, label, None if self.texts is None else self.texts[index])

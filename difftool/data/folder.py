@@ -1,0 +1,43 @@
+"""A folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difftool.data.pictures import Pictures
+from difftool.errors import DifftoolError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
+
+
+class Folder(Pictures):
+    """The pictures in a folder and in the folders inside it, in the order of their names.
+
+    Where all of them lie in folders one level below, the names of those are the classes, in order. Options: `path`;
+    `size`, the side in pixels to cut them to; `grey`, one channel. Raises `DifftoolError` for a folder that is not
+    there or has no pictures, for pictures of different sizes, and if more than 1% of them cannot be read.
+    """
+
+    def __init__(self, path: Path, size: int | None = None, grey: bool | None = None):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise DifftoolError(f"there is no folder {self.path}")
+        self.files = sorted(file for file in self.path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not self.files:
+            raise DifftoolError(f"the folder {self.path} has no pictures ({', '.join(sorted(SUFFIXES))})")
+        below = [file.relative_to(self.path).parts for file in self.files]
+        names = sorted({parts[0] for parts in below}) if all(len(parts) == 2 for parts in below) else []
+        self.class_names = names
+        labels = torch.tensor([names.index(parts[0]) for parts in below]) if names else None
+        super().__init__(len(self.files), labels, len(names) or None, size, grey)
+
+    def open(self, i: int) -> Any:
+        from PIL import Image
+
+        return Image.open(self.files[i])
+
+    def name(self, i: int) -> str:
+        return str(self.files[i])

@@ -1,0 +1,43 @@
+"""Data in an `.npz` file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from difftool.data.base import Arrays
+from difftool.errors import DifftoolError
+
+NAMES = {"x": ("x", "images", "data", "samples", "arr_0"), "labels": ("labels", "label", "y"), "text": ("text",)}
+
+
+def npz(path: Path) -> Arrays:
+    """The samples in an .npz file, under `x`, `images`, `data` or `samples`; with `labels` or `y`, and `text`.
+
+    Floats are taken as they are, bytes as pictures 0..255; (N, H, W) and (N, H, W, 3) become (N, 1, H, W) and
+    (N, 3, H, W). Nothing is unpickled. Option: `path`. Raises `DifftoolError` for a file that cannot be read, and for
+    other content.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            found = {name: next((data[key] for key in keys if key in data), None) for name, keys in NAMES.items()}
+            there = ", ".join(data.files)
+    except OSError as error:
+        raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, zipfile.BadZipFile, KeyError) as error:
+        raise DifftoolError(f"{path} is no .npz file of plain arrays: {error}") from None
+    x = found["x"]
+    if x is None:
+        raise DifftoolError(f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {there or 'none'}")
+    if x.dtype.kind not in "fiu":
+        raise DifftoolError(f"the samples in {path} are numbers, got {x.dtype}")
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+        x = np.moveaxis(x, 3, 1)
+    try:
+        return Arrays(np.ascontiguousarray(x), found["labels"], found["text"])
+    except DifftoolError as error:
+        raise DifftoolError(f"{path}: {error}") from None

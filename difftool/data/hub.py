@@ -1,0 +1,120 @@
+"""Data sets of the Hugging Face hub, or copies of them on disk, by the library `datasets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difftool.data.pictures import Pictures
+from difftool.errors import DifftoolError
+
+WAY_OUT = "pip install 'difftool[data]'"
+
+
+class Hub(Pictures):
+    """Pictures of a data set on the Hugging Face hub, with their classes if it has any.
+
+    Options: `name` on the hub, as `user/set`; `split`; `path`, a copy on this disk to read in place of the hub: a
+    folder that `save_to_disk` wrote, or one of parquet files; `image` and `label`, the columns (none: found by their
+    type); `size`, the side in pixels to cut the pictures to; `grey`, one channel. Raises `DifftoolError` if `datasets`
+    is missing, the hub cannot be reached, or there is no such set, split or column.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str = "train",
+        path: Path | None = None,
+        image: str | None = None,
+        label: str | None = None,
+        size: int | None = None,
+        grey: bool | None = None,
+    ):
+        self.title = name if path is None else str(path)
+        self.rows = _open(name, split, path)
+        image, label = _columns(self.rows.features, self.title, image, label)
+        self.image = image
+        from datasets import Image
+
+        labels, classes = None, None
+        if label is not None:
+            labels = torch.tensor(self.rows[label][:])
+            classes = getattr(self.rows.features[label], "num_classes", int(labels.max()) + 1)
+        self.rows = self.rows.select_columns([image]).cast_column(image, Image(decode=False))
+        super().__init__(len(self.rows), labels, classes, size, grey)
+
+    def open(self, i: int) -> Any:
+        import io
+
+        from PIL import Image
+
+        cell = self.rows[i][self.image]
+        return Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"])
+
+    def name(self, i: int) -> str:
+        return f"number {i} of {self.title}"
+
+
+def mnist(split: str = "train", path: Path | None = None, size: int | None = None) -> Hub:
+    """MNIST, 60,000 grey pictures of handwritten digits, 28x28, ten classes.
+
+    Options: `split`, train or test; `path`, a copy on this disk; `size`, 32 for U-Nets of many levels, say. Source:
+    LeCun et al. 1998.
+    """
+    return Hub("ylecun/mnist", split, path, size=size, grey=True)
+
+
+def cifar10(split: str = "train", path: Path | None = None, size: int | None = None) -> Hub:
+    """CIFAR-10, 50,000 pictures of 32x32 in ten classes.
+
+    Options: `split`, train or test; `path`, a copy on this disk; `size`. Source: Krizhevsky 2009.
+    """
+    return Hub("uoft-cs/cifar10", split, path, size=size)
+
+
+def lsun_bedrooms(split: str = "train", path: Path | None = None, size: int = 64) -> Hub:
+    """LSUN bedrooms, photographs cut to squares of `size` pixels, no classes.
+
+    Options: `split`; `path`, a copy on this disk; `size`. Source: Yu et al. 2015, arXiv 1506.03365.
+    """
+    return Hub("pcuenq/lsun-bedrooms", split, path, size=size)
+
+
+def _open(name: str, split: str, path: Path | None) -> Any:
+    try:
+        from datasets import DatasetDict, load_dataset, load_from_disk
+    except ImportError:
+        raise DifftoolError(f"data sets of the hub need the library datasets: {WAY_OUT}") from None
+    copy = "or give a copy on this disk, as in path=FOLDER (written by save_to_disk, or of parquet files)"
+    if path is not None and not Path(path).is_dir():
+        raise DifftoolError(f"there is no folder {path} with a copy of {name}")
+    try:
+        if path is None:
+            return load_dataset(name, split=split)
+        saved = any((Path(path) / file).exists() for file in ("dataset_dict.json", "state.json"))
+        if not saved:
+            return load_dataset(str(path), split=split)
+        rows = load_from_disk(str(path))
+        return rows[split] if isinstance(rows, DatasetDict) else rows
+    except KeyError:
+        raise DifftoolError(f"{path} has no split {split!r}") from None
+    except Exception as error:  # whatever a network or a file format does
+        reason = " ".join(str(error).split())[:200]
+        where = f"the copy {path} of {name} cannot be read" if path else f"{name} cannot be had from the hub"
+        raise DifftoolError(f"{where} ({reason}); see that it is there, {copy}") from None
+
+
+def _columns(features: Any, title: str, image: str | None, label: str | None) -> tuple[str, str | None]:
+    """The columns of pictures and of classes, by name or by type."""
+    from datasets import ClassLabel, Image
+
+    for name in filter(None, (image, label)):
+        if name not in features:
+            raise DifftoolError(f"{title} has no column {name!r}; it has {', '.join(features)}")
+    image = image or next((name for name, kind in features.items() if isinstance(kind, Image)), None)
+    label = label or next((name for name, kind in features.items() if isinstance(kind, ClassLabel)), None)
+    if image is None:
+        raise DifftoolError(f"{title} has no column of pictures; it has {', '.join(features)}")
+    return image, label

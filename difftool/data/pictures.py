@@ -1,0 +1,112 @@
+"""Pictures that are read one by one: decoded by Pillow, cut to one size, and kept as bytes once they were read.
+
+What cannot be decoded is named, skipped and counted: another picture takes its place, the next one that can be read.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.data.base import Batch, Dataset
+from difftool.errors import DifftoolError
+
+KEPT = 2**31  # bytes of decoded pictures that are kept in memory, at most
+LIMIT = 0.01  # share of pictures that may be unreadable; a few may always be
+FEW = 10
+
+
+class Pictures(Dataset):
+    """Pictures by number; a subclass opens them.
+
+    size: the side in pixels that they are cut to: the shorter side is scaled to it, the middle is kept (none: as they
+    are, if all have one size). grey: one channel in place of three (none: as the first picture is).
+
+    Raises `DifftoolError` for pictures of different sizes, and if more than 1% of them (and more than 10) cannot be
+    read.
+    """
+
+    def __init__(self, count: int, labels: Tensor | None, classes: int | None, size: int | None, grey: bool | None):
+        if size is not None and not 1 <= size <= 4096:
+            raise DifftoolError(f"pictures take a size from 1 to 4096 pixels, got {size}")
+        self.count, self.labels, self.classes, self.size = count, labels, classes, size
+        self.skipped: dict[int, str] = {}
+        self.grey = grey
+        first = next((a for i in range(count) if (a := self._read(i)) is not None), None)
+        if first is None:
+            raise DifftoolError(f"none of the {count} pictures can be read; the first: {self.skipped.get(0)}")
+        self.grey = len(first) == 1
+        self.shape = tuple(first.shape)
+        small = count * first.numel() <= KEPT
+        self.kept = torch.empty(count, *self.shape, dtype=torch.uint8) if small else None
+        self.known = torch.zeros(count, dtype=torch.bool)
+        self._pool = ThreadPoolExecutor(cpu_count())
+
+    @abstractmethod
+    def open(self, i: int) -> Any:
+        """Picture i as Pillow has it."""
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """What picture i is called in errors."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, index: Tensor) -> Batch:
+        numbers = index.tolist()
+        places = [*self._pool.map(self._place, numbers)]
+        x = torch.stack([a for _, a in places]).float() / 127.5 - 1
+        label = None if self.labels is None else self.labels[torch.tensor([i for i, _ in places])]
+        return Batch(x, label)
+
+    def _place(self, i: int) -> tuple[int, Tensor]:
+        """Picture i, or the next one that can be read, with its number."""
+        for step in range(self.count):
+            j = (i + step) % self.count
+            if self.kept is not None and self.known[j]:
+                return j, self.kept[j]
+            array = None if j in self.skipped else self._read(j)
+            if array is not None:
+                if self.kept is not None:
+                    self.kept[j] = array
+                    self.known[j] = True
+                return j, array
+        raise DifftoolError("no picture can be read any more")
+
+    def _read(self, i: int) -> Tensor | None:
+        """Picture i as bytes (C, H, W); None, and it is noted, if it cannot be decoded."""
+        try:
+            with self.open(i) as opened:
+                array = self._cut(opened)
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            self.skipped[i] = f"{self.name(i)}: {' '.join(str(error).split()) or type(error).__name__}"
+            if len(self.skipped) > max(FEW, LIMIT * self.count):
+                raise DifftoolError(
+                    f"{len(self.skipped)} of {self.count} pictures cannot be read, the last {self.skipped[i]}; "
+                    f"take them out"
+                ) from None
+            return None
+        if hasattr(self, "shape") and tuple(array.shape) != self.shape:
+            (_, h, w), (_, height, width) = array.shape, self.shape
+            raise DifftoolError(
+                f"the pictures have different sizes: {self.name(i)} has {w}x{h}, the first one {width}x{height}; "
+                f"give a size to cut all of them to"
+            )
+        return array
+
+    def _cut(self, picture: Any) -> Tensor:
+        import numpy as np
+        from PIL import Image, ImageOps
+
+        grey = picture.mode in ("1", "L", "I", "I;16", "F") if self.grey is None else self.grey
+        picture = picture.convert("L" if grey else "RGB")
+        if self.size is not None and picture.size != (self.size, self.size):
+            picture = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.LANCZOS)
+        array = torch.from_numpy(np.array(picture, dtype=np.uint8))
+        return array[None] if grey else array.permute(2, 0, 1).contiguous()

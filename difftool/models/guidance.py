@@ -1,0 +1,90 @@
+"""Classifier-free guidance: a model that asks another one twice, with its conditioning and without.
+
+    x0 = x0(without) + w (x0(with) - x0(without))
+
+w = 1 is the conditional model, 0 the unconditional one; Ho & Salimans' own w is one less. Raw network outputs are
+guided in the same way, for x0 is the same affine function of both at a point: whatever the network returns, a sampler
+keeps its plan. Source: Ho & Salimans 2022, Classifier-free diffusion guidance, arXiv 2207.12598.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import Affine, Bound, Evaluations, Model
+from difftool.schedules.base import Point, Schedule
+
+
+class Guided(Model):
+    """A conditional model with guidance, to sample with any sampler; two evaluations of the model for each of its own.
+
+    model: any model that takes conditioning and does without it.
+    scale: w (a finite number; 1: no guidance, and no second evaluation).
+    without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say.
+
+    Raises `DifftoolError` for other values, and when sampling without conditioning.
+    """
+
+    def __init__(self, model: Model, scale: float, without: Mapping[str, Any] | None = None):
+        if not isinstance(model, Model):
+            raise DifftoolError(f"guidance takes a model, got {model!r}")
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
+            raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
+        self.model, self.scale, self.without = model, float(scale), dict(without or {})
+        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
+
+    @property
+    def device(self) -> torch.device | str:  # type: ignore[override]
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        self.model = self.model.to(device, dtype)
+        return self
+
+    def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
+        plain = self.model.x0(x, p, **self.without)
+        return plain + self.scale * (self.model.x0(x, p, **cond) - plain)
+
+    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+        if not cond:
+            raise DifftoolError("guidance leads to a condition; give one (cond={'label': ...}), or sample without it")
+        given = self.model.bind(schedule, cond)
+        return given if self.scale == 1 else BoundGuided(self, given, self.model.bind(schedule, self.without))
+
+
+class BoundGuided(Bound):
+    """Two bound models, asked in turn."""
+
+    def __init__(self, model: Guided, given: Bound, without: Bound):
+        super().__init__(model, given.schedule, {**given.cond, **without.cond})
+        self.given, self.plain, self.scale = given, without, model.scale
+
+    def evaluate(self, x: Tensor, p: Point) -> Tensor:
+        return torch.lerp(self.plain.evaluate(x, p), self.given.evaluate(x, p), self.scale)
+
+    def affine(self, p: Point) -> Affine | None:
+        return self.given.affine(p)
+
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
+        given, told = self.given.prepare(points, x)
+        plain, also = self.plain.prepare(points, x)
+
+        def call(x: Tensor, told: tuple[Any, Any]) -> Tensor:
+            first = plain(x, told[1])
+            return first + self.scale * (given(x, told[0]) - first)
+
+        return call, list(zip(told, also, strict=True))
+
+    def rows(self, index: Tensor, total: int) -> Bound:
+        assert isinstance(self.model, Guided)
+        return BoundGuided(self.model, self.given.rows(index, total), self.plain.rows(index, total))

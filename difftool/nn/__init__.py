@@ -1,0 +1,7 @@
+"""Networks, without any diffusion in them: net(x, time, label=None, text=None) returns a tensor like x."""
+
+from difftool.nn.dit import DiT
+from difftool.nn.mlp import MLP
+from difftool.nn.unet import UNet
+
+__all__ = ["MLP", "DiT", "UNet"]

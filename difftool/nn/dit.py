@@ -1,0 +1,105 @@
+"""A small diffusion transformer: patches of a picture as a sequence, told time and class by scale, shift and gate.
+
+Source: Peebles & Xie 2023, Scalable diffusion models with transformers (arXiv 2212.09748), adaLN-Zero.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difftool.errors import DifftoolError
+from difftool.nn.blocks import Attention, zero
+from difftool.nn.conditions import Conditions, Text, check_text, sines
+from difftool.nn.unet import pad
+
+
+class Block(nn.Module):
+    """Attention and a network of two layers, each scaled, shifted and gated by the vector c; text in between."""
+
+    def __init__(self, width: int, heads: int, text: bool, dropout: float):
+        super().__init__()
+        self.told = zero(nn.Linear(width, 6 * width))
+        self.attention = Attention(width, heads, begins_at_zero=False)  # the gate does
+        self.text = Attention(width, heads) if text else None
+        self.layers = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor, c: Tensor, context: Tensor | None, there: Tensor | None) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.told(F.silu(c))[:, None].chunk(6, dim=2)
+        x = x + gate1 * self.attention(_norm(x) * (1 + scale1) + shift1)
+        if self.text is not None:
+            x = x + self.text(_norm(x), context, there)
+        return x + gate2 * self.layers(_norm(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """A diffusion transformer for pictures (B, channels, H, W) of any size, padded to a multiple of the patch.
+
+    channels: of the picture.
+    patch: the side of a patch in pixels (>= 1).
+    width: of the sequence's vectors, a multiple of 4 and of heads.
+    depth: blocks (>= 1).
+    heads: of the attention.
+    classes: how many there are; none: not conditional on a class.
+    text: the size of a text's vectors; none: not conditional on a text.
+    dropout: between the two layers of a block (0 <= dropout < 1).
+    outputs: channels of the answer; none: as many as of the picture.
+    time_scale: what time is multiplied by before its sines are taken.
+
+    Raises `DifftoolError` for other values.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        patch: int = 2,
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 4,
+        classes: int | None = None,
+        text: int | None = None,
+        dropout: float = 0.0,
+        outputs: int | None = None,
+        time_scale: float = 1000.0,
+    ):
+        super().__init__()
+        if min(channels, patch, depth, heads, width) < 1 or width % 4 or width % heads or not 0 <= dropout < 1:
+            raise DifftoolError(
+                f"a DiT takes channels, patch, depth >= 1, a width that 4 and heads divide and 0 <= dropout < 1, got "
+                f"channels={channels}, patch={patch}, depth={depth}, width={width}, heads={heads}, dropout={dropout}"
+            )
+        self.patch, self.width = patch, width
+        self.conditions = Conditions(width, classes, time_scale)
+        self.text = None if text is None else Text(text, width)
+        self.enter = nn.Conv2d(channels, width, patch, stride=patch)
+        self.blocks = nn.ModuleList(Block(width, heads, text is not None, dropout) for _ in range(depth))
+        self.told = zero(nn.Linear(width, 2 * width))
+        self.leave = zero(nn.Linear(width, patch * patch * (outputs or channels)))
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None) -> Tensor:
+        check_text(self.text, text)
+        c, (height, width) = self.conditions(time, label), x.shape[2:]
+        y = self.enter(pad(x, self.patch))
+        rows, columns = y.shape[2:]
+        y = y.flatten(2).transpose(1, 2) + _places(rows, columns, self.width, y)
+        context, there = (None, None) if self.text is None else self.text(text, len(x))
+        for block in self.blocks:
+            y = block(y, c, context, there)
+        shift, scale = self.told(F.silu(c))[:, None].chunk(2, dim=2)
+        y = self.leave(_norm(y) * (1 + scale) + shift).transpose(1, 2)
+        y = F.fold(y, (rows * self.patch, columns * self.patch), self.patch, stride=self.patch)
+        return y[:, :, :height, :width]
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def _places(rows: int, columns: int, width: int, like: Tensor) -> Tensor:
+    """(rows * columns, width): sines of the row and of the column of each patch."""
+    r, c = (sines(torch.arange(n, device=like.device), width // 2) for n in (rows, columns))
+    grid = torch.cat([r[:, None].expand(-1, columns, -1), c[None].expand(rows, -1, -1)], dim=2)
+    return grid.reshape(rows * columns, width).to(like.dtype)

@@ -1,0 +1,93 @@
+"""Checkpoints: one safetensors file of the weights, their moving average and the optimizer's state, JSON in its head.
+
+The JSON rebuilds network, schedule and objective from their names; nothing is pickled. A file is written to a temporary
+name and renamed, so that the one before stays whole until the new one is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from difftool.errors import DifftoolError
+from difftool.files import CHECKPOINT, writing
+
+FORMAT, VERSION = "difftool-checkpoint", 1
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds: tensors by part (`net`, `ema`, `optimizer`), and facts as JSON."""
+
+    facts: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def save(self, file: Path) -> None:
+        """Write it whole or not at all; `DifftoolError` if that cannot be done."""
+        from safetensors.torch import save_file
+
+        flat = {f"{part}.{name}": v.contiguous() for part, values in self.tensors.items() for name, v in values.items()}
+        head = json.dumps({"format": FORMAT, "version": VERSION, **self.facts})
+        with writing(file) as temporary:
+            try:
+                save_file(flat, temporary, {"difftool": head})
+            except Exception as error:  # safetensors' own errors, a full disk among them
+                raise DifftoolError(f"cannot write {file}: {error}") from None
+
+    @classmethod
+    def load(cls, path: Path, parts: tuple[str, ...] = ("net", "ema", "optimizer")) -> Self:
+        """The checkpoint in a file, or in a training's folder; `DifftoolError` if it cannot be read or is none."""
+        from safetensors import SafetensorError, safe_open
+
+        file = path / CHECKPOINT if path.is_dir() else path
+        if not file.is_file():
+            raise DifftoolError(f"there is no checkpoint {file}")
+        try:
+            with safe_open(file, "pt") as opened:
+                facts = json.loads((opened.metadata() or {}).get("difftool", "{}"))
+                names = [name for name in opened.keys() if name.partition(".")[0] in parts]  # noqa: SIM118
+                flat = {name: opened.get_tensor(name) for name in names}
+        except (SafetensorError, OSError, ValueError) as error:
+            raise DifftoolError(f"{file} is no whole checkpoint: {error}") from None
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            raise DifftoolError(f"{file} is a safetensors file, but no checkpoint of difftool")
+        if facts.get("version") != VERSION:
+            raise DifftoolError(f"{file} has version {facts.get('version')}, this difftool reads {VERSION}; update it")
+        tensors: dict[str, dict[str, Tensor]] = {}
+        for name, v in flat.items():
+            part, _, rest = name.partition(".")
+            tensors.setdefault(part, {})[rest] = v
+        return cls(facts, tensors)
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Put the weights into the network; `DifftoolError` if they are those of another one."""
+    own = net.state_dict()
+    odd = sorted(own.keys() ^ weights.keys())
+    odd += sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
+    if odd:
+        raise DifftoolError(
+            f"{what} is of another network: {len(odd)} of its weights do not fit, {odd[0]} the first of them"
+        )
+    net.load_state_dict(weights)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors by number of the parameter and name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": torch.as_tensor(v) for i, values in state.items() for name, v in values.items()}
+
+
+def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, v in tensors.items():
+        number, _, rest = name.partition(".")
+        state.setdefault(int(number), {})[rest] = v
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,92 @@
+"""A training as plain words and numbers: what `difftool train` is told, and what a checkpoint says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+
+from difftool.data.base import Dataset
+from difftool.errors import DifftoolError
+from difftool.models.network import NetworkModel
+from difftool.plugins import registry
+from difftool.spec_text import parse, write
+from difftool.specs import make, options_of
+from difftool.training.checkpoint import Checkpoint, fill
+from difftool.training.fit import Numbers
+from difftool.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class Training:
+    """Names with options, and the numbers of the loop. Raises `DifftoolError` for what does not fit.
+
+    network: None stands for `unet` for pictures, `mlp` for points; what it has to know of the data is filled in.
+    weighting: None stands for `simple` for eps and score, else `output`.
+    conditional: whether the network is told the classes and texts that the data has.
+    """
+
+    data: str = "digits"
+    network: str | None = None
+    schedule: str = "flow"
+    predicts: str = "flow"
+    time: str = "t"
+    weighting: str | None = None
+    times: str = "uniform"
+    data_std: float = 0.5
+    conditional: bool = True
+    numbers: Numbers = field(default_factory=Numbers)
+
+    def objective(self) -> Objective:
+        """What the network is trained on."""
+        weighting = None if self.weighting is None else make("weightings", self.weighting)
+        schedule, times = make("schedules", self.schedule), make("times", self.times)
+        return Objective(schedule, self.predicts, self.time, weighting, times, self.data_std)
+
+    def filled(self, data: Dataset) -> Training:
+        """The same with a network that fits the data."""
+        spec = self.network or ("mlp" if len(data.shape) == 1 else "unet")
+        name, given = parse(spec)
+        has = {option.name for option in options_of(registry().find("networks", name).load())}
+        known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
+        if self.conditional:
+            known |= {name: value for name in ("classes", "text") if (value := getattr(data, name)) is not None}
+        told = {key: str(value) for key, value in known.items() if key in has and key not in given}
+        return replace(self, network=write(name, {**given, **told}))
+
+    def net(self) -> nn.Module:
+        """The network, with weights drawn anew from torch's generator."""
+        if self.network is None:
+            raise DifftoolError("this training does not name its network")
+        return make("networks", self.network)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any, what: str = "the training") -> Self:
+        """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
+        try:
+            numbers = Numbers(**data["numbers"])
+            return cls(**{f.name: data[f.name] for f in fields(cls) if f.name != "numbers"}, numbers=numbers)
+        except (KeyError, TypeError) as error:
+            raise DifftoolError(f"{what} is not described as this difftool does it: {error}") from None
+
+
+def load_model(path: Path, weights: str = "ema") -> NetworkModel:
+    """A trained network: the checkpoint of `difftool train`, in a file or a training's folder.
+
+    path: a file or a folder; weights: `ema` (their moving average) or `net` (as they are). Nothing is unpickled. Raises
+    `DifftoolError` for what is no whole checkpoint, and for one of another network.
+    """
+    if weights not in ("ema", "net"):
+        raise DifftoolError(f"weights are ema or net, got {weights!r}")
+    saved = Checkpoint.load(Path(path), parts=(weights,))
+    training = Training.from_dict(saved.facts.get("training"), str(path))
+    net = training.net()
+    fill(net, saved.tensors.get(weights, {}), str(path))
+    net.eval().requires_grad_(False)
+    return training.objective().model(net, tuple(saved.facts["shape"]))

@@ -1,0 +1,175 @@
+"""The training loop.
+
+What happens at step k follows from the seed and k alone: which samples, which times, which noise, which units are
+dropped. A training that was stopped goes on from its checkpoint with the same losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from difftool.data.base import Batch, Dataset
+from difftool.errors import DifftoolError
+from difftool.training.ema import EMA
+from difftool.training.objective import Objective
+
+WAY_OUT = "pip install 'difftool[train]'"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a training.
+
+    steps: of the optimizer (AdamW); batch_size: samples of one step, over all processes.
+    learning_rate, weight_decay; warmup: steps in which the rate rises from 0; decay: how it falls after, `none`, or
+        along a `cosine` to 0 at the last step.
+    clip: the largest norm of the gradient; ema: the decay of the moving average of the weights.
+    drop: how often a sample's conditioning is left out, so that guidance is possible (0 to 1).
+    flip: mirror every other picture; precision: `no`, `bf16` or `fp16`; compile: by torch.compile.
+    seed: of everything that is random.
+    """
+
+    steps: int = 10_000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: int = 100
+    decay: Literal["none", "cosine"] = "cosine"
+    clip: float = 1.0
+    ema: float = 0.999
+    drop: float = 0.1
+    flip: bool = False
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole = {"steps": 1, "batch_size": 1, "warmup": 0, "seed": 0}
+        for name, least in whole.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**62:
+                raise DifftoolError(f"{name} is a whole number of at least {least}, got {value!r}")
+        for name, low, high in (
+            ("learning_rate", 0.0, 1e3), ("weight_decay", 0.0, 1e3), ("clip", 1e-12, math.inf), ("drop", 0.0, 1.0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise DifftoolError(f"{name} is a number from {low:g} to {high:g}, got {value!r}")
+        for name, allowed in (("decay", ("none", "cosine")), ("precision", ("no", "bf16", "fp16"))):
+            if getattr(self, name) not in allowed:
+                raise DifftoolError(f"{name} is {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step number `step`, from 0, as a part of the whole one."""
+        rise = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
+        if self.decay == "none" or step < self.warmup:
+            return rise
+        return (1 + math.cos(math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1))) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class Trainer:
+    """A network in training: `for step, loss in trainer` takes its steps.
+
+    net: the network, trained in place; data: what it is trained on; objective; numbers. `accelerate` gives device,
+    precision and processes. Raises `DifftoolError` where they do not fit, and `Diverged` if the loss is not finite.
+    """
+
+    def __init__(self, net: nn.Module, data: Dataset, objective: Objective, numbers: Numbers, device: str = "auto"):
+        self.accelerator = _accelerator(numbers.precision, device)
+        place = self.accelerator.device
+        self.net, self.data, self.objective, self.numbers = net.to(place), data, objective, numbers
+        self.ema = EMA(self.net, numbers.ema)
+        optimizer = torch.optim.AdamW(
+            net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, betas=(0.9, 0.999)
+        )
+        ready = torch.compile(self.net) if numbers.compile else self.net
+        self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
+        self.step = 0
+        self.processes, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        if numbers.batch_size % self.processes:
+            raise DifftoolError(f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes")
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """Steps up to `numbers.steps`: the number of each, from 1, and its loss, on the device."""
+        with ThreadPoolExecutor(1) as ahead:
+            upcoming = ahead.submit(self._batch, self.step)
+            while self.step < self.numbers.steps:
+                batch = upcoming.result()
+                if self.step + 1 < self.numbers.steps:
+                    upcoming = ahead.submit(self._batch, self.step + 1)
+                loss = self._take(batch)
+                self.step += 1
+                self.ema.update(self.step)
+                yield self.step, loss
+
+    def _take(self, batch: Batch) -> Tensor:
+        """One step of the optimizer."""
+        self.net.train()
+        torch.manual_seed(_mix(self.numbers.seed, self.step, self.rank))
+        batch = self._changed(batch.map(lambda v: v.to(self.accelerator.device, non_blocking=True)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.numbers.learning_rate * self.numbers.rate(self.step)
+        loss = self.objective.loss(self.ready, batch.x, batch.cond).mean()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.net.parameters(), self.numbers.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def _changed(self, batch: Batch) -> Batch:
+        """Some of the pictures mirrored, some of the conditioning left out."""
+        x, label, text = batch
+        if self.numbers.flip:
+            x = torch.where(torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x)
+        if batch.cond and self.numbers.drop > 0:
+            left_out = torch.rand(len(x), device=x.device) < self.numbers.drop
+            label = None if label is None else label.masked_fill(left_out, -1)
+            text = None if text is None else text.masked_fill(left_out[:, None, None], 0.0)
+        return Batch(x, label, text)
+
+    def _batch(self, step: int) -> Batch:
+        """The samples of a step: those of this process."""
+        size = self.numbers.batch_size
+        places = torch.arange(step * size + self.rank, (step + 1) * size, self.processes)
+        index = torch.empty_like(places)
+        for epoch in (places // len(self.data)).unique().tolist():
+            here = places // len(self.data) == epoch
+            index[here] = self._order(epoch)[places[here] % len(self.data)]
+        return self.data.batch(index)
+
+    def _order(self, epoch: int) -> Tensor:
+        """The order of the samples in an epoch."""
+        if getattr(self, "_epoch", None) != epoch:
+            g = torch.Generator().manual_seed(_mix(self.numbers.seed, epoch, -1))
+            self._epoch, self._permutation = epoch, torch.randperm(len(self.data), generator=g)
+        return self._permutation
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers (the splitmix64 finalizer)."""
+    out = 0
+    for number in numbers:
+        out = (out + number + 0x9E3779B97F4A7C15) % 2**64
+        out = (out ^ out >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        out = (out ^ out >> 27) * 0x94D049BB133111EB % 2**64
+        out ^= out >> 31
+    return out
+
+
+def _accelerator(precision: str, device: str) -> Any:
+    try:
+        from accelerate import Accelerator
+    except ImportError:
+        raise DifftoolError(f"training needs the library accelerate: {WAY_OUT}") from None
+    return Accelerator(mixed_precision=precision, cpu=device == "cpu")

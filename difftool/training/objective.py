@@ -1,0 +1,89 @@
+"""What a network is trained on: the squared error of its answer, at times and with weights of your choice.
+
+    t ~ times,    eps ~ N(0, I),    x_t = alpha x_0 + sigma eps
+    loss = w(t) |F(c_in x_t, time(t)) - F*|^2,    F* = a x_0 + b eps
+
+with c_in, a and b of the parametrization, mean over the elements of a sample. One call in a training loop of your own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.network import NetworkModel, tell
+from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
+from difftool.schedules.base import Point, Schedule
+from difftool.training.times import Times, UniformTimes
+from difftool.training.weightings import Output, Simple, Weighting
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a network on a schedule.
+
+    schedule: the noise schedule.
+    predicts: what the network returns, `eps`, `x0`, `v`, `flow`, `score` or `edm`.
+    time: what it is told as time, as `NetworkModel` takes it.
+    weighting: how much an error counts; default: `Simple()` for eps and score, else `Output()`.
+    times: the law of training times.
+    data_std: the standard deviation of the data, for `edm`.
+
+    Raises `DifftoolError` for an unknown parametrization or time.
+    """
+
+    schedule: Schedule
+    predicts: str = "eps"
+    time: str | Callable[[Point], Any] = "t"
+    weighting: Weighting | None = None
+    times: Times = field(default_factory=UniformTimes)
+    data_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        self.model(lambda x, time: x)  # refuses what does not fit
+        for name, kind in (("weighting", Weighting), ("times", Times)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise DifftoolError(f"{name} is an object of the kind {kind.__name__}, got {value!r}")
+
+    def model(self, net: Callable[..., Tensor], shape: tuple[int, ...] | None = None) -> NetworkModel:
+        """The network as a model to sample from."""
+        return NetworkModel(net, self.schedule, self.predicts, self.time, self.data_std, shape)
+
+    @property
+    def weight(self) -> Weighting:
+        """The weighting, named or not."""
+        return self.weighting or (Simple() if self.predicts in ("eps", "score") else Output())
+
+    def loss(
+        self,
+        net: Callable[..., Tensor],
+        x0: Tensor,
+        cond: Mapping[str, Any] | None = None,
+        t: Tensor | None = None,
+        eps: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of each sample, (B,). x0: (B, ...); cond: conditioning by name; t (B,) and eps: default, drawn."""
+        t = self.times.draw(len(x0), self.schedule) if t is None else t.double()
+        eps = torch.randn_like(x0) if eps is None else eps
+        p = self.schedule.at(t, like=x0)
+        form = PARAMETRIZATIONS[self.predicts]
+        _, out, scale = form.coefficients(p, self.data_std)
+        a, b = form.target(p, self.data_std)
+        weight = self.weight(p, out, self.data_std, self.schedule)
+        alpha, sigma, scale, a, b, weight = (_like(v, x0) for v in (p.alpha, p.sigma, scale, a, b, weight))
+        time = TIMES[self.time] if isinstance(self.time, str) else self.time
+        answer = net((alpha * x0 + sigma * eps) * scale, tell(time, p, x0, x0.dtype), **(cond or {}))
+        if answer.shape != x0.shape:
+            raise DifftoolError(f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}")
+        error = (answer.float() - (a * x0 + b * eps)).square()
+        return (weight * error).flatten(1).mean(1)
+
+
+def _like(value: Any, x: Tensor) -> Any:
+    return value.to(x.dtype).to(x.device, non_blocking=True) if isinstance(value, Tensor) else value
