@@ -22,10 +22,10 @@ NONE = -1  # the label that stands for no class
 
 
 def sines(time: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """(B, width): cos and sin of time times width / 2 frequencies from 1 down to 1 / longest, in float32."""
-    half = width // 2
-    frequencies = torch.exp(torch.arange(half, device=time.device) * (-math.log(longest) / half))
-    angles = time.float()[:, None] * frequencies
+    """(B, width): cos and sin of time times width / 2 frequencies from 1 down to 1 / longest, at least in float32."""
+    time, half = time if time.dtype == torch.float64 else time.float(), width // 2
+    frequencies = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(longest) / half))
+    angles = time[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -81,7 +81,7 @@ class Objective:
         answer = net((alpha * x0 + sigma * eps) * scale, tell(time, p, x0, x0.dtype), **(cond or {}))
         if answer.shape != x0.shape:
             raise DifftoolError(f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}")
-        error = (answer.float() - (a * x0 + b * eps)).square()
+        error = (answer.to(x0.dtype) - (a * x0 + b * eps)).square()
         return (weight * error).flatten(1).mean(1)
 
 

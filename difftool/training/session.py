@@ -108,7 +108,8 @@ class Session:
                         logs.picture(picture, step)
         except KeyboardInterrupt:
             if self.trainer.step > begun:
-                self._mean_loss()
+                if self.losses:
+                    self._mean_loss()  # nothing is kept that is not finite
                 self.save()
             raise
         finally:
