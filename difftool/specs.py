@@ -1,7 +1,8 @@
 """Named things with options, as text: `name:key=value,key=value`.
 
 Values are typed from the fields of the dataclass (or the parameters of the function) that the name stands for: numbers,
-true/false, words, `none`, lists as `a+b+c`, and names of other things where a field holds one.
+true/false, words, `none`, lists as `a+b+c` (nothing for an empty one), and names of other things where a field holds
+one.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def _number(text: str) -> float:
 def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
     parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
     if kinds[1:] in ((), (...,)):
-        return [_convert(part, kinds[0]) for part in parts]
+        return [] if text == "" else [_convert(part, kinds[0]) for part in parts]
     return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]  # `ValueError` for another number
 
 

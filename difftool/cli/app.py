@@ -17,7 +17,8 @@ def main() -> None:
     """The entry point of the `difftool` script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or torch's threads spin, 30 times slower on a busy machine
+    if "OMP_WAIT_POLICY" not in os.environ:  # torch's threads wait for work a moment (else for long on a busy machine,
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # and asleep, small networks are half as fast)
     with guarding():
         app()(prog_name="difftool")
 

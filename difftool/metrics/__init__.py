@@ -1,5 +1,6 @@
 """Distances between sets of samples."""
 
+from difftool.metrics.pairs import Nearest, energy_distance, mmd, nearest
 from difftool.metrics.sliced import SlicedDistance, sliced_wasserstein
 
-__all__ = ["SlicedDistance", "sliced_wasserstein"]
+__all__ = ["Nearest", "SlicedDistance", "energy_distance", "mmd", "nearest", "sliced_wasserstein"]

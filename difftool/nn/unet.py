@@ -102,11 +102,12 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(
             nn.GroupNorm(groups(width), width), nn.SiLU(), zero(nn.Conv2d(width, outputs or channels, 3, padding=1))
         )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on CPUs
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None) -> Tensor:
         check_text(self if self.takes_text else None, text)
         c, (height, width) = self.conditions(time, label), x.shape[2:]
-        x = self.enter(pad(x, self.multiple))
+        x = self.enter(pad(x, self.multiple).contiguous(memory_format=torch.channels_last))
         kept = [x]
         for k, blocks in enumerate(_stacks(self.down)):
             if k:

@@ -91,7 +91,7 @@ class Trainer:
         self.net, self.data, self.objective, self.numbers = net.to(place), data, objective, numbers
         self.ema = EMA(self.net, numbers.ema)
         optimizer = torch.optim.AdamW(
-            net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, betas=(0.9, 0.999)
+            net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, fused=place.type != "mps"
         )
         ready = torch.compile(self.net) if numbers.compile else self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)

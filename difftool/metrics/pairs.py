@@ -1,0 +1,91 @@
+"""Distances of sets of samples by all pairs: energy distance, maximum mean discrepancy, nearest neighbours.
+
+    E^2(X, Y)    = 2 E|x - y| - E|x - x'| - E|y - y'|
+    MMD^2(X, Y)  = E k(x, x') + E k(y, y') - 2 E k(x, y),     k(x, y) = exp(-|x - y|^2 / (2 h^2))
+
+with x, x' different samples of X, so that both are 0 in the mean for two sets of one law (and may come out below 0).
+Pairs are taken in blocks: a set is held in memory, its pairs are not. Sources: Szekely & Rizzo 2013, Energy statistics;
+Gretton et al. 2012, A kernel two-sample test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+
+BLOCK = 1024  # rows of one block of pairs
+
+
+class Nearest(NamedTuple):
+    """distance (n,), and which (n,) of the reference it is the distance to."""
+
+    distance: Tensor
+    which: Tensor
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """E^2 of two sets (n, ...) and (m, ...), n, m >= 2; in the units of the data. Raises `DifftoolError` for others."""
+    x, y = _fitting(x, y)
+    return 2 * _mean(x, y) - _mean(x) - _mean(y)
+
+
+def mmd(x: Tensor, y: Tensor, bandwidth: float | None = None) -> float:
+    """MMD^2 of two sets with a Gaussian kernel of that bandwidth h > 0; default: the median distance within y.
+
+    Raises `DifftoolError` for sets that do not fit, and other bandwidths.
+    """
+    x, y = _fitting(x, y)
+    if bandwidth is None:
+        few = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:BLOCK]]
+        bandwidth = float(torch.pdist(few).median())
+    if not 0 < bandwidth < math.inf:
+        raise DifftoolError(f"the bandwidth of a kernel is positive and finite, got {bandwidth}")
+    kernel = lambda d: torch.exp(-0.5 * (d / bandwidth) ** 2)  # noqa: E731
+    return _mean(x, change=kernel) + _mean(y, change=kernel) - 2 * _mean(x, y, kernel)
+
+
+def nearest(x: Tensor, reference: Tensor, same: bool = False) -> Nearest:
+    """The nearest of the reference (m, ...) to each of x (n, ...), by Euclidean distance.
+
+    same: the two sets are one, and a sample is not its own neighbour. Raises `DifftoolError` for sets that do not fit.
+    """
+    x, reference = _fitting(x, reference, least=1 + same)
+    found = []
+    for first, distances in _blocks(x, reference):
+        if same:
+            rows = torch.arange(len(distances))
+            distances[rows, first + rows] = math.inf
+        found.append(distances.min(dim=1))
+    return Nearest(torch.cat([d for d, _ in found]).float(), torch.cat([i for _, i in found]))
+
+
+def _mean(x: Tensor, y: Tensor | None = None, change: Callable[[Tensor], Tensor] = lambda d: d) -> float:
+    """The mean of a function of the distance over all pairs; within one set over those of different samples."""
+    other = x if y is None else y
+    total = sum(float(change(distances).sum()) for _, distances in _blocks(x, other))
+    if y is not None:
+        return total / (len(x) * len(y))
+    alone = float(change(torch.zeros(1, dtype=x.dtype))) * len(x)
+    return (total - alone) / (len(x) * (len(x) - 1))
+
+
+def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for first in range(0, len(x), BLOCK):
+        yield first, torch.cdist(x[first : first + BLOCK], y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _fitting(x: Tensor, y: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
+    """Both sets as rows, in float64 on the host."""
+    for what in (x, y):
+        if what.ndim < 2 or len(what) < least or not bool(torch.isfinite(what).all()):
+            raise DifftoolError(f"sets of samples are finite, (n, ...) with n >= {least}, got {tuple(what.shape)}")
+    if x.shape[1:] != y.shape[1:]:
+        raise DifftoolError(f"the sets have samples of the shapes {tuple(x.shape[1:])} and {tuple(y.shape[1:])}")
+    flat = [what.detach().to("cpu", torch.float64).flatten(1) for what in (x, y)]
+    return flat[0], flat[1]
