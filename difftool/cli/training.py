@@ -78,6 +78,6 @@ def _shown(session: Session, every: dict[str, Any]) -> None:
             words = f"loss {told.loss:.4f}  {told.speed:.0f} samples/s"
             progress.update(task, completed=told.step, told=words)
             if not terminal:
-                print(f"step {told.step}/{told.steps}  {words}", file=sys.stderr, flush=True)
+                print(f"step {told.step}/{told.steps}  {words}", flush=True)
 
         session.run(report, **{**every, "sample_every": every["sample_every"] or None})

@@ -81,14 +81,27 @@ class Numbers:
 class Trainer:
     """A network in training: `for step, loss in trainer` takes its steps.
 
-    net: the network, trained in place; data: what it is trained on; objective; numbers. `accelerate` gives device,
-    precision and processes. Raises `DifftoolError` where they do not fit, and `Diverged` if the loss is not finite.
+    net: the network, trained in place.
+    data, objective, numbers: what it is trained on, and how.
+    device: `auto` or `cpu`; `accelerate` gives device, precision and processes.
+    conditional: whether the network is told the classes and texts that the data has.
+
+    Raises `DifftoolError` where they do not fit.
     """
 
-    def __init__(self, net: nn.Module, data: Dataset, objective: Objective, numbers: Numbers, device: str = "auto"):
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Dataset,
+        objective: Objective,
+        numbers: Numbers,
+        device: str = "auto",
+        conditional: bool = True,
+    ):
         self.accelerator = _accelerator(numbers.precision, device)
         place = self.accelerator.device
         self.net, self.data, self.objective, self.numbers = net.to(place), data, objective, numbers
+        self.conditional = conditional
         self.ema = EMA(self.net, numbers.ema)
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, fused=place.type != "mps"
@@ -129,10 +142,10 @@ class Trainer:
 
     def _changed(self, batch: Batch) -> Batch:
         """Some of the pictures mirrored, some of the conditioning left out."""
-        x, label, text = batch
+        x, label, text = batch if self.conditional else (batch.x, None, None)
         if self.numbers.flip:
             x = torch.where(torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x)
-        if batch.cond and self.numbers.drop > 0:
+        if self.numbers.drop > 0 and (label is not None or text is not None):
             left_out = torch.rand(len(x), device=x.device) < self.numbers.drop
             label = None if label is None else label.masked_fill(left_out, -1)
             text = None if text is None else text.masked_fill(left_out[:, None, None], 0.0)

@@ -63,7 +63,7 @@ class Session:
         self.training = training.filled(data)
         torch.manual_seed(self.training.numbers.seed)
         self.trainer = Trainer(
-            self.training.net(), data, self.training.objective(), self.training.numbers, device=device
+            self.training.net(), data, self.training.objective(), self.training.numbers, device, training.conditional
         )
         self.losses: list[Tensor] = []
         if saved is not None:

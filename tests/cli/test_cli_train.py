@@ -1,0 +1,76 @@
+"""`difftool train`: what it writes and says, going on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from reading import read
+
+TINY = ("--data", "moons:n=60", "--network", "mlp:widths=8,embedding=4", "--batch-size", 16, "--log-every", 2)
+
+
+def test_a_training_is_a_folder_and_a_model(ok, folder):
+    result = ok("train", *TINY, "--steps", 4, "--sample-every", 4, "--out", "run")
+    lines = [line.split("  ")[0] for line in result.stdout.splitlines()]
+    assert lines == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
+    written = ["checkpoint.safetensors", "logs", "samples", "training.json"]
+    assert sorted(path.name for path in (folder / "run").iterdir()) == written
+    assert (folder / "run" / "samples" / "step-000004.png").stat().st_size > 1000
+    ok("sample", "--model", "checkpoint:path=run", "--class", 1, "--guidance", 2, "--nfe", 3, "--out", "a.npz")
+    samples, recipe = read("a.npz")
+    assert samples.shape == (64, 2)
+    assert (recipe["guidance"], [*recipe["files"]]) == (2.0, ["run/checkpoint.safetensors"])
+
+
+def test_options_reach_the_training(ok, folder):
+    ok(
+        "train", *TINY, "--steps", 2, "--schedule", "cosine", "--predicts", "eps", "--weighting", "min-snr:gamma=3",
+        "--times", "table:length=50", "--unconditional", "--ema", 0.5, "--out", "run",
+    )  # fmt: skip
+    told = json.loads((folder / "run" / "training.json").read_text())
+    assert (told["schedule"], told["predicts"], told["weighting"]) == ("cosine", "eps", "min-snr:gamma=3")
+    assert (told["times"], told["conditional"], told["numbers"]["ema"]) == ("table:length=50", False, 0.5)
+    assert "classes" not in told["network"]
+
+
+def test_it_goes_on_with_more_steps(ok, folder):
+    ok("train", *TINY, "--steps", 4, "--decay", "none", "--out", "part")
+    ok("train", "--resume", "part", "--steps", 8, "--log-every", 2)
+    ok("train", *TINY, "--steps", 8, "--decay", "none", "--out", "whole")
+    a, b = ((folder / name / "checkpoint.safetensors").read_bytes() for name in ("part", "whole"))
+    assert a == b
+
+
+def test_a_changed_checkpoint_is_noticed(ok, refused):
+    ok("train", *TINY, "--steps", 2, "--out", "run")
+    ok("sample", "--model", "checkpoint:path=run", "--nfe", 2, "--num-samples", 4, "--out", "a.npz")
+    ok("train", "--resume", "run", "--steps", 4)
+    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors is not what it was"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--steps", 0), ["steps is a whole number of at least 1, got 0"]),
+        (("--save-every", 0), ["--save-every is a whole number of at least 1, got 0"]),
+        (("--data", "moon"), ["no dataset 'moon'", "did you mean moons"]),
+        (("--network", "unit"), ["no network 'unit'", "did you mean unet"]),
+        (("--network", "unet:width=8"), ["no option of network 'unet' named 'width'", "widths"]),
+        (("--weighting", "min-srn"), ["no weighting 'min-srn'", "min-snr"]),
+        (("--times", "log"), ["no time 'log'"]),
+        (("--predicts", "noise"), ["no parametrization 'noise'"]),
+        (("--schedule", "linear"), ["no schedule 'linear'"]),
+        (("--resume", "nowhere"), ["there is no checkpoint nowhere"]),
+        (("--precision", "int8"), ["precision is no, bf16, fp16, got 'int8'"]),
+        (("--data", "folder:path=nowhere"), ["there is no folder nowhere"]),
+    ],
+)
+def test_refusals(refused, arguments, says):
+    refused("train", *arguments, says=says)
+
+
+def test_what_cannot_change_when_it_goes_on(ok, refused):
+    ok("train", *TINY, "--steps", 2, "--out", "run")
+    refused("train", "--resume", "run", "--learning-rate", 0.1, says=["--learning-rate cannot change"])
+    refused("train", *TINY, "--out", "run", says=["run has a training in it; go on with --resume run"])
