@@ -162,8 +162,8 @@ class Session:
         return Report(step, self.training.numbers.steps, loss, speed)
 
     def _mean_loss(self) -> float:
-        """The mean of the losses since the last report; raises `NonFinite` at the first that is not finite."""
-        values = torch.stack(self.losses).tolist()
+        """The mean of the losses since the last report, of all processes; raises `NonFinite` at the first that is not finite."""
+        values = self.trainer.accelerator.reduce(torch.stack(self.losses), "mean").tolist()
         first = self.trainer.step - len(values) + 1
         self.losses = []
         bad = next((i for i, value in enumerate(values) if not abs(value) < float("inf")), None)
