@@ -162,7 +162,7 @@ class Session:
         return Report(step, self.training.numbers.steps, loss, speed)
 
     def _mean_loss(self) -> float:
-        """The mean of the losses since the last report, of all processes; raises `NonFinite` at the first that is not finite."""
+        """The mean of the losses since the last report, of all processes; raises `NonFinite` at the first bad one."""
         values = self.trainer.accelerator.reduce(torch.stack(self.losses), "mean").tolist()
         first = self.trainer.step - len(values) + 1
         self.losses = []
