@@ -193,5 +193,8 @@ def difftool_commands() -> dict[str, str]:
         "plan": "difftool.cli.plan:plan",
         "check": "difftool.cli.check:check",
         "train": "difftool.cli.train:train",
+        "forward": "difftool.cli.forward:forward",
+        "trajectory": "difftool.cli.trajectory:trajectory",
+        "neighbors": "difftool.cli.neighbors:neighbors",
         "statistics": "difftool.cli.statistics:statistics",
     }

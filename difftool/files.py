@@ -52,10 +52,10 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
     _temporary(target).unlink()
 
 
-def check_json(file: Path, overwrite: bool = False) -> None:
-    """Raise `DifftoolError` unless a .json file of that name can be written."""
-    if file.suffix != ".json":
-        raise DifftoolError(f"--out {file} must end in .json")
+def check_kind(file: Path, suffixes: str, overwrite: bool = False) -> None:
+    """Raise `DifftoolError` unless the name ends in one of the suffixes (`.png .gif`) and can be written."""
+    if file.suffix not in suffixes.split():
+        raise DifftoolError(f"--out {file} must end in {' or '.join(suffixes.split())}")
     check_writable(file, overwrite)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
-from difftool.files import check_json
+from difftool.files import check_kind
 from difftool.grids import Explicit
 from difftool.models import GaussianMixture
 from difftool.plan import Plan, compile_plan, load_plan, trace
@@ -52,7 +52,7 @@ def check_plan_file(file: Path | None, force: bool) -> None:
         if force:
             raise DifftoolError("--force is for an explicit --out")
         return
-    check_json(file, force)
+    check_kind(file, ".json", force)
 
 
 def figures(plan: Plan, model: str) -> dict[str, str]:

@@ -18,9 +18,9 @@ def statistics(
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:
     """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
-    from difftool.files import check_json
+    from difftool.files import check_kind
 
-    check_json(out, force)
+    check_kind(out, ".json", force)
     from difftool.study.ems import statistics_of
 
     made = statistics_of(model, points=points, count=num_samples, bias=bias, seed=seed)

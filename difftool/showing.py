@@ -1,0 +1,120 @@
+"""Pictures of data: noised, and beside its nearest neighbours; for `difftool forward` and `difftool neighbors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from difftool.data.base import Dataset
+from difftool.errors import DifftoolError
+from difftool.files import writing
+from difftool.metrics import nearest
+from difftool.outputs import is_picture
+from difftool.plots import animation, beside
+from difftool.recipes import Recipe
+from difftool.runs import Run
+from difftool.sampling import Step
+from difftool.specs import make
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def noised(
+    data: str,
+    schedule: str,
+    steps: Sequence[int],
+    length: int,
+    count: int | None,
+    seed: int,
+    out: Path,
+    overwrite: bool,
+) -> list[tuple[str, str, str, str]]:
+    """Draw samples beside x_t = alpha x_0 + sigma eps at t = k / length, one eps for all k; the numbers of each."""
+    given, along = _drawable(data), make("schedules", schedule)
+    if not length >= 1 or not all(0 <= k <= length for k in steps):
+        raise DifftoolError(f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}")
+    count = min(len(given), count or (8 if len(given.shape) == 3 else 2000))
+    if count < 1:
+        raise DifftoolError(f"num-samples is a whole number of at least 1, got {count}")
+    g = torch.Generator().manual_seed(seed)
+    x0 = given.batch(torch.randperm(len(given), generator=g)[:count]).x
+    eps = torch.randn(x0.shape, generator=g)
+    low, high = along.domain
+    points = [along.at(low + (high - low) * k / length) for k in steps]
+    sets = [x0, *(p.alpha * x0 + p.sigma * eps for p in points)]
+    with writing(out, overwrite) as file:
+        beside(sets, ["data", *(f"step {k}" for k in steps)], file)
+    return [(str(k), f"{p.t:.5g}", f"{p.alpha:.5g}", f"{p.sigma:.5g}") for k, p in zip(steps, points, strict=True)]
+
+
+def trajectory(recipe: Recipe, what: str, frames: int, out: Path, overwrite: bool) -> dict[str, str]:
+    """Draw a run: its states, or the model's estimates of x0, at up to `frames` points of the grid and at its end."""
+    if what not in ("state", "x0"):
+        raise DifftoolError(f"what is state or x0, got {what!r}")
+    if frames < 2:
+        raise DifftoolError(f"frames is a whole number of at least 2, got {frames}")
+    run = Run.of(recipe)
+    if run.job.sampler is not None and run.job.sampler.adaptive:
+        raise DifftoolError(f"{recipe.sampler} gives each sample steps of its own; a trajectory takes fixed ones")
+    if not is_picture(run.job.shape):
+        raise DifftoolError(f"samples of shape {run.job.shape} make no picture")
+    states: list[Tensor] = []
+    titles: list[str] = []
+
+    def callback(step: Step) -> None:
+        states.append((step.x if what == "state" else step.x0).detach().cpu().clone())
+        titles.append(f"t = {step.point.t:.4g}")
+
+    end = run.samples(callback).cpu()
+    picked = sorted({round(i * len(states) / (frames - 1)) for i in range(frames)})
+    shown = [(*states, end)[i] for i in picked]
+    told = [(*titles, "end")[i] for i in picked]
+    with writing(out, overwrite) as file:
+        (animation if out.suffix == ".gif" else beside)(shown, told, file)
+    return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written": str(out)}
+
+
+def neighbours(samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool) -> dict[str, str]:
+    """Draw samples beside the nearest ones of the data, and say how far they are."""
+    given = _drawable(data)
+    x, reference = _read(samples), given.all().x
+    if tuple(x.shape[1:]) != given.shape:
+        raise DifftoolError(f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}")
+    if shown < 1:
+        raise DifftoolError(f"shown is a whole number of at least 1, got {shown}")
+    found = nearest(x, reference)
+    with writing(out, overwrite) as file:
+        beside([x[:shown], reference[found.which[:shown]]], ["samples", "nearest"], file)
+    facts = {"samples": _told(found.distance)}
+    if against is not None:
+        facts[against] = _told(nearest(_drawable(against).all().x, reference).distance)
+    return {**facts, "written": str(out)}
+
+
+def _told(distance: Tensor) -> str:
+    low, middle, high = torch.quantile(distance, torch.tensor(QUANTILES)).tolist()
+    return f"{middle:.4g} to the nearest (median of {len(distance)}; a tenth below {low:.4g}, a tenth above {high:.4g})"
+
+
+def _drawable(data: str) -> Dataset:
+    made: Dataset = make("datasets", data)
+    if not is_picture(made.shape):
+        raise DifftoolError(f"samples of {data} have the shape {made.shape} and make no picture")
+    return made
+
+
+def _read(file: Path) -> Tensor:
+    """Samples of `difftool sample` in an .npz file."""
+    try:
+        with np.load(file, allow_pickle=False) as opened:
+            array: Any = opened["samples"]
+    except OSError as error:
+        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
+    except Exception as error:  # numpy and zipfile have their own ways to stumble over a damaged file
+        raise DifftoolError(f"{file} holds no samples of difftool ({error}); write an .npz file") from None
+    return torch.from_numpy(array).float()

@@ -1,0 +1,108 @@
+"""`difftool forward` and `difftool neighbors`: what is in their pictures, and what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from difftool.data.digits import dataset
+from difftool.metrics import nearest
+from difftool.plots import beside, image_grid
+from difftool.presets import digits_exact
+from difftool.sampling import sample
+from difftool.schedules import DDPMLinear
+
+
+def test_a_row_for_each_sample_a_column_for_each_set(tmp_path):
+    sets = [np.full((3, 1, 8, 8), value) for value in (-1.0, 0.0, 1.0, 0.5)]
+    beside(sets, ["a", "b", "c", "d"], tmp_path / "a.png")
+    expected = image_grid(np.concatenate([np.stack([s[i] for s in sets]) for i in range(3)]), columns=4)
+    picture = Image.open(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(picture), np.asarray(expected))
+    assert picture.width > picture.height
+
+
+def test_forward_says_where_its_steps_are(ok, folder):
+    lines = ok("forward", "--step", 0, "--step", 377, "--step", 1000, "--out", "f.png").stdout.splitlines()
+    assert lines[0].split() == ["step", "t", "alpha", "sigma"]
+    schedule = DDPMLinear()
+    for line, k in zip(lines[1:4], (0, 377, 1000), strict=True):
+        told = [float(word) for word in line.split()]
+        assert told == pytest.approx([k, k / 1000, schedule.alpha(k / 1000), schedule.sigma(k / 1000)], rel=1e-4)
+    assert lines[4] == "written to f.png"
+    assert Image.open(folder / "f.png").size[0] > 0
+
+
+def test_forward_draws_points_too(ok, folder):
+    ok("forward", "--data", "moons:n=50", "--schedule", "flow", "--out", "f.png")
+    assert (folder / "f.png").stat().st_size > 1000
+
+
+def test_neighbors_are_told_beside_those_of_others(ok, folder):
+    train, held_out = dataset("train").all().x, dataset("held-out").all().x
+    np.savez(folder / "s.npz", samples=held_out[:20].numpy())
+    lines = ok("neighbors", "s.npz", "--against", "digits:split=held-out", "--out", "n.png").stdout.splitlines()
+    medians = [float(line.split()[1]) for line in lines[:2]]
+    expected = [torch.median(nearest(x, train).distance).item() for x in (held_out[:20], held_out)]
+    assert medians == pytest.approx(expected, rel=0.05)  # a quantile of 20 lies between two of them
+    np.savez(folder / "t.npz", samples=train[:5].numpy())
+    line = ok("neighbors", "t.npz", "--out", "m.png").stdout.splitlines()[0]
+    assert line.split()[1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("forward", "--step", 1001), ["steps are entries from 0 to length=1000, got 1001"]),
+        (("forward", "--step", -1), ["from 0 to length=1000, got -1"]),
+        (("forward", "--out", "a.jpg"), ["--out a.jpg must end in .png"]),
+        (("forward", "--data", "digit"), ["no dataset 'digit'", "did you mean digits"]),
+        (("neighbors", "none.npz"), ["cannot read none.npz"]),
+        (("neighbors", "bad.npz"), ["bad.npz holds no samples of difftool"]),
+        (("neighbors", "points.npz"), ["points.npz has samples of shape (2,), digits of shape (1, 8, 8)"]),
+        (
+            ("neighbors", "points.npz", "--data", "moons", "--shown", 0),
+            ["shown is a whole number of at least 1"],
+        ),
+    ],
+)
+def test_refusals(refused, folder, arguments, says):
+    (folder / "bad.npz").write_bytes(b"nothing")
+    np.savez(folder / "points.npz", samples=np.zeros((4, 2), np.float32))
+    refused(*arguments, says=says)
+
+
+def test_a_run_in_pictures(ok, folder):
+    words = ok("trajectory", "--steps", 6, "--num-samples", 3, "--frames", 4, "--out", "t.png").stdout
+    assert words.split("\n")[0].split(", ")[-1] == "end"
+    alone = np.asarray(image_grid(np.zeros((4, 1, 8, 8)), columns=4))
+    assert Image.open(folder / "t.png").width == alone.shape[1]  # a column for each frame
+    drawn = sample(digits_exact(), shape=(3, 1, 8, 8), steps=6)
+    expected = np.asarray(image_grid(drawn.numpy(), columns=1))
+    assert np.array_equal(np.asarray(Image.open(folder / "t.png"))[:, -expected.shape[1] + 1 :], expected[:, 1:])
+
+
+@pytest.mark.parametrize("model", ["digits-exact", "eight-gaussians"])
+def test_a_run_as_a_film(ok, folder, model):
+    ok("trajectory", "--model", model, "--sampler", "em", "--steps", 8, "--frames", 5, "--what", "x0", "--out", "t.gif")
+    film = Image.open(folder / "t.gif")
+    assert film.n_frames == 5
+    first = np.asarray(film.convert("RGB")).astype(int)
+    film.seek(4)
+    assert np.abs(np.asarray(film.convert("RGB")) - first).max() > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--what", "eps"), ["what is state or x0, got 'eps'"]),
+        (("--frames", 1), ["frames is a whole number of at least 2, got 1"]),
+        (("--out", "a.mp4"), ["--out a.mp4 must end in .png or .gif"]),
+        (("--sampler", "embedded"), ["embedded gives each sample steps of its own"]),
+        (("--steps", 0), ["steps is a whole number of at least 1, got 0"]),
+    ],
+)
+def test_no_run_in_pictures(refused, arguments, says):
+    refused("trajectory", *arguments, says=says)
