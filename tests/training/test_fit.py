@@ -205,13 +205,13 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(place):
         "8",
     ]
     command += ["--out", "run", "--log-every", "10", "--sample-every", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
         if "step 50/" in line:
             process.send_signal(signal.SIGINT)
             break
-    rest = process.stderr.read()
-    assert process.wait(60) == 130
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
     assert "go on with: difftool train --resume run" in rest
     assert Checkpoint.load(place / "run").facts["step"] >= 50
 
