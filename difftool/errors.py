@@ -30,6 +30,11 @@ class NonFinite(DifftoolError):
         self.done: object = None
 
 
+def missing(what: str, library: str, extra: str) -> DifftoolError:
+    """The error where a library of one of the extras is not installed."""
+    return DifftoolError(f"{what} needs the library {library}: pip install 'difftool[{extra}]'")
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
     names = sorted(known)

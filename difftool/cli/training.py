@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from difftool.errors import DifftoolError
-from difftool.training.checkpoint import Checkpoint
 from difftool.training.config import Training
 from difftool.training.fit import Numbers
 from difftool.training.session import Report, Session
 
-ANEW = ("steps",)  # what may be given anew to a training that goes on
+ANEW = "steps"  # what may be given anew to a training that goes on
 
 
 def carry_out(
@@ -34,7 +33,7 @@ def carry_out(
         least = 0 if name == "sample_every" else 1
         if value < least:
             raise DifftoolError(f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}")
-    session = Session(_training(options, given, out, resume), out, resume=resume, device=device)
+    session = _resumed(given, out, device) if resume else Session(_training(options), out, device=device)
     try:
         _shown(session, dict(every))
     except KeyboardInterrupt:
@@ -47,13 +46,14 @@ def carry_out(
         print(f"{out}: {session.trainer.step} steps; difftool sample --model checkpoint:path={out}")
 
 
-def _training(options: Mapping[str, Any], given: Mapping[str, Any], out: Path, resume: bool) -> Training:
-    if resume:
-        odd = [name for name in given if name in _names() and name not in ANEW]
-        if odd:
-            raise DifftoolError(f"--{odd[0].replace('_', '-')} cannot change in a training that goes on; leave it out")
-        before = Training.from_dict(Checkpoint.load(out, parts=()).facts.get("training"), str(out))
-        return replace(before, numbers=replace(before.numbers, **{n: given[n] for n in ANEW if n in given}))
+def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:
+    odd = [name for name in given if name in _names() and name != ANEW]
+    if odd:
+        raise DifftoolError(f"--{odd[0].replace('_', '-')} cannot change in a training that goes on; leave it out")
+    return Session.resumed(out, steps=given.get(ANEW), device=device)
+
+
+def _training(options: Mapping[str, Any]) -> Training:
     numbers = Numbers(**{f.name: options[f.name] for f in fields(Numbers)})
     words = {f.name: options[f.name] for f in fields(Training) if f.name in options}
     return Training(**words, conditional=not options["unconditional"], numbers=numbers)

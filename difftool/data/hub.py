@@ -8,9 +8,7 @@ from typing import Any
 import torch
 
 from difftool.data.pictures import Pictures
-from difftool.errors import DifftoolError
-
-WAY_OUT = "pip install 'difftool[data]'"
+from difftool.errors import DifftoolError, missing
 
 
 class Hub(Pictures):
@@ -86,7 +84,7 @@ def _open(name: str, split: str, path: Path | None) -> Any:
     try:
         from datasets import DatasetDict, load_dataset, load_from_disk
     except ImportError:
-        raise DifftoolError(f"data sets of the hub need the library datasets: {WAY_OUT}") from None
+        raise missing("a data set of the hub", "datasets", "data") from None
     copy = "or give a copy on this disk, as in path=FOLDER (written by save_to_disk, or of parquet files)"
     if path is not None and not Path(path).is_dir():
         raise DifftoolError(f"there is no folder {path} with a copy of {name}")

@@ -95,7 +95,7 @@ class Bound:
         """x0 at the sampling point p, unchecked."""
         q, rescale = self.own(p)
         if one_each(p):
-            q, rescale = Point(*(_like(v, x) for v in q)), _like(rescale, x)
+            q, rescale = Point(*(like(v, x) for v in q)), like(rescale, x)
         same = isinstance(rescale, float) and rescale == 1
         return self.model.x0(x if same else x * rescale, q, **self.cond)
 
@@ -147,7 +147,7 @@ def one_each(p: Point) -> bool:
     return isinstance(p.sigma, Tensor) and p.sigma.ndim > 0
 
 
-def _like(value: Any, x: Tensor) -> Any:
+def like(value: Any, x: Tensor) -> Any:
     """Tensors where x is, in x's dtype; numbers as they are."""
     return value.to(x.dtype).to(x.device, non_blocking=True) if isinstance(value, Tensor) else value
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from difftool.data.base import Batch, Dataset
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, missing
 from difftool.training.ema import EMA
 from difftool.training.objective import Objective
-
-WAY_OUT = "pip install 'difftool[train]'"
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,6 @@ class Numbers:
             return rise
         return (1 + math.cos(math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1))) / 2
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
 
 class Trainer:
     """A network in training: `for step, loss in trainer` takes its steps.
@@ -109,6 +103,7 @@ class Trainer:
         ready = torch.compile(self.net) if numbers.compile else self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
         self.step = 0
+        self._permuted: tuple[int, Tensor] | None = None  # the epoch that was asked for last, and its order
         self.processes, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         if numbers.batch_size % self.processes:
             raise DifftoolError(f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes")
@@ -163,10 +158,10 @@ class Trainer:
 
     def _order(self, epoch: int) -> Tensor:
         """The order of the samples in an epoch."""
-        if getattr(self, "_epoch", None) != epoch:
+        if self._permuted is None or self._permuted[0] != epoch:
             g = torch.Generator().manual_seed(_mix(self.numbers.seed, epoch, -1))
-            self._epoch, self._permutation = epoch, torch.randperm(len(self.data), generator=g)
-        return self._permutation
+            self._permuted = epoch, torch.randperm(len(self.data), generator=g)
+        return self._permuted[1]
 
 
 def _mix(*numbers: int) -> int:
@@ -184,5 +179,5 @@ def _accelerator(precision: str, device: str) -> Any:
     try:
         from accelerate import Accelerator
     except ImportError:
-        raise DifftoolError(f"training needs the library accelerate: {WAY_OUT}") from None
+        raise missing("training", "accelerate", "train") from None
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.models.base import like
 from difftool.models.network import NetworkModel, tell
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
 from difftool.schedules.base import Point, Schedule
@@ -76,14 +77,10 @@ class Objective:
         _, out, scale = form.coefficients(p, self.data_std)
         a, b = form.target(p, self.data_std)
         weight = self.weight(p, out, self.data_std, self.schedule)
-        alpha, sigma, scale, a, b, weight = (_like(v, x0) for v in (p.alpha, p.sigma, scale, a, b, weight))
+        alpha, sigma, scale, a, b, weight = (like(v, x0) for v in (p.alpha, p.sigma, scale, a, b, weight))
         time = TIMES[self.time] if isinstance(self.time, str) else self.time
         answer = net((alpha * x0 + sigma * eps) * scale, tell(time, p, x0, x0.dtype), **(cond or {}))
         if answer.shape != x0.shape:
             raise DifftoolError(f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}")
         error = (answer.to(x0.dtype) - (a * x0 + b * eps)).square()
         return (weight * error).flatten(1).mean(1)
-
-
-def _like(value: Any, x: Tensor) -> Any:
-    return value.to(x.dtype).to(x.device, non_blocking=True) if isinstance(value, Tensor) else value

@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, NonFinite
+from difftool.errors import DifftoolError, NonFinite, missing
 from difftool.files import CHECKPOINT, writing
 from difftool.outputs import is_picture, save
 from difftool.sampling import sample
@@ -39,26 +39,19 @@ class Report:
     steps: int
     loss: float
     speed: float
-    picture: Path | None = None
 
 
 class Session:
     """A training in a folder.
 
-    folder: made if it is not there; one that has a checkpoint must be resumed. resume: go on from its checkpoint, with
-    the training that is written there but for the number of steps. Raises `DifftoolError` for what does not fit.
+    folder: made if it is not there; one that has a checkpoint is gone on with by `resumed`. Raises `DifftoolError` for
+    what does not fit.
     """
 
-    def __init__(self, training: Training | None, folder: Path, *, resume: bool = False, device: str = "auto"):
+    def __init__(self, training: Training, folder: Path, *, device: str = "auto", saved: Checkpoint | None = None):
         self.folder = folder
-        there = (folder / CHECKPOINT).exists()
-        if there and not resume:
+        if saved is None and (folder / CHECKPOINT).exists():
             raise DifftoolError(f"{folder} has a training in it; go on with --resume {folder}, or name another folder")
-        saved = Checkpoint.load(folder) if resume else None
-        if saved is not None:
-            before = Training.from_dict(saved.facts.get("training"), str(folder))
-            training = before if training is None else training
-        assert training is not None
         data = make("datasets", training.data)
         self.training = training.filled(data)
         torch.manual_seed(self.training.numbers.seed)
@@ -69,6 +62,15 @@ class Session:
         if saved is not None:
             self._restore(saved)
         self._started = time.perf_counter()
+
+    @classmethod
+    def resumed(cls, folder: Path, *, steps: int | None = None, device: str = "auto") -> Self:
+        """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
+        saved = Checkpoint.load(folder)
+        training = Training.from_dict(saved.facts.get("training"), str(folder))
+        if steps is not None:
+            training = replace(training, numbers=replace(training.numbers, steps=steps))
+        return cls(training, folder, device=device, saved=saved)
 
     @property
     def main(self) -> bool:
@@ -185,7 +187,7 @@ class _Logs:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise DifftoolError("training needs the library tensorboard: pip install 'difftool[train]'") from None
+            raise missing("training", "tensorboard", "train") from None
         self._writer: Any = SummaryWriter(folder / "logs")
 
     def write(self, report: Report, rate: float) -> None:

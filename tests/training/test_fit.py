@@ -47,7 +47,7 @@ def trainer(steps=12, data=None, **options):
 
 
 def train(folder, training=SMALL, **options):
-    session = Session(training, folder, device="cpu", resume=options.pop("resume", False))
+    session = Session.resumed(folder, device="cpu") if training is None else Session(training, folder, device="cpu")
     losses = []
     session.run(lambda report: losses.append(report.loss), log_every=1, save_every=4, sample_every=None, **options)
     return session, losses
@@ -168,7 +168,7 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place):
 
     with pytest.raises(KeyboardInterrupt):
         session.run(report, log_every=1, save_every=4, sample_every=None)
-    resumed, rest = train(place / "part", None, resume=True)
+    resumed, rest = train(place / "part", None)
     assert losses + rest == whole
     assert resumed.trainer.step == 12
     assert (place / "whole" / CHECKPOINT).read_bytes() == (place / "part" / CHECKPOINT).read_bytes()
@@ -186,7 +186,7 @@ def test_after_kill_nine(place):
     )
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    _, rest = train(place / "part", None, resume=True)
+    _, rest = train(place / "part", None)
     assert rest == whole[8:]
 
 
@@ -248,7 +248,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(place, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    session = Session(None, place / "run", resume=True, device="cpu")
+    session = Session.resumed(place / "run", device="cpu")
     with pytest.raises(DifftoolError, match=r"cannot write .*checkpoint.safetensors: .*No space left"):
         session.save()
     assert (place / "run" / CHECKPOINT).read_bytes() == before
@@ -320,7 +320,7 @@ def other(file):
 def test_what_is_no_whole_checkpoint(place, damage, words):
     train(place / "run")
     damage(place / "run" / CHECKPOINT)
-    for call in (lambda: checkpoint(place / "run"), lambda: Session(None, place / "run", resume=True, device="cpu")):
+    for call in (lambda: checkpoint(place / "run"), lambda: Session.resumed(place / "run", device="cpu")):
         with pytest.raises(DifftoolError, match=words):
             call()
 
