@@ -31,6 +31,9 @@ def train(
     times: Annotated[str, typer.Option(help="Which times are trained.", metavar=SPEC)] = "uniform",
     data_std: Annotated[float, typer.Option(help="Standard deviation of the data, for edm.")] = 0.5,
     unconditional: Annotated[bool, typer.Option("--unconditional", help="Leave classes and texts out.")] = False,
+    learn_variance: Annotated[
+        bool, typer.Option("--learn-variance", help="Learn the variance of a step too, for ddpm:variance=learned.")
+    ] = False,
     steps: Annotated[int, typer.Option(help="Steps of the optimizer.", rich_help_panel=NUMBERS)] = 10_000,
     batch_size: Annotated[int, typer.Option(help="Samples of a step.", rich_help_panel=NUMBERS)] = 128,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=NUMBERS)] = 1e-3,

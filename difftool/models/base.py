@@ -84,12 +84,19 @@ class Bound:
         self.model, self.schedule, self.cond = model, schedule, cond
         self.foreign = model.schedule is not None and model.schedule != schedule
 
-    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
+    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Any:
         if not one_each(p) and p.sigma == 0:
             return x / p.alpha
         if outputs != 1:
-            raise DifftoolError(f"{type(self.model).__name__} gives one output per evaluation, asked for {outputs}")
+            return self.more(x, p, outputs)
         return check_output(self.evaluate(x, p), x, type(self.model).__name__)
+
+    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
+        """x0 and what else the model gives; `DifftoolError` if it gives x0 alone."""
+        raise DifftoolError(
+            f"{type(self.model).__name__} gives x0 alone, the sampler asks for {outputs} outputs; variance=learned "
+            f"takes a network that was trained with a learned variance"
+        )
 
     def evaluate(self, x: Tensor, p: Point) -> Tensor:
         """x0 at the sampling point p, unchecked."""

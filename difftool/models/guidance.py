@@ -72,6 +72,11 @@ class BoundGuided(Bound):
     def evaluate(self, x: Tensor, p: Point) -> Tensor:
         return torch.lerp(self.plain.evaluate(x, p), self.given.evaluate(x, p), self.scale)
 
+    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
+        """x0 with guidance; what else there is as the condition has it."""
+        given, *rest = self.given.more(x, p, outputs)
+        return torch.lerp(self.plain.evaluate(x, p), given, self.scale), *rest
+
     def affine(self, p: Point) -> Affine | None:
         return self.given.affine(p)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
-from difftool.models.base import Affine, Bound, Evaluations, Model, check_output
+from difftool.models.base import Affine, Bound, Evaluations, Model, check_output, one_each
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
 from difftool.schedules.base import Point, Schedule
 
@@ -38,6 +38,9 @@ class NetworkModel(Model):
         entries, as integers), `level` (sigma / alpha), `log-level` (log(sigma / alpha) / 4), or a function of a point.
     data_std: the standard deviation of the data, for `edm`.
     shape: the shape of one sample, if only one goes.
+    learned_variance: True if it returns (B, 2 C, ...) for x (B, C, ...): the estimate, and r, by which
+        v = (r + 1) / 2 says where the variance of a step lies between its bounds (`ddpm:variance=learned`; Nichol &
+        Dhariwal 2021, arXiv 2102.09672). All other samplers get the estimate alone.
 
     Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device, and
     at alpha = 0 if the estimate or the time that the network is told is not finite there.
@@ -53,6 +56,7 @@ class NetworkModel(Model):
         time: str | Callable[[Point], Any] = "t",
         data_std: float = 0.5,
         shape: tuple[int, ...] | None = None,
+        learned_variance: bool = False,
     ):
         if predicts not in PARAMETRIZATIONS:
             raise unknown("parametrization", predicts, PARAMETRIZATIONS)
@@ -65,7 +69,8 @@ class NetworkModel(Model):
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = TIMES[time] if isinstance(time, str) else time
-        self.data_std = data_std
+        self.data_std, self.learned_variance = data_std, learned_variance
+        self.estimate = _first_half(net) if learned_variance else net
         self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(self.time, schedule)
         self._dtype = torch.float32  # of a network without parameters
 
@@ -100,8 +105,23 @@ class NetworkModel(Model):
         return self.parametrization.coefficients(p, self.data_std)
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
+        return self._ask(self.estimate, x, p, cond)
+
+    def x0_and_v(self, x: Tensor, p: Point, **cond: Any) -> tuple[Tensor, Tensor]:
+        """x0, and v of a network with a learned variance, both like x."""
+        seen: list[Tensor] = []
+
+        def both(x: Tensor, time: Tensor, **cond: Any) -> Tensor:
+            estimate, r = halves(self.net(x, time, **cond), x)
+            seen.append(r)
+            return estimate
+
+        x0 = self._ask(both, x, p, cond)
+        return x0, (seen[0].to(x.dtype) + 1) / 2
+
+    def _ask(self, net: Callable[..., Tensor], x: Tensor, p: Point, cond: Mapping[str, Any]) -> Tensor:
         skip, out, scale = self.coefficients(p)
-        raw = self.net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
+        raw = net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
         return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
 
     def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
@@ -116,6 +136,12 @@ class BoundNetwork(Bound):
 
     model: NetworkModel
 
+    def more(self, x: Tensor, p: Point, outputs: int) -> tuple[Tensor, Tensor]:
+        if not self.model.learned_variance or outputs != 2 or one_each(p):
+            return super().more(x, p, outputs)
+        q, rescale = self.own(p)
+        return self.model.x0_and_v(x * rescale, q, **self.cond)
+
     def affine(self, p: Point) -> Affine:
         q, rescale = self.own(p)
         skip, out, scale = self.model.coefficients(q)
@@ -124,7 +150,7 @@ class BoundNetwork(Bound):
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         dtype, state = self.model.dtype, x.dtype
-        net = partial(self.model.net, **self.cond) if self.cond else self.model.net
+        net = partial(self.model.estimate, **self.cond) if self.cond else self.model.estimate
         forms = [self.affine(p) for p in points]
         whole = all(_whole(form.time) for form in forms)
         table = torch.tensor([form.time for form in forms], dtype=_time_dtype(dtype, whole))
@@ -146,6 +172,22 @@ def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) 
     told = time(p)
     out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(x.device, non_blocking=True)
     return out.reshape(-1) if out.ndim else out.expand(len(x))
+
+
+def halves(raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two halves of an answer (B, 2 C, ...) to x (B, C, ...)."""
+    channels = x.shape[1]
+    if not isinstance(raw, Tensor) or raw.shape != (len(x), 2 * channels, *x.shape[2:]):
+        got = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
+        raise DifftoolError(
+            f"a network with a learned variance returns twice the channels, {(len(x), 2 * channels, *x.shape[2:])} "
+            f"here, got {got}"
+        )
+    return raw[:, :channels], raw[:, channels:]
+
+
+def _first_half(net: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda x, time, **cond: halves(net(x, time, **cond), x)[0]
 
 
 def _takes(net: Callable[..., Any], name: str) -> bool:

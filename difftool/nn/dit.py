@@ -46,7 +46,7 @@ class DiT(nn.Module):
     classes: how many there are; none: not conditional on a class.
     text: the size of a text's vectors; none: not conditional on a text.
     dropout: between the two layers of a block (0 <= dropout < 1).
-    outputs: channels of the answer; none: as many as of the picture.
+    outputs: channels of the answer; none: as many as of the picture (twice as many for a learned variance).
     time_scale: what time is multiplied by before its sines are taken.
 
     Raises `DifftoolError` for other values.

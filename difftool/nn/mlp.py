@@ -12,12 +12,13 @@ from difftool.nn.conditions import Conditions
 class MLP(nn.Module):
     """Linear layers with SiLU between, for states (B, size).
 
-    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, size), with c the vector of time and
+    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, outputs), with c the vector of time and
     class.
 
     size: the dimension of a point (>= 1).
     widths: of the hidden layers, one or more.
     classes: how many there are; none: not conditional.
+    outputs: numbers in the answer; none: size (twice as many for a learned variance).
     embedding: the width of c (even, >= 2).
     time_scale: what time is multiplied by before its sines are taken.
 
@@ -29,6 +30,7 @@ class MLP(nn.Module):
         size: int = 2,
         widths: tuple[int, ...] = (128, 128, 128),
         classes: int | None = None,
+        outputs: int | None = None,
         embedding: int = 64,
         time_scale: float = 1000.0,
     ):
@@ -42,7 +44,7 @@ class MLP(nn.Module):
         sizes = [size, *widths]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, widths, strict=False))
         self.told = nn.ModuleList(nn.Linear(embedding, width, bias=False) for width in widths)
-        self.out = nn.Linear(sizes[-1], size)
+        self.out = nn.Linear(sizes[-1], outputs or size)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         c = self.conditions(time, label)

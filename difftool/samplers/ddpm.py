@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
 
-Variance = Literal["small", "large", "between"]
+Variance = Literal["small", "large", "between", "learned"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class DDPM(Sampler):
     x_s = alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t + std z, one evaluation per step. Options:
 
     variance: `small`, std^2 = sigma_s^2 (1 - r^2), exact for data at a single point; `large`,
-        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving schedule; `between`, see `v`.
+        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving schedule; `between`, see `v`;
+        `learned`, v of every element from the network, which was trained for it. That runs as the plain loop.
     v: where between the two, std^2 = large^v small^(1 - v) (only with `between`; 0 <= v <= 1, none: 1/2).
 
     Raises `DifftoolError` for an unknown variance, v outside [0, 1] or without `between`, and for grids that run
@@ -40,8 +41,9 @@ class DDPM(Sampler):
     v: float | None = None
 
     name = "ddpm"
-    weak_order = 1
-    reference = "Ho et al. 2020, arXiv 2006.11239; between: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
+    reference = (
+        "Ho et al. 2020, arXiv 2006.11239; between and learned: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
+    )
 
     def __post_init__(self) -> None:
         check_choice("ddpm", "variance", self.variance, Variance)
@@ -58,14 +60,25 @@ class DDPM(Sampler):
     def point_mass(self) -> bool:  # type: ignore[override]
         return self.variance == "small"
 
+    @property
+    def weak_order(self) -> float | None:  # type: ignore[override]
+        return None if self.variance == "learned" else 1
+
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        fixed = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}.get(self.variance)
         for now, nxt in pairwise(path):
-            x0 = model(x, now)
+            asks = fixed is None and nxt.sigma > 0
+            x0, v = model(x, now, outputs=2) if asks else (model(x, now), fixed)
             r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
             x = nxt.alpha * (1 - r * r) * x0 + nxt.sigma / now.sigma * r * x
             if nxt.sigma > 0:
-                small = nxt.sigma**2 * (1 - r * r)
-                large = now.sigma**2 * (1 - r * r)
-                v = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}[self.variance]
-                x = x + math.sqrt(large**v * small ** (1 - v)) * noise(now, nxt)
+                small, large = (p.sigma**2 * (1 - r * r) for p in (nxt, now))
+                x = x + _std(small, large, v) * noise(now, nxt)
         return x
+
+
+def _std(small: float, large: float, v: Any) -> Any:
+    """sqrt(large^v small^(1 - v)), for a number or for one of every element."""
+    if isinstance(v, float):
+        return math.sqrt(large**v * small ** (1 - v))
+    return (0.5 * math.log(small) + v * (0.5 * math.log(large / small))).exp()

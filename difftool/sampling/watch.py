@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,17 +70,18 @@ class Watch:
         self.held: Step | None = None
         self.nfe = 0
 
-    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
+    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Any:
         return self._ask(self.bound, None, x, p, outputs)
 
     def rows(self, index: Tensor, total: int) -> Callable[..., Tensor]:
         """The model of the samples number `index` of a batch of `total`; its evaluations are counted and told here."""
         return partial(self._ask, self.bound.rows(index, total), index.tolist())
 
-    def _ask(self, bound: Bound, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1) -> Tensor:
-        answer, own = bound(x, p, outputs), one_each(p)
+    def _ask(self, bound: Bound, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1) -> Any:
+        answers, own = bound(x, p, outputs), one_each(p)
         if not own and p.sigma == 0:
-            return answer
+            return answers
+        answer = answers[0] if outputs > 1 else answers
         self.nfe += 1
         index = None if own else self.places.get(p)
         self.index = max(self.index, index or 0)
@@ -91,7 +93,7 @@ class Watch:
         if self.callback is not None:
             step = Step(index, self.steps, p, x, self.first, answer, rows=rows)
             self._report(step, self.callback)
-        return answer
+        return answers
 
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:

@@ -10,12 +10,14 @@ from difftool.training.times import (
     Times,
     UniformTimes,
 )
+from difftool.training.variance import Hybrid
 from difftool.training.weightings import EDM, VLB, MinSNR, Output, Simple, Weighting
 
 __all__ = [
     "EDM",
     "EMA",
     "VLB",
+    "Hybrid",
     "LogNormalTimes",
     "LogitNormalTimes",
     "MinSNR",

@@ -17,6 +17,7 @@ from difftool.specs import make, options_of
 from difftool.training.checkpoint import Checkpoint, fill
 from difftool.training.fit import Numbers
 from difftool.training.objective import Objective
+from difftool.training.variance import Hybrid
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Training:
     network: None stands for `unet` for pictures, `mlp` for points; what it has to know of the data is filled in.
     weighting: None stands for `simple` for eps and score, else `output`.
     conditional: whether the network is told the classes and texts that the data has.
+    learn_variance: whether it learns the variance of a step as well, for `ddpm:variance=learned`.
     """
 
     data: str = "digits"
@@ -37,22 +39,28 @@ class Training:
     times: str = "uniform"
     data_std: float = 0.5
     conditional: bool = True
+    learn_variance: bool = False
     numbers: Numbers = field(default_factory=Numbers)
 
     def objective(self) -> Objective:
         """What the network is trained on."""
         weighting = None if self.weighting is None else make("weightings", self.weighting)
         schedule, times = make("schedules", self.schedule), make("times", self.times)
-        return Objective(schedule, self.predicts, self.time, weighting, times, self.data_std)
+        hybrid = Hybrid() if self.learn_variance else None
+        return Objective(schedule, self.predicts, self.time, weighting, times, self.data_std, hybrid)
 
     def filled(self, data: Dataset) -> Training:
         """The same with a network that fits the data."""
         spec = self.network or ("mlp" if len(data.shape) == 1 else "unet")
         name, given = parse(spec)
         has = {option.name for option in options_of(registry().find("networks", name).load())}
+        if self.learn_variance and "outputs" not in has:
+            raise DifftoolError(f"the network {name!r} cannot learn a variance: it has no option outputs")
         known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
         if self.conditional:
             known |= {name: value for name in ("classes", "text") if (value := getattr(data, name)) is not None}
+        if self.learn_variance:
+            known["outputs"] = 2 * data.shape[0]
         told = {key: str(value) for key, value in known.items() if key in has and key not in given}
         return replace(self, network=write(name, {**given, **told}))
 

@@ -4,6 +4,7 @@
     loss = w(t) |F(c_in x_t, time(t)) - F*|^2,    F* = a x_0 + b eps
 
 with c_in, a and b of the parametrization, mean over the elements of a sample. One call in a training loop of your own.
+A network that learns its variance as well has a term for that, see `variance`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import like
-from difftool.models.network import NetworkModel, tell
+from difftool.models.network import NetworkModel, halves, tell
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
 from difftool.schedules.base import Point, Schedule
 from difftool.training.times import Times, UniformTimes
+from difftool.training.variance import Hybrid
 from difftool.training.weightings import Output, Simple, Weighting
 
 
@@ -34,6 +36,7 @@ class Objective:
     weighting: how much an error counts; default: `Simple()` for eps and score, else `Output()`.
     times: the law of training times.
     data_std: the standard deviation of the data, for `edm`.
+    hybrid: the term for a learned variance; the network returns twice the channels then. Default: not learned.
 
     Raises `DifftoolError` for an unknown parametrization or time.
     """
@@ -44,17 +47,19 @@ class Objective:
     weighting: Weighting | None = None
     times: Times = field(default_factory=UniformTimes)
     data_std: float = 0.5
+    hybrid: Hybrid | None = None
 
     def __post_init__(self) -> None:
         self.model(lambda x, time: x)  # refuses what does not fit
-        for name, kind in (("weighting", Weighting), ("times", Times)):
+        for name, kind in (("weighting", Weighting), ("times", Times), ("hybrid", Hybrid)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise DifftoolError(f"{name} is an object of the kind {kind.__name__}, got {value!r}")
 
     def model(self, net: Callable[..., Tensor], shape: tuple[int, ...] | None = None) -> NetworkModel:
         """The network as a model to sample from."""
-        return NetworkModel(net, self.schedule, self.predicts, self.time, self.data_std, shape)
+        learned = self.hybrid is not None
+        return NetworkModel(net, self.schedule, self.predicts, self.time, self.data_std, shape, learned)
 
     @property
     def weight(self) -> Weighting:
@@ -74,13 +79,20 @@ class Objective:
         eps = torch.randn_like(x0) if eps is None else eps
         p = self.schedule.at(t, like=x0)
         form = PARAMETRIZATIONS[self.predicts]
-        _, out, scale = form.coefficients(p, self.data_std)
+        skip, out, scale = form.coefficients(p, self.data_std)
         a, b = form.target(p, self.data_std)
         weight = self.weight(p, out, self.data_std, self.schedule)
-        alpha, sigma, scale, a, b, weight = (like(v, x0) for v in (p.alpha, p.sigma, scale, a, b, weight))
+        alpha, sigma, skip, out, scale, a, b, weight = (
+            like(v, x0) for v in (p.alpha, p.sigma, skip, out, scale, a, b, weight)
+        )
+        x = alpha * x0 + sigma * eps
         time = TIMES[self.time] if isinstance(self.time, str) else self.time
-        answer = net((alpha * x0 + sigma * eps) * scale, tell(time, p, x0, x0.dtype), **(cond or {}))
+        answer = net(x * scale, tell(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
+        if self.hybrid is not None:
+            answer, r = halves(answer, x0)
         if answer.shape != x0.shape:
             raise DifftoolError(f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}")
-        error = (answer.to(x0.dtype) - (a * x0 + b * eps)).square()
-        return (weight * error).flatten(1).mean(1)
+        loss = weight * (answer - (a * x0 + b * eps)).square()
+        if self.hybrid is not None:
+            loss = loss + self.hybrid(self.schedule, p, x0, skip * x + out * answer, (r + 1) / 2)
+        return loss.flatten(1).mean(1)

@@ -34,6 +34,16 @@ def test_options_reach_the_training(ok, folder):
     assert "classes" not in told["network"]
 
 
+def test_a_variance_is_learned_and_used(ok, folder):
+    ok("train", *TINY, "--steps", 2, "--predicts", "eps", "--schedule", "cosine", "--learn-variance", "--out", "run")
+    told = json.loads((folder / "run" / "training.json").read_text())
+    assert told["learn_variance"] is True and "outputs=4" in told["network"]
+    model = ("--model", "checkpoint:path=run", "--steps", 5, "--class", 1, "--guidance", 2)
+    ok("sample", *model, "--sampler", "ddpm:variance=learned", "--out", "a.npz")
+    ok("sample", *model, "--sampler", "ddpm:variance=small", "--out", "b.npz")
+    assert (read("a.npz")[0] != read("b.npz")[0]).any()
+
+
 def test_it_goes_on_with_more_steps(ok, folder):
     ok("train", *TINY, "--steps", 4, "--decay", "none", "--out", "part")
     ok("train", "--resume", "part", "--steps", 8, "--log-every", 2)

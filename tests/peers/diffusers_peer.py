@@ -29,6 +29,7 @@ from agreement import (
     preserving,
     repaired,
     replaced,
+    v_of,
 )
 from torch import Tensor
 
@@ -119,9 +120,16 @@ def _by_time(scheduler: Any, case: Case, x: Tensor) -> tuple[list[float], Tensor
     bar = scheduler.alphas_cumprod
     levels = [float(((1 - bar[t]) / bar[t]) ** 0.5) for t in scheduler.timesteps]
     for level, t in zip(levels, scheduler.timesteps, strict=True):
-        answer = eps_of(x, preserving(level))
+        answer = answer_of(scheduler, x, level)
         x = scheduler.step(answer, int(t), x, **case.step_options, return_dict=False)[0]
     return [*levels, 0.0], x
+
+
+def answer_of(scheduler: Any, x: Tensor, level: float) -> Tensor:
+    """What an eps network returns there, with r = 2 v - 1 beside it for a learned variance."""
+    answer = eps_of(x, preserving(level))
+    learned = getattr(scheduler.config, "variance_type", None) == "learned_range"
+    return torch.cat([answer, 2 * v_of(x) - 1], dim=1) if learned else answer
 
 
 def both(case: Case, noise: type[Noises] = Noises, shipped: bool = False) -> tuple[Tensor, Tensor]:

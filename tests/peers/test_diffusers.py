@@ -19,6 +19,7 @@ CASES = [
     Case("DDIMScheduler", RAW, "ddim:eta=1", step_options={"eta": 1.0}),
     Case("DDPMScheduler", {**RAW, "variance_type": "fixed_small"}, "ddpm"),
     Case("DDPMScheduler", {**RAW, "variance_type": "fixed_large"}, "ddpm:variance=large"),
+    Case("DDPMScheduler", {**RAW, "variance_type": "learned_range"}, "ddpm:variance=learned"),
     Case("EulerDiscreteScheduler", KARRAS, "euler:variable=level"),
     Case("EulerDiscreteScheduler", {}, "ddim"),
     Case("HeunDiscreteScheduler", KARRAS, "heun:variable=level"),

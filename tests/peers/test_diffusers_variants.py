@@ -22,7 +22,7 @@ from difftool.schedules import Cosine, Flow, Schedule
 pytest.importorskip("diffusers")
 
 from diffusers import schedulers
-from diffusers_peer import FILES, TABLE, both, run, widened
+from diffusers_peer import FILES, TABLE, answer_of, both, run, widened
 from test_diffusers_others import edm, flow
 
 Drive = Callable[[Any, Case, Tensor, Noises], tuple[list[float], Tensor]]  # noise levels, and x at the last of them
@@ -78,7 +78,8 @@ def by_time(scheduler: Any, case: Case, x: Tensor, noise: Noises) -> tuple[list[
     levels = [float(((1 - bar[t]) / bar[t]) ** 0.5) for t in times]
     for level, t, after in zip(levels, times, [*times[1:], None], strict=True):
         more = {"prev_timestep": after} if case.peer == "UnCLIPScheduler" else {}
-        x = scheduler.step(eps_of(x, preserving(level)), t, x, **case.step_options, **more, return_dict=False)[0]
+        answer = answer_of(scheduler, x, level)
+        x = scheduler.step(answer, t, x, **case.step_options, **more, return_dict=False)[0]
     return [*levels, 0.0], x
 
 
@@ -164,6 +165,7 @@ ROWS: list[tuple[Case, Drive, Schedule | None]] = [
     (Case("CogVideoXDDIMScheduler", SHIFT, "ddim"), by_time, None),
     (Case("CogVideoXDPMScheduler", SHIFT, "dpmpp-2m-sde"), with_old, None),
     (Case("UnCLIPScheduler", RAW, "ddpm"), by_time, HIGH),
+    (Case("UnCLIPScheduler", {**RAW, "variance_type": "learned_range"}, "ddpm:variance=learned"), by_time, HIGH),
     (Case(COSINE, {}, "dpmpp-2m-sde"), three(edm), HIGH),
     (Case(COSINE, {"solver_type": "heun"}, "dpmpp-2m-sde:order=2,variant=exact"), three(edm), HIGH),
     (Case(COSINE, {"solver_order": 1}, "dpmpp-2m-sde:order=1"), three(edm), HIGH),

@@ -1,0 +1,58 @@
+"""A learned variance: a network tells, beside its estimate, how wide a step of the reverse chain is.
+
+For the step from t to s = t - 1 / length of a chain of `length` steps, with r = (sigma_s alpha_t) / (sigma_t alpha_s),
+
+    small = sigma_s^2 (1 - r^2),  large = sigma_t^2 (1 - r^2),  log Sigma = v log large + (1 - v) log small,
+    KL = ( log(Sigma / small) + small / Sigma + alpha_s^2 (1 - r^2)^2 (x_0 - x0)^2 / Sigma - 1 ) / 2,
+
+the divergence of the step from the posterior q(x_s | x_t, x_0). The hybrid loss adds weight * length * KL to the loss
+of the estimate; the estimate x0 is held fixed in it, so that it teaches v alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import like
+from difftool.schedules.base import Point, Schedule
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """The term that teaches a variance. Source: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15 and 16.
+
+    weight: what the variational bound counts (> 0); length: steps of its chain (>= 2). In nats, mean over the elements.
+    Steps that end before the chain's first entry count 0: the last one, into sigma = 0, has no variance. Raises
+    `DifftoolError` for other values.
+    """
+
+    weight: float = 0.001
+    length: int = 1000
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.length, int) and not isinstance(self.length, bool)
+        if not (0 < self.weight < math.inf and whole and self.length >= 2):
+            raise DifftoolError(
+                f"the hybrid loss takes weight > 0 and length >= 2, got weight={self.weight!r}, length={self.length!r}"
+            )
+
+    def __call__(self, schedule: Schedule, p: Point, x0: Tensor, estimate: Tensor, v: Tensor) -> Tensor:
+        """What is added to the loss of each element, like x0; p holds tensors (B, 1, ...) in float64."""
+        low, high = schedule.domain
+        step = (high - low) / self.length
+        inner = p.t > low + 1.999 * step
+        s = schedule.at(
+            torch.where(inner, p.t - step, p.t)
+        )  # the same point twice where there is no step: finite, and unused
+        keep = torch.where(inner, 1 - (s.sigma * p.alpha / (p.sigma * s.alpha)) ** 2, 1.0)
+        log_small, widest = (s.sigma**2 * keep).log(), 2 * (p.sigma / s.sigma).log()
+        counts = torch.where(inner, self.weight * self.length, 0.0)
+        log_small, widest, gain, counts = (like(a, x0) for a in (log_small, widest, (s.alpha * keep) ** 2, counts))
+        spread = v * widest  # log(Sigma / small)
+        error = gain * (x0 - estimate.detach()).square()
+        return counts / 2 * (spread + (-spread).exp() * (1 + error * (-log_small).exp()) - 1)
