@@ -12,8 +12,8 @@ from difftool.nn.conditions import Conditions
 class MLP(nn.Module):
     """Linear layers with SiLU between, for states (B, size).
 
-    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, outputs), with c the vector of time and
-    class.
+    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, outputs), with c the vector of time
+    and class.
 
     size: the dimension of a point (>= 1).
     widths: of the hidden layers, one or more.

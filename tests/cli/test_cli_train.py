@@ -35,7 +35,7 @@ def test_options_reach_the_training(ok, folder):
 
 
 def test_a_variance_is_learned_and_used(ok, folder):
-    ok("train", *TINY, "--steps", 2, "--predicts", "eps", "--schedule", "cosine", "--learn-variance", "--out", "run")
+    ok("train", *TINY, "--steps", 50, "--predicts", "v", "--schedule", "cosine", "--learn-variance", "--out", "run")
     told = json.loads((folder / "run" / "training.json").read_text())
     assert told["learn_variance"] is True and "outputs=4" in told["network"]
     model = ("--model", "checkpoint:path=run", "--steps", 5, "--class", 1, "--guidance", 2)
