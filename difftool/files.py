@@ -11,6 +11,7 @@ from pathlib import Path
 from difftool.errors import DifftoolError
 
 CHECKPOINT = "checkpoint.safetensors"  # in the folder of a training
+MODEL = "model.safetensors"  # in it as well, what is needed to sample from it
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A training on disk: a folder with checkpoint, logs and pictures, that can be stopped at any time and gone on with.
 
 checkpoint.safetensors   weights, moving average, optimizer; written whole every `save_every` steps, and at the end
+model.safetensors        the moving average alone: what is needed to sample, a file to pass on
 training.json            what was asked for, for people to read
 logs/                    loss, learning rate and speed for TensorBoard
 samples/step-*.png       samples by the moving average, from the same noise each time
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite, missing
-from difftool.files import CHECKPOINT, writing
+from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.outputs import is_picture, save
 from difftool.sampling import sample
 from difftool.specs import make
@@ -129,6 +130,7 @@ class Session:
             "optimizer": optimizer_state(trainer.optimizer),
         }  # fmt: skip
         Checkpoint(facts, tensors).save(self.folder / CHECKPOINT)
+        Checkpoint(facts, {"ema": tensors["ema"]}).save(self.folder / MODEL)
 
     def draw(self) -> Path | None:
         """Samples by the moving average, always from the same noise, as a picture; None if they make none."""

@@ -14,13 +14,22 @@ def test_a_training_is_a_folder_and_a_model(ok, folder):
     result = ok("train", *TINY, "--steps", 4, "--sample-every", 4, "--out", "run")
     lines = [line.split("  ")[0] for line in result.stdout.splitlines()]
     assert lines == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
-    written = ["checkpoint.safetensors", "logs", "samples", "training.json"]
+    written = ["checkpoint.safetensors", "logs", "model.safetensors", "samples", "training.json"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == written
     assert (folder / "run" / "samples" / "step-000004.png").stat().st_size > 1000
     ok("sample", "--model", "checkpoint:path=run", "--class", 1, "--guidance", 2, "--nfe", 3, "--out", "a.npz")
     samples, recipe = read("a.npz")
     assert samples.shape == (64, 2)
     assert (recipe["guidance"], [*recipe["files"]]) == (2.0, ["run/checkpoint.safetensors"])
+
+
+def test_the_file_to_pass_on_gives_the_same_samples(ok, folder):
+    ok("train", *TINY, "--steps", 4, "--out", "run")
+    for name, path in (("a.npz", "run"), ("b.npz", "run/model.safetensors")):
+        ok("sample", "--model", f"checkpoint:path={path}", "--nfe", 3, "--out", name)
+    assert (read("a.npz")[0] == read("b.npz")[0]).all()
+    small, whole = ((folder / "run" / name).stat().st_size for name in ("model.safetensors", "checkpoint.safetensors"))
+    assert small < whole / 3
 
 
 def test_options_reach_the_training(ok, folder):

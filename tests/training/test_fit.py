@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(place, monkeypatch):
     with pytest.raises(DifftoolError, match=r"cannot write .*checkpoint.safetensors: .*No space left"):
         session.save()
     assert (place / "run" / CHECKPOINT).read_bytes() == before
-    assert sorted(os.listdir(place / "run")) == [CHECKPOINT, "logs", "training.json"]
+    assert sorted(os.listdir(place / "run")) == [CHECKPOINT, "logs", "model.safetensors", "training.json"]
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
