@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ class Recipe:
     num_samples: int = 64
     batch_size: int | None = None
     seed: int = 0
-    label: int | None = None
+    label: int | str | None = None  # a class, or a range of them taken in turn, "0-9"
     guidance: float | None = None  # of a conditional model, 1: none
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
@@ -59,8 +60,9 @@ class Recipe:
             if value is not None and not 1 <= value <= most:
                 upper = f" and at most {most}" if value > most else ""
                 raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
-        if self.label is not None and not 0 <= self.label < MOST:
-            raise DifftoolError(f"class is a whole number from 0 to {MOST - 1}, got {self.label}")
+        classes = self.classes
+        if classes is not None and not (classes and 0 <= classes[0] < classes[-1] + 1 <= MOST):
+            raise DifftoolError(f"class is a whole number from 0 to {MOST - 1}, or a range as in 0-9, got {self.label!r}")
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""
@@ -74,6 +76,16 @@ class Recipe:
         if options.keys() & {"steps", "nfe", "grid"}:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
+
+    @property
+    def classes(self) -> range | None:
+        """The classes that samples are taken of, in turn; empty if the label names none."""
+        if self.label is None:
+            return None
+        if isinstance(self.label, int):
+            return range(self.label, self.label + 1)
+        ends = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", self.label)
+        return range(int(ends[1]), int(ends[2] or ends[1]) + 1) if ends else range(0)
 
     @property
     def plan_file(self) -> Path | None:
@@ -106,6 +118,11 @@ class Recipe:
             return cls(**{name: data[name] for name in names})
         except DifftoolError as error:
             raise DifftoolError(f"the recipe in {file} is not right: {error}") from None
+
+
+def class_of(text: str | None) -> int | str | None:
+    """A class as it is typed: a number, or a range as text."""
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
 
 
 def _option(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Self
@@ -58,7 +58,8 @@ class Run:
             if recipe.label is None:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
-        cond = {} if recipe.label is None else {"label": torch.tensor(recipe.label).expand(recipe.num_samples)}
+        classes = recipe.classes
+        cond = {} if classes is None else {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
             noise=NOISES[recipe.noise](), device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
@@ -78,13 +79,19 @@ class Run:
     def samples(self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None) -> Tensor:
         """All samples, batch after batch; `done` is told of each batch as it is finished."""
         parts = []
+        for part in self.parts(callback):
+            parts.append(part)
+            if done is not None:
+                done(part)
+        return torch.cat(parts)
+
+    def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
+        """The samples of one batch after the other."""
         try:
             for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
-                parts.append(self.job.batch(first, count, callback=callback))
+                part = self.job.batch(first, count, callback=callback)
                 self.nfe.append(self.job.nfe or 0)
-                if done is not None:
-                    done(parts[-1])
-            return torch.cat(parts)
+                yield part
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error):
                 raise
@@ -97,9 +104,10 @@ class Run:
         """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""
         from difftool.metrics import SlicedDistance
 
-        model, label = self.job.model, self.recipe.label
-        if not isinstance(model, GaussianMixture):
+        model, classes = self.job.model, self.recipe.classes
+        if not isinstance(model, GaussianMixture) or (classes is not None and len(classes) > 1):
             return None
+        label = None if classes is None else classes[0]
         samples = samples[: self.compared]
         n = len(samples)
         distance = SlicedDistance(model.draw(max(REFERENCE, 4 * n), seed=2**31, label=label))

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difftool.errors import DifftoolError
+from difftool.models import NetworkModel
 from difftool.nn import MLP, DiT, UNet
+from difftool.sampling import sample
+from difftool.schedules import Flow
 
 TEXT = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(5))
 LABELS, TIME = torch.tensor([0, 4, 2]), torch.tensor([0.1, 0.5, 0.9])
@@ -151,6 +154,13 @@ def test_in_float64_and_bfloat16(make):
 def test_refusals(call, words):
     with pytest.raises(DifftoolError, match=words):
         call()
+
+
+@pytest.mark.parametrize("net", [UNet(1, (8,), heads=2, classes=3), DiT(1, 2, 8, 1, 2, classes=3)])
+def test_a_class_that_the_network_does_not_know(net):
+    model = NetworkModel(net, Flow(), "flow", shape=(1, 4, 4))
+    with pytest.raises(DifftoolError, match="unknown class 3; the network knows 0 to 2"):
+        sample(model, shape=(2, 1, 4, 4), steps=2, cond={"label": torch.tensor([0, 3])})
 
 
 def differ(a, b):

@@ -47,7 +47,13 @@ def sample(
         ),
     ] = "independent",
     label: Annotated[
-        int | None, typer.Option("--class", help="Class, for a conditional model.", rich_help_panel=SAMPLES)
+        str | None,
+        typer.Option(
+            "--class",
+            help="Class of a conditional model, or a range, in turn.",
+            metavar="0|0-9",
+            rich_help_panel=SAMPLES,
+        ),
     ] = None,
     guidance: Annotated[
         float | None,
@@ -86,12 +92,12 @@ def sample(
     """
     from difftool.errors import DifftoolError
     from difftool.outputs import check_out
-    from difftool.recipes import Recipe
+    from difftool.recipes import Recipe, class_of
 
     options = {
         "model": model, "sampler": sampler, "schedule": schedule, "grid": grid, "steps": steps, "nfe": nfe,
         "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
-        "label": label, "guidance": guidance, "device": device, "dtype": dtype,
+        "label": class_of(label), "guidance": guidance, "device": device, "dtype": dtype,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")

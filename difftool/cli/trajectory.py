@@ -23,7 +23,9 @@ def trajectory(
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     num_samples: Annotated[int, typer.Option(help="How many samples.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of all noise.")] = 0,
-    label: Annotated[int | None, typer.Option("--class", help="Class, for a conditional model.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9")
+    ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="How far to lead to the class; 1: not beyond it.", show_default="none")
     ] = None,
@@ -43,12 +45,12 @@ def trajectory(
     from difftool.files import check_kind
 
     check_kind(out, ".png .gif", force)
-    from difftool.recipes import Recipe
+    from difftool.recipes import Recipe, class_of
     from difftool.showing import trajectory
 
     recipe = Recipe(
         model=model, sampler=sampler, schedule=schedule, grid=grid, steps=steps, num_samples=num_samples, seed=seed,
-        label=label, guidance=guidance,
+        label=class_of(label), guidance=guidance,
     )  # fmt: skip
     facts = trajectory(recipe, what, frames, out, force)
     from difftool.cli.text import print_facts

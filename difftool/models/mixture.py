@@ -208,8 +208,8 @@ class GaussianMixture(Model):
         mask = mask & (self._log_w > -math.inf).to(wanted.device)
         empty = ~mask.any(dim=1)
         if bool(empty.any()):
-            asked = ", ".join(map(str, sorted(set(wanted[empty].flatten().tolist()))))
-            raise DifftoolError(f"unknown class {asked}; the model knows: {self._known()}")
+            first = int(wanted[empty].min())
+            raise DifftoolError(f"unknown class {first}; the model knows: {self._known()}")
         return mask
 
     def _known(self) -> str:

@@ -95,6 +95,13 @@ class NetworkModel(Model):
         self._dtype = dtype or self._dtype
         return self
 
+    def _check_classes(self, label: Any) -> None:
+        """Raise `DifftoolError` for classes above those of a network that says how many it has."""
+        known = getattr(self.net, "classes", None)
+        highest = -1 if label is None or not isinstance(known, int) else int(torch.as_tensor(label).max())
+        if known is not None and highest >= known:
+            raise DifftoolError(f"unknown class {highest}; the network knows 0 to {known - 1}")
+
     def coefficients(self, p: Point) -> tuple[Any, Any, Any]:
         """(c_skip, c_out, c_in) at the point p of the model's own schedule."""
         if self.divides_by_alpha and isinstance(p.alpha, (float, int)) and p.alpha == 0:
@@ -128,6 +135,7 @@ class NetworkModel(Model):
         for name in cond or ():
             if not _takes(self.net, name):
                 raise DifftoolError(f"the network takes no {name!r}; sample it without (no cond, no --class)")
+        self._check_classes((cond or {}).get("label"))
         return BoundNetwork(self, schedule, dict(cond or {}))
 
 

@@ -73,6 +73,7 @@ class DiT(nn.Module):
             )
         self.patch, self.width = patch, width
         self.conditions = Conditions(width, classes, time_scale)
+        self.classes = classes
         self.text = None if text is None else Text(text, width)
         self.enter = nn.Conv2d(channels, width, patch, stride=patch)
         self.blocks = nn.ModuleList(Block(width, heads, text is not None, dropout) for _ in range(depth))

@@ -72,6 +72,7 @@ class UNet(nn.Module):
         _check(channels, widths, depth, attention, heads, dropout)
         embedding = 4 * widths[0]
         self.conditions = Conditions(embedding, classes, time_scale)
+        self.classes = classes
         self.takes_text = text is not None
         self.multiple = 2 ** (len(widths) - 1)
 

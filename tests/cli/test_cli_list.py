@@ -109,7 +109,7 @@ def test_show_json(ok):
     (found,) = json.loads(ok("show", "ddpm", "--json").stdout)
     assert (found["name"], found["kind"]) == ("ddpm", "sampler")
     assert found["options"] == [
-        {"name": "variance", "type": "small | large | between", "default": "small"},
+        {"name": "variance", "type": "small | large | between | learned", "default": "small"},
         {"name": "v", "type": "number | none", "default": "none"},
     ]
     assert found == descriptions("ddpm")[0]

@@ -68,6 +68,9 @@ SAMPLE = [
     ("--grid explicit:times=1", ["at least two times"]),
     ("--grid explicit", ["at least two times", "got 0"]),
     ("--class -1", ["class", "from 0", "-1"]),
+    ("--class x", ["class is a whole number", "0-9", "'x'"]),
+    ("--class 9-0", ["a range as in 0-9, got '9-0'"]),
+    ("--class 0-99", ["unknown class 10; the model knows: 0, 1, 2"]),
     ("--steps 100000000000", ["at most 1000000"]),
     ("--sampler EM", ["did you mean em"]),
     ("--grid explicit:times=1,0.5,0", ["a+b+c"]),
@@ -153,7 +156,7 @@ def test_others(refused, line, says):
 
 
 USAGE = [
-    "sample --steps 2.5", "sample --steps abc", "sample --nfe 2.5", "sample --class x", "sample --seed 1.5",
+    "sample --steps 2.5", "sample --steps abc", "sample --nfe 2.5", "sample --seed 1.5",
     "sample --bogus", "sample extra", "sample --steps", "plan", "plan ddim --steps 2.5", "plan ddim --rows -1",
     "show", "check", "list samplers grids", "bogus", "--bogus",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_class(ok):
     )
     samples, _ = read("a.npz")
     assert abs(samples - [0, 1]).max() < 0.1  # class 2 of 8 counted from the right stands at the top; ten times the std
+
+
+def test_classes_in_turn(ok):
+    options = ("--model", "eight-gaussians:std=0.01", "--num-samples", 10, "--steps", 20, "--batch-size", 3)
+    ok("sample", *options, "--class", "2-4", "--out", "a.npz")
+    samples, recipe = read("a.npz")
+    assert recipe["label"] == "2-4"
+    angle = (np.arctan2(samples[:, 1], samples[:, 0]) / (math.pi / 4)).round() % 8
+    assert angle.tolist() == [2, 3, 4] * 3 + [2]
+    ok("sample", "--recipe", "a.npz", "--out", "b.npz")
+    np.testing.assert_array_equal(samples, read("b.npz")[0])
 
 
 def test_kinds_of_files_hold_the_same(ok):
