@@ -61,8 +61,8 @@ class Recipe:
                 upper = f" and at most {most}" if value > most else ""
                 raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
         classes = self.classes
-        if classes is not None and not (classes and 0 <= classes[0] < classes[-1] + 1 <= MOST):
-            raise DifftoolError(f"class is a whole number from 0 to {MOST - 1}, or a range as in 0-9, got {self.label!r}")
+        if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
+            raise DifftoolError(f"class is a number from 0 to {MOST - 1}, or a range as in 0-9, got {self.label!r}")
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""

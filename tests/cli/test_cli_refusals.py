@@ -68,7 +68,7 @@ SAMPLE = [
     ("--grid explicit:times=1", ["at least two times"]),
     ("--grid explicit", ["at least two times", "got 0"]),
     ("--class -1", ["class", "from 0", "-1"]),
-    ("--class x", ["class is a whole number", "0-9", "'x'"]),
+    ("--class x", ["class is a number", "0-9", "'x'"]),
     ("--class 9-0", ["a range as in 0-9, got '9-0'"]),
     ("--class 0-99", ["unknown class 10; the model knows: 0, 1, 2"]),
     ("--steps 100000000000", ["at most 1000000"]),
