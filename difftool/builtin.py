@@ -185,6 +185,11 @@ def difftool_times() -> dict[str, str]:
 
 
 @hookimpl
+def difftool_features() -> dict[str, str]:
+    return {"onnx": "difftool.metrics.features:onnx", "inception": "difftool.metrics.features:inception"}
+
+
+@hookimpl
 def difftool_commands() -> dict[str, str]:
     return {
         "sample": "difftool.cli.sample:sample",
@@ -196,5 +201,6 @@ def difftool_commands() -> dict[str, str]:
         "forward": "difftool.cli.forward:forward",
         "trajectory": "difftool.cli.trajectory:trajectory",
         "neighbors": "difftool.cli.neighbors:neighbors",
+        "evaluate": "difftool.cli.evaluate:evaluate",
         "statistics": "difftool.cli.statistics:statistics",
     }

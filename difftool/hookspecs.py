@@ -67,5 +67,10 @@ def difftool_times() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 
 @hookspec
+def difftool_features() -> Mapping[str, object]:  # type: ignore[empty-body]
+    """Names to functions (or classes) that make `Features`, what pictures are looked at with to be compared."""
+
+
+@hookspec
 def difftool_commands() -> Mapping[str, object]:  # type: ignore[empty-body]
     """Names to functions with typer annotations, each a command of the CLI."""

@@ -23,7 +23,7 @@ from difftool.errors import DifftoolError, unknown
 
 NAME = re.compile(r"[\w.-]+")  # what can stand in a spec without quotes
 SAMPLING = ("schedules", "grids", "models", "samplers")
-TRAINING = ("datasets", "networks", "weightings", "times")
+TRAINING = ("datasets", "networks", "weightings", "times", "features")
 AXES = (*SAMPLING, *TRAINING, "commands")
 
 

@@ -28,7 +28,7 @@ MISSING = inspect.Parameter.empty
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 KINDS = {  # axis to class
     "schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler", "datasets": "Dataset",
-    "networks": "Module", "weightings": "Weighting", "times": "Times",
+    "networks": "Module", "weightings": "Weighting", "times": "Times", "features": "Features",
 }  # fmt: skip
 
 

@@ -1,0 +1,60 @@
+"""`difftool evaluate`: how far samples are from a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SPEC = "name:key=value,..."
+DRAWN = "Samples, where no file is named"  # a panel of the help
+
+
+def evaluate(
+    samples: Annotated[
+        Path | None,
+        typer.Argument(help="Samples: an .npz file or a folder of pictures.", show_default="drawn from --model"),
+    ] = None,
+    data: Annotated[str, typer.Option(help="Data set to compare with.", metavar=SPEC)] = "digits:split=held-out",
+    against: Annotated[
+        str | None, typer.Option(help="Data of the same law, whose figures are shown beside.", metavar=SPEC)
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Feature network, for FID and its like: an .onnx file, or inception.", metavar=SPEC),
+    ] = None,
+    exact: Annotated[str | None, typer.Option(help="Exact model, for the samples' log density.", metavar=SPEC)] = None,
+    model: Annotated[str, typer.Option(help="Model.", metavar=SPEC, rich_help_panel=DRAWN)] = "digits-exact",
+    sampler: Annotated[str, typer.Option(help="Sampler.", metavar=SPEC, rich_help_panel=DRAWN)] = "flow-abm",
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the grid.", show_default="50", rich_help_panel=DRAWN)
+    ] = None,
+    num_samples: Annotated[int, typer.Option(help="How many samples.", rich_help_panel=DRAWN)] = 1000,
+    batch_size: Annotated[int, typer.Option(help="How many at a time.", rich_help_panel=DRAWN)] = 250,
+    seed: Annotated[int, typer.Option(help="Seed of all noise.", rich_help_panel=DRAWN)] = 0,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9", rich_help_panel=DRAWN
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="How far to lead to the class.", show_default="none", rich_help_panel=DRAWN),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Compare samples with a data set: distances, and FID and its like by a feature network.
+
+    Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out --against digits
+    """
+    from difftool.recipes import Recipe, class_of
+
+    recipe = Recipe(
+        model=model, sampler=sampler, steps=steps, num_samples=num_samples, batch_size=batch_size, seed=seed,
+        label=class_of(label), guidance=guidance,
+    )  # fmt: skip
+    from difftool.cli.scores import carry_out
+
+    carry_out(recipe if samples is None else str(samples), data, against, features, exact, as_json=json)

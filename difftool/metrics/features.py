@@ -1,0 +1,129 @@
+"""Feature networks: what pictures are looked at with before they are compared.
+
+A feature network is any function of pictures (B, C, H, W) in [-1, 1] that returns vectors (B, D).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from difftool.errors import DifftoolError, missing
+
+INCEPTION = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+DIGEST = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # SHA-256 of that file
+
+
+class Features:
+    """A feature network by name: `features(x)` is (B, D) for pictures x (B, C, H, W) in [-1, 1].
+
+    net: gets pictures of `channels` (none: as they are) and `size` (none: as they are), with -1 and 1 moved to low and
+    high. Grey pictures are repeated for networks of three channels. Raises `DifftoolError` for pictures that do not
+    fit, and for answers that are no vectors.
+    """
+
+    def __init__(
+        self,
+        net: Callable[[Tensor], Tensor],
+        channels: int | None = None,
+        size: tuple[int, int] | None = None,
+        low: float = -1.0,
+        high: float = 1.0,
+    ):
+        if not low < high:
+            raise DifftoolError(f"a feature network takes low < high, got low={low}, high={high}")
+        self.net, self.channels, self.size, self.low, self.high = net, channels, size, low, high
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise DifftoolError(f"a feature network looks at pictures (B, C, H, W), got samples {tuple(x.shape[1:])}")
+        if self.channels == 3 and x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if self.channels not in (None, x.shape[1]):
+            raise DifftoolError(f"the feature network takes {self.channels} channels, the pictures have {x.shape[1]}")
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        x = self.low + (x.clamp(-1, 1) + 1) * ((self.high - self.low) / 2)
+        out = self.net(x).flatten(1)
+        if len(out) != len(x):
+            raise DifftoolError(f"the feature network gave {len(out)} vectors for {len(x)} pictures")
+        return out.float()
+
+
+def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = None) -> Features:
+    """Any network in an ONNX file, by onnxruntime.
+
+    Its first input are pictures (B, C, H, W) as float32, its first output the features; B must not be fixed. Pictures
+    are scaled to H and W where the file fixes them. Options: `path`; `low` and `high`, what the network has been told
+    for black and white; `size`, the side in pixels to scale pictures to, where the file does not fix it. Raises
+    `DifftoolError` for files that cannot be read and other inputs.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing("a feature network in a file", "onnxruntime", "metrics") from None
+    if not Path(path).is_file():
+        raise DifftoolError(f"there is no file {path}")
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+    except Exception as error:  # onnxruntime has its own errors
+        raise DifftoolError(f"{path} is no network in ONNX format: {' '.join(str(error).split())[:200]}") from None
+    first = session.get_inputs()[0]
+    shape = first.shape
+    if len(shape) != 4 or isinstance(shape[0], int) or first.type != "tensor(float)":
+        raise DifftoolError(
+            f"{path} takes {first.type} of shape {shape}; export it with pictures (B, C, H, W) in float32, B dynamic"
+        )
+    channels, height, width = (n if isinstance(n, int) else None for n in shape[1:])
+    fixed = (height, width) if height and width else None if size is None else (size, size)
+
+    def net(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {first.name: x.cpu().numpy()})[0])
+
+    return Features(net, channels, fixed, low, high)
+
+
+def inception(path: Path | None = None) -> Features:
+    """The standard Inception of FID, as the library torch-fidelity has it: 2048 features, pictures scaled to 299.
+
+    Option: `path`, its weights in a local copy of `weights-inception-2015-12-05-6726825d.pth`; default: they are
+    downloaded. That file is opened only if it is the published one by its SHA-256. Not tried where this was written:
+    there was no network. Sources: Szegedy et al. 2015, arXiv 1512.00567; Heusel et al. 2017, arXiv 1706.08500.
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError:
+        raise missing("the standard Inception", "torch-fidelity", "inception") from None
+    file = _downloaded() if path is None else Path(path)
+    if not file.is_file():
+        raise DifftoolError(f"there is no file {file}; download {INCEPTION}")
+    if hashlib.sha256(file.read_bytes()).hexdigest() != DIGEST:
+        raise DifftoolError(f"{file} is not the published weights of Inception; download {INCEPTION}")
+    net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)).eval()
+    return Features(lambda x: _without_grad(net, x.round().to(torch.uint8)), 3, None, 0.0, 255.0)
+
+
+def _downloaded() -> Path:
+    file = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION.rpartition("/")[2]
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(INCEPTION, str(file), hash_prefix=DIGEST, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise DifftoolError(
+                f"{INCEPTION} cannot be downloaded ({error}); give a local copy, as in inception:path=FILE"
+            ) from None
+    return file
+
+
+@torch.no_grad()
+def _without_grad(net: Any, x: Tensor) -> Tensor:
+    return net(x)[0]

@@ -1,0 +1,53 @@
+"""`difftool evaluate`: what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_a_table_of_figures(ok):
+    options = ("--steps", 5, "--num-samples", 40, "--data", "digits:split=held-out", "--exact", "digits-exact")
+    lines = ok("evaluate", *options, "--against", "digits").stdout.splitlines()
+    assert lines[0] == "beside 355 samples of digits:split=held-out"
+    assert lines[2].split() == ["samples", "digits"]
+    assert lines[3].split() == ["samples", "40", "40"]
+    assert [line.rsplit(maxsplit=2)[0].strip() for line in lines[4:]] == [
+        "sliced Wasserstein", "energy distance", "MMD", "log density"
+    ]  # fmt: skip
+    told = json.loads(ok("evaluate", *options, "--json").stdout)
+    assert told["figures"]["samples"]["sliced_wasserstein"] == pytest.approx(float(lines[4].split()[2]), rel=1e-3)
+
+
+def test_samples_of_a_file_and_of_points(ok):
+    ok("sample", "--model", "eight-gaussians", "--num-samples", 300, "--steps", 20, "--out", "a.npz")
+    data = ("--data", "eight-gaussians:n=400")
+    good = json.loads(ok("evaluate", "a.npz", *data, "--json").stdout)["figures"]["samples"]
+    bad = json.loads(ok("evaluate", "a.npz", "--data", "moons:n=400", "--json").stdout)["figures"]["samples"]
+    assert good["energy_distance"] < bad["energy_distance"] / 10
+    drawn = json.loads(
+        ok("evaluate", "--model", "eight-gaussians", "--steps", 20, "--num-samples", 300, *data, "--json").stdout
+    )
+    assert drawn["figures"]["samples"] == pytest.approx(good, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere.npz",), ["cannot read nowhere.npz", "No such file"]),
+        (("text.txt",), ["no dataset 'text.txt'"]),
+        (("bad.npz",), ["bad.npz is no .npz file"]),
+        (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
+        (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
+        (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
+        (("--features", "text.txt"), ["no feature 'text.txt'", "inception, onnx"]),
+        (("--exact", "moons"), ["no model 'moons'"]),
+        (("--num-samples", 1), ["at least 2 samples are compared, there are 1 to be scored"]),
+        (("--batch-size", 0), ["batch-size is a whole number of at least 1, got 0"]),
+    ],
+)
+def test_refusals(refused, folder, arguments, says):
+    for name in ("text.txt", "bad.npz"):
+        (folder / name).write_text("text")
+    refused("evaluate", *arguments, says=says)
