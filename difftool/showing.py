@@ -1,8 +1,9 @@
-"""Pictures of data: noised, and beside its nearest neighbours; for `difftool forward` and `difftool neighbors`."""
+"""Pictures of data and of runs: for `difftool forward`, `trajectory`, `interpolate` and `neighbors`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,43 @@ def trajectory(recipe: Recipe, what: str, frames: int, out: Path, overwrite: boo
     with writing(out, overwrite) as file:
         (animation if out.suffix == ".gif" else beside)(shown, told, file)
     return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written": str(out)}
+
+
+def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> dict[str, str]:
+    """Draw runs from starts that lie between two: a row for each of `num_samples` pairs, `between` columns."""
+    pairs = recipe.num_samples
+    if between < 2:
+        raise DifftoolError(f"between is a whole number of at least 2, got {between}")
+    run = Run.of(replace(recipe, num_samples=pairs * between))
+    job = run.job
+    if job.sampler is None or job.sampler.stochastic:
+        raise DifftoolError(
+            f"{recipe.sampler} does not say where a start leads: take a deterministic sampler, flow-abm"
+        )
+    if not is_picture(job.shape):
+        raise DifftoolError(f"samples of shape {job.shape} make no picture")
+    ends = replace(job, total=2 * pairs, cond={}).start(0, 2 * pairs)[1].initial()
+    starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
+    x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts)).cpu()
+    with writing(out, overwrite) as file:
+        sets, titles = x.split(pairs), [f"{k / (between - 1):.3g}" for k in range(between)]
+        (animation if out.suffix == ".gif" else beside)(sets, titles, file)
+    return {"shown": f"{pairs} pairs, {between} each", "NFE": str(job.nfe), "written": str(out)}
+
+
+def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
+    """Spherical interpolation of each of (n, ...): the point at the part u of the arc, its length that between theirs.
+
+    (sin((1 - u) w) a + sin(u w) b) / sin(w), w the angle between a and b. Between two draws of noise it is like a draw.
+    Source: Shoemake 1985, Animating rotation with quaternion curves.
+    """
+    shape = (-1, *[1] * (a.ndim - 1))
+    cosine = torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1).reshape(shape)
+    w = cosine.acos()
+    same = w.sin() < 1e-4  # a straight line
+    over = torch.where(same, 1.0, w.sin())
+    p, q = (torch.where(same, part, (part * w).sin() / over) for part in (1 - u, u))
+    return p * a + q * b
 
 
 def neighbours(samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool) -> dict[str, str]:

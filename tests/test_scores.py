@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
-from torch import nn
 
 from difftool.data.digits import digits
 from difftool.errors import DifftoolError
@@ -111,34 +108,6 @@ def test_log_density_of_a_mixture():
 
 
 # --- a network trained on digits, in a file --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def network(tmp_path_factory):
-    """A small classifier of digits, as ONNX; its features are those before the last layer."""
-    images, labels, held_out = (torch.from_numpy(v) for v in digits())
-    torch.manual_seed(0)
-    body = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 16)
-    )
-    whole = nn.Sequential(body, nn.ReLU(), nn.Linear(16, 10))
-    optimizer = torch.optim.Adam(whole.parameters(), lr=3e-3)
-    for _ in range(200):
-        batch = torch.randint(len(images), (128,))
-        batch = batch[~held_out[batch]]
-        loss = nn.functional.cross_entropy(whole(images[batch]), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert (whole(images[held_out]).argmax(1) == labels[held_out]).float().mean() > 0.95
-    file = tmp_path_factory.mktemp("features") / "digits.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own
-        torch.onnx.export(
-            body.eval(), (images[:2],), str(file), dynamic_shapes=({0: torch.export.Dim("batch")},),
-            external_data=False, verbose=False,
-        )  # fmt: skip
-    return file, body
 
 
 def test_the_file_holds_the_network(network):

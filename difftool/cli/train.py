@@ -34,7 +34,14 @@ def train(
     learn_variance: Annotated[
         bool, typer.Option("--learn-variance", help="Learn the variance of a step too, for ddpm:variance=learned.")
     ] = False,
+    samples: Annotated[
+        int | None, typer.Option(help="How many samples of the data are used.", show_default="all")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the optimizer.", rich_help_panel=NUMBERS)] = 10_000,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="How often each sample is seen, in place of --steps.", rich_help_panel=NUMBERS),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples of a step.", rich_help_panel=NUMBERS)] = 128,
     learning_rate: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=NUMBERS)] = 1e-3,
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=NUMBERS)] = 0.0,

@@ -11,11 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from difftool.cli.text import print_columns
 from difftool.errors import DifftoolError
+from difftool.experiments import NAMES, Table, word
+from difftool.experiments import carry_out as carry_out_experiments
 from difftool.training.config import Training
 from difftool.training.fit import Numbers
 from difftool.training.session import Report, Session
 
+EVERY = {"log_every": 50, "save_every": 1000, "sample_every": 0}  # of the trainings of a table
 ANEW = "steps"  # what may be given anew to a training that goes on
 
 
@@ -33,7 +37,7 @@ def carry_out(
         least = 0 if name == "sample_every" else 1
         if value < least:
             raise DifftoolError(f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}")
-    session = _resumed(given, out, device) if resume else Session(_training(options), out, device=device)
+    session = _resumed(given, out, device) if resume else Session(_training(options, given), out, device=device)
     try:
         _shown(session, dict(every))
     except KeyboardInterrupt:
@@ -46,6 +50,29 @@ def carry_out(
         print(f"{out}: {session.trainer.step} steps; difftool sample --model checkpoint:path={out}")
 
 
+def carry_out_table(file: Path, out: Path, device: str) -> None:
+    """Carry out a table of experiments, and print it."""
+    table = Table.load(file)
+    try:
+        rows = carry_out_experiments(
+            table,
+            out,
+            lambda name, session: _shown(session, EVERY, name),
+            lambda name, what: print(f"{name}: {what}"),
+            device,
+        )
+    except KeyboardInterrupt:
+        print(f"\nstopped; go on with: difftool experiments {file} --out {out}", file=sys.stderr)
+        raise SystemExit(130) from None
+    print()
+    heads = [*dict.fromkeys(key for row in rows for key in row if key != "failed")]  # that was said
+    numbers = [key for key in heads if all(isinstance(row.get(key, 0), (int, float)) for row in rows)]
+    print_columns([[word(row.get(key, "")) for key in heads] for row in rows], heads, right=numbers)
+    print(f"\nwritten to {', '.join(str(out / name) for name in NAMES)}")
+    if any("failed" in row for row in rows):
+        raise SystemExit(1)
+
+
 def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:
     odd = [name for name in given if name in _names() and name != ANEW]
     if odd:
@@ -53,7 +80,9 @@ def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:
     return Session.resumed(out, steps=given.get(ANEW), device=device)
 
 
-def _training(options: Mapping[str, Any]) -> Training:
+def _training(options: Mapping[str, Any], given: Mapping[str, Any]) -> Training:
+    if "steps" in given and options["epochs"] is not None:
+        raise DifftoolError("give --steps or --epochs, not both")
     numbers = Numbers(**{f.name: options[f.name] for f in fields(Numbers)})
     words = {f.name: options[f.name] for f in fields(Training) if f.name in options}
     return Training(**words, conditional=not options["unconditional"], numbers=numbers)
@@ -63,7 +92,7 @@ def _names() -> set[str]:
     return {f.name for f in (*fields(Training), *fields(Numbers))} | {"unconditional", "out"}
 
 
-def _shown(session: Session, every: dict[str, Any]) -> None:
+def _shown(session: Session, every: dict[str, Any], name: str = "training") -> None:
     console = Console(stderr=True)
     terminal = console.is_terminal
     columns = (
@@ -72,7 +101,7 @@ def _shown(session: Session, every: dict[str, Any]) -> None:
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not terminal or not session.main) as progress:
         steps, done = session.training.numbers.steps, session.trainer.step
-        task = progress.add_task("training", total=steps, told="", completed=done)
+        task = progress.add_task(name, total=steps, told="", completed=done)
 
         def report(told: Report) -> None:
             words = f"loss {told.loss:.4f}  {told.speed:.0f} samples/s"

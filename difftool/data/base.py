@@ -57,6 +57,25 @@ class Dataset(ABC):
         return self.batch(torch.arange(len(self)))
 
 
+class Part(Dataset):
+    """So many samples of another data set, drawn at random and always the same.
+
+    count: at least 1, and at most as many as there are; `DifftoolError` for others.
+    """
+
+    def __init__(self, data: Dataset, count: int):
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(data):
+            raise DifftoolError(f"samples is a whole number from 1 to the {len(data)} that there are, got {count!r}")
+        self.data, self.shape, self.classes, self.text = data, data.shape, data.classes, data.text
+        self.rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, index: Tensor) -> Batch:
+        return self.data.batch(self.rows[index])
+
+
 class Arrays(Dataset):
     """Samples in memory: x (N, ...) as floats, or as bytes 0..255 for pictures in [-1, 1]; labels (N,), text (N, L, D).
 

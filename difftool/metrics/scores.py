@@ -137,6 +137,7 @@ def _prdc(x: Tensor, y: Tensor) -> dict[str, float]:
         raise missing("precision and recall", "prdc", "metrics") from None
     if min(len(x), len(y)) <= NEIGHBOURS:
         raise DifftoolError(f"precision and recall take more than {NEIGHBOURS} samples, got {len(x)} and {len(y)}")
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints the sizes
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints the sizes
+        warnings.simplefilter("ignore")
         found = compute_prdc(real_features=y.numpy(), fake_features=x.numpy(), nearest_k=NEIGHBOURS)
     return {name: float(value) for name, value in found.items()}

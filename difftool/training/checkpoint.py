@@ -85,9 +85,13 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors back."""
+    """Put the tensors back, laid out in memory as their parameters are: fused optimizers read both in one sweep."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, v in tensors.items():
         number, _, rest = name.partition(".")
-        state.setdefault(int(number), {})[rest] = v
+        p = parameters[int(number)]
+        state.setdefault(int(number), {})[rest] = (
+            torch.empty_like(p, dtype=v.dtype).copy_(v) if v.shape == p.shape else v
+        )
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from torch import nn
 
-from difftool.data.base import Dataset
+from difftool.data.base import Dataset, Part
 from difftool.errors import DifftoolError
 from difftool.models.network import NetworkModel
 from difftool.plugins import registry
@@ -28,6 +29,8 @@ class Training:
     weighting: None stands for `simple` for eps and score, else `output`.
     conditional: whether the network is told the classes and texts that the data has.
     learn_variance: whether it learns the variance of a step as well, for `ddpm:variance=learned`.
+    samples: how many of the data set's are used, drawn at random; none: all.
+    epochs: how often each of them is seen, in place of the steps of `numbers`; none: as those say.
     """
 
     data: str = "digits"
@@ -40,6 +43,8 @@ class Training:
     data_std: float = 0.5
     conditional: bool = True
     learn_variance: bool = False
+    samples: int | None = None
+    epochs: int | None = None
     numbers: Numbers = field(default_factory=Numbers)
 
     def objective(self) -> Objective:
@@ -49,8 +54,13 @@ class Training:
         hybrid = Hybrid() if self.learn_variance else None
         return Objective(schedule, self.predicts, self.time, weighting, times, self.data_std, hybrid)
 
+    def dataset(self) -> Dataset:
+        """What it is trained on."""
+        whole: Dataset = make("datasets", self.data)
+        return whole if self.samples is None else Part(whole, self.samples)
+
     def filled(self, data: Dataset) -> Training:
-        """The same with a network that fits the data."""
+        """The same with a network that fits the data, and with epochs as steps."""
         spec = self.network or ("mlp" if len(data.shape) == 1 else "unet")
         name, given = parse(spec)
         has = {option.name for option in options_of(registry().find("networks", name).load())}
@@ -62,7 +72,12 @@ class Training:
         if self.learn_variance:
             known["outputs"] = 2 * data.shape[0]
         told = {key: str(value) for key, value in known.items() if key in has and key not in given}
-        return replace(self, network=write(name, {**given, **told}))
+        numbers = self.numbers
+        if self.epochs is not None:
+            if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+                raise DifftoolError(f"epochs is a whole number of at least 1, got {self.epochs!r}")
+            numbers = replace(numbers, steps=math.ceil(self.epochs * len(data) / numbers.batch_size))
+        return replace(self, network=write(name, {**given, **told}), epochs=None, numbers=numbers)
 
     def net(self) -> nn.Module:
         """The network, with weights drawn anew from torch's generator."""
@@ -78,8 +93,7 @@ class Training:
     def from_dict(cls, data: Any, what: str = "the training") -> Self:
         """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
         try:
-            numbers = Numbers(**data["numbers"])
-            return cls(**{f.name: data[f.name] for f in fields(cls) if f.name != "numbers"}, numbers=numbers)
+            return cls(**{**data, "numbers": Numbers(**data["numbers"])})  # what is not said has its default
         except (KeyError, TypeError) as error:
             raise DifftoolError(f"{what} is not described as this difftool does it: {error}") from None
 

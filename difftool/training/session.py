@@ -23,7 +23,6 @@ from difftool.errors import DifftoolError, NonFinite, missing
 from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.outputs import is_picture, save
 from difftool.sampling import sample
-from difftool.specs import make
 from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optimizer_state
 from difftool.training.config import Training
 from difftool.training.fit import Trainer
@@ -53,7 +52,7 @@ class Session:
         self.folder = folder
         if saved is None and (folder / CHECKPOINT).exists():
             raise DifftoolError(f"{folder} has a training in it; go on with --resume {folder}, or name another folder")
-        data = make("datasets", training.data)
+        data = training.dataset()
         self.training = training.filled(data)
         torch.manual_seed(self.training.numbers.seed)
         self.trainer = Trainer(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from difftool.data import toys
-from difftool.data.base import Arrays
+from difftool.data.base import Arrays, Part
 from difftool.data.digits import dataset, digits
 from difftool.data.folder import Folder
 from difftool.data.given import npz
@@ -274,3 +274,17 @@ def test_every_data_set_is_tried_here():
         "cifar10",
         "lsun-bedrooms",
     }
+
+
+@given(n=st.integers(1, 30), k=st.integers(1, 30))
+def test_a_part_is_some_of_the_samples_each_once(n, k):
+    data = Arrays(torch.arange(n)[:, None].float() * torch.ones(1, 2), torch.arange(n) % 3)
+    if k > n:
+        with pytest.raises(DifftoolError, match=f"from 1 to the {n} that there are, got {k}"):
+            Part(data, k)
+        return
+    part = Part(data, k)
+    x, label, _ = part.all()
+    assert len(part) == k == len(set(x[:, 0].tolist()))
+    assert (label == x[:, 0].long() % 3).all() and (part.shape, part.classes) == (data.shape, data.classes)
+    assert Part(data, k).all().x.equal(x)

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +157,18 @@ def test_it_learns():
 # --- stopping and going on -------------------------------------------------------------------------------------------
 
 
-def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place):
-    _, whole = train(place / "whole")
-    session = Session(SMALL, place / "part", device="cpu")
+PICTURES = Training(data="digits", samples=40, numbers=replace(SMALL.numbers, flip=True))
+EACH = [
+    SMALL,
+    replace(PICTURES, network="unet:widths=4+8,depth=1,heads=1,dropout=0.2"),
+    replace(PICTURES, network="dit:width=8,depth=1,heads=2,dropout=0.2", learn_variance=True),
+]
+
+
+@pytest.mark.parametrize("training", EACH, ids=lambda training: training.network)
+def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place, training):
+    _, whole = train(place / "whole", training)
+    session = Session(training, place / "part", device="cpu")
     losses = []
 
     def report(told):

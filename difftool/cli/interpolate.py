@@ -1,0 +1,45 @@
+"""`difftool interpolate`: samples whose starts lie between those of two others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SPEC = "name:key=value,..."
+
+
+def interpolate(
+    model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
+    sampler: Annotated[str, typer.Option(help="Sampler, a deterministic one.", metavar=SPEC)] = "flow-abm",
+    steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
+    pairs: Annotated[int, typer.Option(help="How many pairs of starts, a row for each.")] = 8,
+    between: Annotated[int, typer.Option(help="How many samples of a row, both ends among them.")] = 9,
+    seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    label: Annotated[int | None, typer.Option("--class", help="Class, for a conditional model.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How far to lead to the class; 1: not beyond it.", show_default="none")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")] = Path(
+        "interpolation.png"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+) -> None:
+    """Show samples on the way from one latent to another, along the arc between them.
+
+    Try: difftool interpolate --pairs 4 --between 12
+    """
+    from difftool.files import check_kind
+
+    check_kind(out, ".png .gif", force)
+    from difftool.recipes import Recipe
+    from difftool.showing import interpolated
+
+    recipe = Recipe(
+        model=model, sampler=sampler, steps=steps, num_samples=pairs, seed=seed, label=label, guidance=guidance
+    )
+    facts = interpolated(recipe, between, out, force)
+    from difftool.cli.text import print_facts
+
+    print_facts(facts)

@@ -1,0 +1,249 @@
+"""Tables of experiments: trainings that differ in some of their settings, each evaluated in the same way.
+
+A table is a TOML file,
+
+    [all]                       what every experiment has, unless it says otherwise
+    data = "digits"
+    epochs = 20
+
+    [evaluation]                how samples are drawn and compared; see `Evaluation`
+    data = "digits:split=held-out"
+    features = "digits.onnx"
+
+    [experiments.small]
+    network = "unet:widths=16+32"
+    [experiments.wide]
+    network = "unet:widths=32+64"
+    learning_rate = 5e-4
+
+with the settings of `difftool train`. It is carried out in a folder, one folder in it for each experiment: what is
+finished there is left as it is, what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from difftool.errors import DifftoolError, unknown
+from difftool.evaluation import evaluate
+from difftool.files import CHECKPOINT, writing
+from difftool.outputs import is_picture, save
+from difftool.recipes import Recipe
+from difftool.runs import Run
+from difftool.spec_text import parse
+from difftool.training.checkpoint import Checkpoint
+from difftool.training.config import Training
+from difftool.training.fit import Numbers
+from difftool.training.session import Session
+
+NAMES = ("table.csv", "table.md")
+SHOWN = 64  # samples of a collage
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the samples of every experiment are drawn and compared.
+
+    data: the reference; none: what the experiment was trained on. features: a feature network, for FID and its like.
+    sampler, steps, num_samples, batch_size, seed, label (`class` in the file), guidance: as `difftool sample` has them.
+    """
+
+    data: str | None = None
+    features: str | None = None
+    sampler: str = "flow-abm"
+    steps: int | None = None
+    num_samples: int = 1000
+    batch_size: int = 250
+    seed: int = 0
+    label: int | str | None = None
+    guidance: float | None = None
+
+    def recipe(self, folder: Path) -> Recipe:
+        """How samples of the experiment in that folder are drawn."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "features")}
+        return Recipe(model=f"checkpoint:path={folder}", **own)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Experiments by name, and how they are evaluated."""
+
+    experiments: Mapping[str, Training]
+    evaluation: Evaluation
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """The table in a TOML file; `DifftoolError` for one that cannot be read, and for what it should not hold."""
+        try:
+            told = tomllib.loads(file.read_text("utf-8"))
+        except OSError as error:
+            raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DifftoolError(f"{file} is no TOML: {error}") from None
+        for name, part in told.items():
+            if name not in ("all", "evaluation", "experiments"):
+                raise unknown(f"table of {file}", name, ("all", "evaluation", "experiments"))
+            if not isinstance(part, dict):
+                raise DifftoolError(f"{file}: {name} is a table, as in [{name}], got {part!r}")
+        common, single = told.get("all", {}), told.get("experiments", {})
+        if not single:
+            raise DifftoolError(f"{file} has no experiments; name them as in [experiments.small]")
+        trainings = {}
+        for name, own in single.items():
+            where = f"{file}, [experiments.{name}]"
+            if not isinstance(own, dict) or not name.replace("-", "").replace("_", "").isalnum():
+                raise DifftoolError(f"{where}: an experiment is a table, its name of letters, digits, - and _")
+            trainings[name] = _training({**_without(common, own), **own}, where)
+        asked = {"label" if key == "class" else key: value for key, value in told.get("evaluation", {}).items()}
+        return cls(trainings, _made(Evaluation, asked, f"{file}, [evaluation]"))
+
+
+Train = Callable[[str, Session], None]
+Say = Callable[[str, str], None]  # the name of an experiment, and what is done with it
+
+
+def carry_out(table: Table, folder: Path, train: Train, say: Say, device: str = "auto") -> list[dict[str, Any]]:
+    """Train and evaluate what is not done yet; the rows of the table, which is written anew after each experiment.
+
+    train: carries a session to its end. An experiment that fails is a row that says why, and the next one begins.
+    """
+    rows: dict[str, dict[str, Any]] = {name: {} for name in table.experiments}
+    settings = differing(table.experiments)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, training in table.experiments.items():
+        own = folder / name
+        try:
+            session = _session(training, own, device)
+            if session is not None:
+                say(name, "training")
+                train(name, session)
+            say(name, "evaluation")
+            rows[name] = _figures(table.evaluation, training, own)
+            say(name, "done")
+        except DifftoolError as error:
+            rows[name] = {"failed": str(error)}
+            say(name, f"failed: {error}")
+        _write(rows, settings, folder)
+    return [{"name": name, **settings[name], **row} for name, row in rows.items()]
+
+
+def differing(experiments: Mapping[str, Training]) -> dict[str, dict[str, Any]]:
+    """The settings in which experiments differ, of each of them; options of data and network on their own."""
+    told = {name: _flat(training) for name, training in experiments.items()}
+    keys = [*dict.fromkeys(key for values in told.values() for key in values)]
+    differ = [key for key in keys if len({str(values.get(key)) for values in told.values()}) > 1]
+    return {name: {key: values.get(key, "") for key in differ} for name, values in told.items()}
+
+
+def _flat(training: Training) -> dict[str, Any]:
+    whole = training.to_dict()
+    whole |= whole.pop("numbers")
+    for axis in ("data", "network"):
+        if whole[axis] is not None:
+            whole[axis], options = parse(whole[axis])
+            whole |= options
+    if whole["epochs"] is not None:
+        del whole["steps"]
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+def _without(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What all have, less the number of steps where an experiment counts them in another way."""
+    other = {"steps": "epochs", "epochs": "steps"}
+    return {key: value for key, value in common.items() if other.get(key) not in own}
+
+
+def _training(settings: Mapping[str, Any], where: str) -> Training:
+    names = {f.name for f in fields(Numbers)}
+    if "steps" in settings and "epochs" in settings:
+        raise DifftoolError(f"{where}: give steps or epochs, not both")
+    numbers = _made(Numbers, {key: value for key, value in settings.items() if key in names}, where)
+    words = {key: value for key, value in settings.items() if key not in names}
+    return replace(_made(Training, words, where, names), numbers=numbers)
+
+
+def _made(kind: Any, settings: Mapping[str, Any], where: str, others: set[str] | frozenset[str] = frozenset()) -> Any:
+    """A dataclass from what a file says; `DifftoolError` for names that it does not have and values of another kind."""
+    hints = typing.get_type_hints(kind)
+    for key, value in settings.items():
+        if key not in hints or key == "numbers":
+            raise DifftoolError(f"{where}: {unknown('setting', key, ({*hints} | others) - {'numbers'})}")
+        wanted = typing.get_args(hints[key]) or (hints[key],)
+        fits = {str, int, float, bool} & {*wanted} or {str}
+        if type(value) not in fits and not (type(value) is int and float in fits):
+            raise DifftoolError(f"{where}: {key} is {' or '.join(sorted(t.__name__ for t in fits))}, got {value!r}")
+    try:
+        return kind(**settings)
+    except DifftoolError as error:
+        raise DifftoolError(f"{where}: {error}") from None
+
+
+def _session(training: Training, folder: Path, device: str) -> Session | None:
+    """What is left of a training; None if it is at its end. `DifftoolError` if the folder holds another one."""
+    if not (folder / CHECKPOINT).exists():
+        return Session(training, folder, device=device)
+    facts = Checkpoint.load(folder, parts=()).facts
+    before = Training.from_dict(facts.get("training"), str(folder))
+    wanted = training.filled(training.dataset())
+    if before != wanted:
+        old, new = ({**told, **told["numbers"], "numbers": None} for told in (before.to_dict(), wanted.to_dict()))
+        key = next(key for key in new if old.get(key) != new[key])
+        raise DifftoolError(
+            f"{folder} holds a training with {key}={old.get(key)}, the table says {new[key]}; name the experiment "
+            f"anew, or remove the folder"
+        )
+    return None if facts["step"] >= wanted.numbers.steps else Session.resumed(folder, device=device)
+
+
+def _figures(evaluation: Evaluation, training: Training, folder: Path) -> dict[str, Any]:
+    """The figures of an experiment: those that are written down, if they are of the same evaluation."""
+    file = folder / "scores.json"
+    asked = {**asdict(evaluation), "data": evaluation.data or training.data}
+    if file.exists():
+        try:
+            before = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        if before.get("evaluation") == asked:
+            return before["figures"]
+    recipe = evaluation.recipe(folder)
+    found = evaluate(recipe, asked["data"], features=evaluation.features)["samples"]
+    figures = {key: value for key, value in found.items() if key not in ("number", "reference")}
+    few = replace(recipe, num_samples=min(SHOWN, recipe.num_samples))
+    run = Run.of(few)
+    if is_picture(run.job.shape):
+        save(run.samples(), folder / "samples.png", run.recipe.to_dict(), folder.name, overwrite=True)
+    with writing(file) as temporary:
+        temporary.write_text(json.dumps({"evaluation": asked, "figures": figures}, indent=1) + "\n")
+    return figures
+
+
+def _write(rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]], folder: Path) -> None:
+    """The table as CSV and as Markdown with the collages."""
+    whole = [{"name": name, **settings[name], **row} for name, row in rows.items()]
+    heads = [*dict.fromkeys(key for row in whole for key in row)]
+    with writing(folder / NAMES[0]) as file, file.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, heads, restval="")
+        writer.writeheader()
+        writer.writerows(whole)
+    lines = ["| " + " | ".join(heads) + " | collage |", "|" + "---|" * (len(heads) + 1)]
+    for row in whole:
+        cells = [word(row.get(key, "")).replace("|", "\\|") for key in heads]
+        picture = (
+            f"![{row['name']}]({row['name']}/samples.png)" if (folder / row["name"] / "samples.png").exists() else ""
+        )
+        lines.append("| " + " | ".join([*cells, picture]) + " |")
+    with writing(folder / NAMES[1]) as file:
+        file.write_text("\n".join(lines) + "\n")
+
+
+def word(value: Any) -> str:
+    """A cell of the table."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
