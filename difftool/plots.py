@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CELL = 48  # pixels that one small image is enlarged to, at least
+BINS = 80  # of a density, along each side
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
 
 
@@ -89,14 +90,16 @@ def _scatters(arrays: Sequence[Any], titles: Sequence[str]) -> list[Image]:
 
 
 def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> None:
-    """Samples (n, 2) as a scatter, written as PNG with text chunks."""
+    """Samples (n, 2) as a scatter and, beside it, their density as a histogram; written as PNG with text chunks."""
     from matplotlib.figure import Figure
 
     array = np.asarray(samples)
-    figure = Figure(figsize=(6, 6), dpi=100, layout="tight")
-    axes = figure.add_subplot()
-    axes.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
-    axes.set_aspect("equal")
-    axes.set_title(title, fontsize=10, parse_math=False)
-    axes.grid(alpha=0.3)
+    figure = Figure(figsize=(11, 5.5), dpi=100, layout="tight")
+    left = figure.add_subplot(1, 2, 1, aspect="equal")
+    left.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
+    left.grid(alpha=0.3)
+    right = figure.add_subplot(1, 2, 2, aspect="equal", xlim=left.get_xlim(), ylim=left.get_ylim())
+    bins = [np.linspace(*limits, BINS + 1) for limits in (left.get_xlim(), left.get_ylim())]
+    right.hist2d(array[:, 0], array[:, 1], bins=bins, density=True, cmap="magma")
+    figure.suptitle(title, fontsize=10, parse_math=False)
     figure.savefig(file, format="png", metadata=metadata)
