@@ -178,6 +178,8 @@ def _mix(*numbers: int) -> int:
 def _accelerator(precision: str, device: str) -> Any:
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
     except ImportError:
         raise missing("training", "accelerate", "train") from None
+    AcceleratorState._reset_state()  # else the precision of the first training in a process is that of all
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")

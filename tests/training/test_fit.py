@@ -361,3 +361,9 @@ def test_numbers_out_of_range(options, words):
 def test_a_conditional_network_without_labels(place):
     with pytest.raises(DifftoolError, match="this network has no classes"):
         train(place / "run", Training(data="moons:n=50", network="mlp:widths=8,classes=none"))
+
+
+def test_trainings_of_several_precisions_in_one_process(place):
+    for name, precision in (("a", "no"), ("b", "bf16"), ("c", "no")):
+        session, _ = train(place / name, replace(SMALL, numbers=replace(SMALL.numbers, steps=2, precision=precision)))
+        assert session.trainer.accelerator.mixed_precision == precision
