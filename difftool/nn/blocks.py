@@ -31,7 +31,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.told(F.silu(c))[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.told(c)[:, :, None, None].chunk(2, dim=1)
         h = self.norm2(h) * (1 + scale) + shift
         return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 

@@ -107,7 +107,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None) -> Tensor:
         check_text(self if self.takes_text else None, text)
-        c, (height, width) = self.conditions(time, label), x.shape[2:]
+        c, (height, width) = F.silu(self.conditions(time, label)), x.shape[2:]
         x = self.enter(pad(x, self.multiple).contiguous(memory_format=torch.channels_last))
         kept = [x]
         for k, blocks in enumerate(_stacks(self.down)):
