@@ -59,6 +59,8 @@ def difftool_models() -> dict[str, str]:
     return {
         "digits-exact": "difftool.presets:digits_exact",
         "eight-gaussians": "difftool.presets:eight_gaussians",
+        "digits-unet": "difftool.presets:digits_unet",
+        "moons": "difftool.presets:moons",
         "checkpoint": "difftool.presets:checkpoint",
     }
 

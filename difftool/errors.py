@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 MANY = 12  # names that are listed beside a suggestion
@@ -30,9 +31,24 @@ class NonFinite(DifftoolError):
         self.done: object = None
 
 
+@contextmanager
+def enough_memory(text: str) -> Iterator[None]:
+    """What runs inside may need more memory than there is: a `DifftoolError` with that text then."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        raise DifftoolError(text) from None
+
+
 def missing(what: str, library: str, extra: str) -> DifftoolError:
     """The error where a library of one of the extras is not installed."""
     return DifftoolError(f"{what} needs the library {library}: pip install 'difftool[{extra}]'")
+
+
+class DifftoolWarning(UserWarning):
+    """What went on although something was not right: a picture that was skipped, say."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:

@@ -33,7 +33,7 @@ def evaluate(
     exact: str | None = None,
     told: Told | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of samples beside the data, by name of the set: those of `samples`, and of `against` if given.
+    """Figures of `samples` beside the data, and of `against` if given, each by its name.
 
     samples: a recipe to draw them by, or where they are: an .npz file, a folder of pictures, or a data set's spec.
     data: the reference, a data set. against: a data set of the same law, as many of it as there are samples.
@@ -41,11 +41,11 @@ def evaluate(
 
     Raises `DifftoolError` for what cannot be read, does not fit or is too small.
     """
-    scores = Scores(_features(features), _density(exact))
-    reference, run = _dataset(data), Run.of(samples) if isinstance(samples, Recipe) else None
-    given = None if run is not None else _dataset(str(samples))
+    scores = Scores(features_of(features), _density(exact))
+    reference, run = make("datasets", data), Run.of(samples) if isinstance(samples, Recipe) else None
+    given = None if run is not None else _samples(str(samples))
     shape, count = (run.job.shape, run.recipe.num_samples) if given is None else (given.shape, len(given))  # type: ignore[union-attr]
-    other = None if against is None else _dataset(against)
+    other = None if against is None else make("datasets", against)
     for what, made in ((data, reference), (against, other)):
         if made is not None and made.shape != shape:
             raise DifftoolError(f"the samples have the shape {shape}, those of {what} {made.shape}")
@@ -65,7 +65,7 @@ def evaluate(
     if other is not None and against is not None:
         scores.forget()
         few = min(count, len(other))
-        out[against] = {"number": read(_batches(other, few), against, few), **scores.compute()}
+        out["against"] = {"number": read(_batches(other, few), against, few), **scores.compute()}
     out["samples"]["reference"] = total
     return out
 
@@ -76,21 +76,27 @@ def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
     return (data.batch(part).x for part in order.split(BATCH))
 
 
-def _dataset(spec: str) -> Dataset:
-    """A data set by its spec; a file or a folder stands for the samples in it."""
+def _samples(spec: str) -> Dataset:
+    """A file or a folder of samples, or a data set by its spec."""
     path = Path(spec)
     if path.is_dir():
         spec = write("folder", {"path": spec})
-    elif path.suffix == ".npz" and "=" not in spec:
+    elif path.is_file() or path.suffix == ".npz":
         spec = write("npz", {"path": spec})
     made: Dataset = make("datasets", spec)
     return made
 
 
-def _features(spec: str | None) -> Callable[[Tensor], Tensor] | None:
+def features_of(spec: str | None) -> Callable[[Tensor], Tensor] | None:
+    """A feature network by its spec or its file."""
     if spec is None:
         return None
-    return make("features", write("onnx", {"path": spec}) if spec.endswith(".onnx") and "=" not in spec else spec)
+    return make("features", write("onnx", {"path": spec}) if is_network(spec) else spec)
+
+
+def is_network(spec: str) -> bool:
+    """Whether that names a file with a feature network, not one by its name with options."""
+    return Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec)
 
 
 def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:

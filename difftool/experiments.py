@@ -22,22 +22,26 @@ finished there is left as it is, what was stopped goes on.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
-from difftool.evaluation import evaluate
-from difftool.files import CHECKPOINT, writing
+from difftool.evaluation import evaluate, features_of, is_network
+from difftool.files import CHECKPOINT, MODEL, writing
+from difftool.metrics import Scores
 from difftool.outputs import is_picture, save
-from difftool.recipes import Recipe
+from difftool.recipes import Device, Recipe
 from difftool.runs import Run
-from difftool.spec_text import parse
+from difftool.spec_text import parse, write
+from difftool.specs import make
 from difftool.training.checkpoint import Checkpoint
 from difftool.training.config import Training
 from difftool.training.fit import Numbers
@@ -65,10 +69,10 @@ class Evaluation:
     label: int | str | None = None
     guidance: float | None = None
 
-    def recipe(self, folder: Path) -> Recipe:
+    def recipe(self, folder: Path, device: Device = "auto") -> Recipe:
         """How samples of the experiment in that folder are drawn."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "features")}
-        return Recipe(model=f"checkpoint:path={folder}", **own)
+        return Recipe(model=write("checkpoint", {"path": str(folder)}), device=device, **own)
 
 
 @dataclass(frozen=True)
@@ -101,19 +105,25 @@ class Table:
             if not isinstance(own, dict) or not name.replace("-", "").replace("_", "").isalnum():
                 raise DifftoolError(f"{where}: an experiment is a table, its name of letters, digits, - and _")
             trainings[name] = _training({**_without(common, own), **own}, where)
-        asked = {"label" if key == "class" else key: value for key, value in told.get("evaluation", {}).items()}
-        return cls(trainings, _made(Evaluation, asked, f"{file}, [evaluation]"))
+        where, asked = f"{file}, [evaluation]", dict(told.get("evaluation", {}))
+        if "label" in asked:
+            raise DifftoolError(f"{where}: {unknown('setting', 'label', ['class'])}")
+        if "class" in asked:
+            asked["label"] = asked.pop("class")
+        return cls(trainings, _made(Evaluation, asked, where))
 
 
 Train = Callable[[str, Session], None]
 Say = Callable[[str, str], None]  # the name of an experiment, and what is done with it
 
 
-def carry_out(table: Table, folder: Path, train: Train, say: Say, device: str = "auto") -> list[dict[str, Any]]:
+def carry_out(table: Table, folder: Path, train: Train, say: Say, device: Device = "auto") -> list[dict[str, Any]]:
     """Train and evaluate what is not done yet; the rows of the table, which is written anew after each experiment.
 
-    train: carries a session to its end. An experiment that fails is a row that says why, and the next one begins.
+    train: carries a session to its end. What cannot work is refused before the first training; an experiment that fails
+    on the way is a row that says why, and the next one begins.
     """
+    _check(table)
     rows: dict[str, dict[str, Any]] = {name: {} for name in table.experiments}
     settings = differing(table.experiments)
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,13 +135,13 @@ def carry_out(table: Table, folder: Path, train: Train, say: Say, device: str = 
                 say(name, "training")
                 train(name, session)
             say(name, "evaluation")
-            rows[name] = _figures(table.evaluation, training, own)
+            rows[name] = _figures(table.evaluation, training, own, device)
             say(name, "done")
         except DifftoolError as error:
             rows[name] = {"failed": str(error)}
             say(name, f"failed: {error}")
         _write(rows, settings, folder)
-    return [{"name": name, **settings[name], **row} for name, row in rows.items()]
+    return [{"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()]
 
 
 def differing(experiments: Mapping[str, Training]) -> dict[str, dict[str, Any]]:
@@ -148,7 +158,8 @@ def _flat(training: Training) -> dict[str, Any]:
     for axis in ("data", "network"):
         if whole[axis] is not None:
             whole[axis], options = parse(whole[axis])
-            whole |= options
+            taken = {*whole, "name"}
+            whole |= {f"{axis}.{key}" if key in taken else key: value for key, value in options.items()}
     if whole["epochs"] is not None:
         del whole["steps"]
     return {key: value for key, value in whole.items() if value is not None}
@@ -185,6 +196,31 @@ def _made(kind: Any, settings: Mapping[str, Any], where: str, others: set[str] |
         raise DifftoolError(f"{where}: {error}") from None
 
 
+def _check(table: Table) -> None:
+    """Raise `DifftoolError` for what would fail after hours: names, options and data that do not fit."""
+    evaluation = table.evaluation
+    Scores(features_of(evaluation.features))
+    make("samplers", evaluation.sampler)
+    for name, training in table.experiments.items():
+        try:
+            data = training.dataset()
+            filled = training.filled(data)
+            filled.objective(), filled.net()
+            evaluation.recipe(Path(name))
+            reference = make("datasets", evaluation.data or training.data)
+        except DifftoolError as error:
+            raise DifftoolError(f"experiment {name}: {error}") from None
+        if reference.shape != data.shape:
+            raise DifftoolError(
+                f"experiment {name} makes samples {data.shape}, the evaluation's data are {reference.shape}"
+            )
+        classes = evaluation.recipe(Path(name)).classes
+        if classes is not None and (data.classes is None or classes[-1] >= data.classes):
+            raise DifftoolError(
+                f"experiment {name} has {data.classes or 'no'} classes, the evaluation asks for {evaluation.label}"
+            )
+
+
 def _session(training: Training, folder: Path, device: str) -> Session | None:
     """What is left of a training; None if it is at its end. `DifftoolError` if the folder holds another one."""
     if not (folder / CHECKPOINT).exists():
@@ -202,18 +238,20 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
     return None if facts["step"] >= wanted.numbers.steps else Session.resumed(folder, device=device)
 
 
-def _figures(evaluation: Evaluation, training: Training, folder: Path) -> dict[str, Any]:
-    """The figures of an experiment: those that are written down, if they are of the same evaluation."""
+def _figures(evaluation: Evaluation, training: Training, folder: Path, device: Device) -> dict[str, Any]:
+    """The figures of an experiment: those that are written down, if they are of the same weights and evaluation."""
     file = folder / "scores.json"
-    asked = {**asdict(evaluation), "data": evaluation.data or training.data}
-    if file.exists():
-        try:
-            before = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError):
-            before = {}
-        if before.get("evaluation") == asked:
-            return before["figures"]
-    recipe = evaluation.recipe(folder)
+    own = evaluation.features
+    read = [folder / MODEL, *([Path(own)] if own is not None and is_network(own) else [])]
+    asked = {
+        **asdict(evaluation), "data": evaluation.data or training.data,
+        "files": {path.name: sha256(path.read_bytes()).hexdigest() for path in read},
+    }  # fmt: skip
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        before = json.loads(file.read_text("utf-8"))
+        if before["evaluation"] == asked:
+            return {**before["figures"]}
+    recipe = evaluation.recipe(folder, device)
     found = evaluate(recipe, asked["data"], features=evaluation.features)["samples"]
     figures = {key: value for key, value in found.items() if key not in ("number", "reference")}
     few = replace(recipe, num_samples=min(SHOWN, recipe.num_samples))
@@ -227,8 +265,8 @@ def _figures(evaluation: Evaluation, training: Training, folder: Path) -> dict[s
 
 def _write(rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]], folder: Path) -> None:
     """The table as CSV and as Markdown with the collages."""
-    whole = [{"name": name, **settings[name], **row} for name, row in rows.items()]
-    heads = [*dict.fromkeys(key for row in whole for key in row)]
+    whole = [{"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()]
+    heads = [*dict.fromkeys(["name", *(key for row in whole for key in row)])]
     with writing(folder / NAMES[0]) as file, file.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, heads, restval="")
         writer.writeheader()

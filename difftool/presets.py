@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -50,6 +51,31 @@ def checkpoint(path: Path, weights: Literal["ema", "net"] = "ema") -> NetworkMod
     from difftool.training.config import load_model
 
     return load_model(path, weights)
+
+
+def digits_unet() -> NetworkModel:
+    """A small U-Net that `difftool train` trained on the digits of the package, class-conditional.
+
+    (1, 8, 8) grey images in [-1, 1], classes 0..9, `flow` on the schedule `flow`. The exact model of all digits is
+    `digits-exact`. How it was trained, and its figures: docs/weights.md.
+    """
+    return _shipped("digits-unet")
+
+
+def moons() -> NetworkModel:
+    """A score network for points on two half circles, that `difftool train` trained.
+
+    Points (2,), `score` on the schedule `vp-linear`. How it was trained, and its figures: docs/weights.md.
+    """
+    return _shipped("moons")
+
+
+def _shipped(name: str) -> NetworkModel:
+    """Weights that the package carries."""
+    from difftool.training.config import load_model
+
+    with as_file(files("difftool") / "weights" / f"{name}.safetensors") as file:
+        return load_model(file)
 
 
 def _variance(std: float) -> float:

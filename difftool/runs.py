@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, enough_memory
 from difftool.files import CHECKPOINT
 from difftool.fit import grid_of
 from difftool.models import GaussianMixture, Guided, Model
@@ -87,18 +87,12 @@ class Run:
 
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
         """The samples of one batch after the other."""
-        try:
-            for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
+        text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
+        for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
+            with enough_memory(f"{text}; give a smaller --batch-size"):
                 part = self.job.batch(first, count, callback=callback)
-                self.nfe.append(self.job.nfe or 0)
-                yield part
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
-                raise
-            size = self.sizes[0]
-            raise DifftoolError(
-                f"not enough memory for {size} samples at a time on {self.recipe.device}; give a smaller --batch-size"
-            ) from None
+            self.nfe.append(self.job.nfe or 0)
+            yield part
 
     def quality(self, samples: Tensor) -> tuple[float, float] | None:
         """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""

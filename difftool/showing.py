@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from difftool.data.base import Dataset
+from difftool.data.given import npz
 from difftool.errors import DifftoolError
 from difftool.files import writing
 from difftool.metrics import nearest
@@ -39,9 +38,10 @@ def noised(
     given, along = _drawable(data), make("schedules", schedule)
     if not length >= 1 or not all(0 <= k <= length for k in steps):
         raise DifftoolError(f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}")
-    count = min(len(given), count or (8 if len(given.shape) == 3 else 2000))
-    if count < 1:
-        raise DifftoolError(f"num-samples is a whole number of at least 1, got {count}")
+    count = (8 if len(given.shape) == 3 else 2000) if count is None else count
+    if count < 1 or not 0 <= seed < 2**63:
+        raise DifftoolError(f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}")
+    count = min(len(given), count)
     g = torch.Generator().manual_seed(seed)
     x0 = given.batch(torch.randperm(len(given), generator=g)[:count]).x
     eps = torch.randn(x0.shape, generator=g)
@@ -93,7 +93,8 @@ def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> di
         )
     if not is_picture(job.shape):
         raise DifftoolError(f"samples of shape {job.shape} make no picture")
-    ends = replace(job, total=2 * pairs, cond={}).start(0, 2 * pairs)[1].initial()
+    shape = (2 * pairs, *job.shape)
+    ends = job.noise.source(shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype).initial()
     starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
     x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts)).cpu()
     with writing(out, overwrite) as file:
@@ -120,7 +121,7 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
 def neighbours(samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool) -> dict[str, str]:
     """Draw samples beside the nearest ones of the data, and say how far they are."""
     given = _drawable(data)
-    x, reference = _read(samples), given.all().x
+    x, reference = npz(samples).all().x, given.all().x
     if tuple(x.shape[1:]) != given.shape:
         raise DifftoolError(f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}")
     if shown < 1:
@@ -144,15 +145,3 @@ def _drawable(data: str) -> Dataset:
     if not is_picture(made.shape):
         raise DifftoolError(f"samples of {data} have the shape {made.shape} and make no picture")
     return made
-
-
-def _read(file: Path) -> Tensor:
-    """Samples of `difftool sample` in an .npz file."""
-    try:
-        with np.load(file, allow_pickle=False) as opened:
-            array: Any = opened["samples"]
-    except OSError as error:
-        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception as error:  # numpy and zipfile have their own ways to stumble over a damaged file
-        raise DifftoolError(f"{file} holds no samples of difftool ({error}); write an .npz file") from None
-    return torch.from_numpy(array).float()

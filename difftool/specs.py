@@ -75,7 +75,7 @@ def make(axis: str, spec: str) -> Any:
         made = target(**values)
     except DifftoolError as error:
         raise DifftoolError(str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
     if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
         raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 
 import pytest
 
@@ -11,6 +13,7 @@ from difftool.evaluation import evaluate
 from difftool.experiments import Table, carry_out, differing
 from difftool.files import CHECKPOINT
 from difftool.training.config import Training
+from difftool.training.fit import Numbers
 
 TINY = """
 [all]
@@ -52,8 +55,8 @@ def carried(place, text=TINY, stop=None):
         trained.append(name)
 
         def report(told):
-            if name == stop and told.step == 4:
-                raise KeyboardInterrupt
+            if name == stop and told.step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
 
         session.run(report, log_every=2, save_every=2, sample_every=None)
 
@@ -173,3 +176,41 @@ def test_what_a_table_should_not_hold(place, text, words):
 def test_a_table_that_is_not_there(place):
     with pytest.raises(DifftoolError, match=r"cannot read nowhere.toml: No such file"):
         Table.load((place / "nowhere.toml").relative_to(place))
+
+
+def test_new_weights_have_new_figures(place):
+    rows, _ = carried(place)
+    for name in (CHECKPOINT, "model.safetensors"):
+        (place / "out" / "first" / name).unlink()
+    others, trained = carried(place, TINY.replace("[experiments.first]", "[experiments.first]\nsteps = 9"))
+    assert trained == ["first"]
+    assert others[0]["mmd"] != rows[0]["mmd"]
+    assert others[1]["mmd"] == rows[1]["mmd"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("steps = 3", 'sampler = "ddpmm"'), "no sampler 'ddpmm'"),
+        (("steps = 3", 'features = "nowhere.onnx"'), "there is no file nowhere.onnx"),
+        (('"0-9"', '"0-12"'), "has 10 classes, the evaluation asks for 0-12"),
+        (("digits:split=held-out", "moons"), r"makes samples \(1, 8, 8\), the evaluation's data are \(2,\)"),
+        (("flip = true", 'network = "unet:widths=7,heads=2"'), "experiment second: network 'unet': heads divide"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_training(place, change, words):
+    with pytest.raises(DifftoolError, match=words):
+        carried(place, TINY.replace(*change))
+    assert not (place / "out").exists()
+
+
+def test_options_of_the_same_name_are_columns_of_their_own():
+    made = {
+        name: Training(data=f"moons:seed={seed}", numbers=Numbers(seed=9 - seed)) for name, seed in (("a", 1), ("b", 2))
+    }
+    assert differing(made) == {"a": {"seed": 8, "data.seed": "1"}, "b": {"seed": 7, "data.seed": "2"}}
+
+
+def test_a_folder_with_a_comma_in_its_name(place):
+    rows = carry_out(table(place), place / "a,b", lambda name, session: session.run(), lambda name, what: None, "cpu")
+    assert all("mmd" in row for row in rows)

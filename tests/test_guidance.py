@@ -97,3 +97,12 @@ def test_the_other_condition_may_be_named():
 def test_refusals(made, words):
     with pytest.raises(DifftoolError, match=words):
         made()
+
+
+def test_a_network_that_answers_in_one_tensor_is_refused():
+    kept = torch.zeros(3, 2)
+    model = NetworkModel(
+        lambda x, time, label=None: kept.copy_(x if label is None else 2 * x), Flow(), "flow", shape=(2,)
+    )
+    with pytest.raises(DifftoolError, match="writes its answers into one tensor; guidance takes two"):
+        sample(Guided(model, 3.0), shape=(3, 2), steps=4, cond={"label": torch.zeros(3, dtype=torch.int64)})

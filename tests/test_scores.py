@@ -126,7 +126,7 @@ def test_fid_tells_good_samples_from_bad_ones(network, tmp_path):
         found[std] = evaluate(
             Recipe(**{**recipe.__dict__, "model": model}), "digits:split=held-out", against="digits", features=str(file)
         )
-    good, bad, data = found[0.05]["samples"], found[0.5]["samples"], found[0.05]["digits"]
+    good, bad, data = found[0.05]["samples"], found[0.5]["samples"], found[0.05]["against"]
     assert good["fid"] < 2 * data["fid"] < bad["fid"] / 3
     assert good["kid"] < bad["kid"] / 3
     assert bad["precision"] < good["precision"] > 0.8
@@ -158,11 +158,13 @@ def test_samples_from_a_recipe_a_file_and_a_folder_are_the_same(tmp_path):
         (lambda file: onnx(file, low=1.0, high=0.0), "low < high"),
         (lambda file: onnx(file)(torch.zeros(2, 2)), r"looks at pictures \(B, C, H, W\), got samples \(2,\)"),
         (lambda file: onnx(file)(torch.zeros(2, 3, 8, 8)), "takes 1 channels, the pictures have 3"),
-        (lambda file: Features(lambda x: x[:1])(torch.zeros(2, 1, 8, 8)), "gave 1 vectors for 2 pictures"),
+        (lambda file: Features(lambda x: x[:1])(torch.zeros(2, 1, 8, 8)), r"gave \(1, 1, 8, 8\) for 2 pictures"),
         (lambda file: scored(pictures(9), pictures(9), features=lambda x: x * torch.nan), "returned NaN"),
         (lambda file: scored(pictures(4), pictures(9)).compute(), "take more than 5 samples, got 4 and 9"),
         (lambda file: scored(pictures(1), pictures(9)).compute(), "there are 1 to be scored"),
         (lambda file: scored(torch.zeros(9, 2), pictures(9), features=None).compute(), r"shape \(2,\), the reference"),
+        (lambda file: Features(lambda x: x[:, 0, 0, 0])(torch.zeros(2, 1, 8, 8)), r"gave \(2,\) for 2 pictures"),
+        (lambda file: onnx(file, size=0), "size from 1 to 4096 pixels, got 0"),
         (lambda file: evaluate("moons", "digits"), r"the samples have the shape \(2,\), those of digits \(1, 8, 8\)"),
         (lambda file: evaluate("digits", "digits", exact="checkpoint:path=x"), "there is no checkpoint"),
         (lambda file: evaluate("digits", "digits", features=str(file.with_name("b.onnx"))), "there is no file"),

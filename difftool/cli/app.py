@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from difftool.cli.guard import guarding
+from difftool.cli.guard import guarding, plain_warnings
 
 if TYPE_CHECKING:
     import typer
@@ -19,6 +19,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
     if "OMP_WAIT_POLICY" not in os.environ:  # torch's threads wait for work a moment (else for long on a busy machine,
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # and asleep, small networks are half as fast)
+    plain_warnings()
     with guarding():
         app()(prog_name="difftool")
 

@@ -12,6 +12,7 @@ DRAWN = "Samples, where no file is named"  # a panel of the help
 
 
 def evaluate(
+    ctx: typer.Context,
     samples: Annotated[
         Path | None,
         typer.Argument(help="Samples: an .npz file or a folder of pictures.", show_default="drawn from --model"),
@@ -43,18 +44,27 @@ def evaluate(
         float | None,
         typer.Option(help="How far to lead to the class.", show_default="none", rich_help_panel=DRAWN),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps", rich_help_panel=DRAWN)
+    ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare samples with a data set: distances, and FID and its like by a feature network.
 
     Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out --against digits
     """
+    from difftool.errors import DifftoolError
     from difftool.recipes import Recipe, class_of
 
     recipe = Recipe(
         model=model, sampler=sampler, steps=steps, num_samples=num_samples, batch_size=batch_size, seed=seed,
-        label=class_of(label), guidance=guidance,
+        label=class_of(label), guidance=guidance, device=device,  # type: ignore[arg-type]
     )  # fmt: skip
+    drawing = [p.opts[0] for p in ctx.command.params if getattr(p, "rich_help_panel", None) == DRAWN]
+    given = [p.opts[0] for p in ctx.command.params if ctx.get_parameter_source(p.name or "").name != "DEFAULT"]  # type: ignore[union-attr]
+    odd = [option for option in given if option in drawing]
+    if samples is not None and odd:
+        raise DifftoolError(f"the samples are in {samples}; leave {odd[0]} out, which says how to draw some")
     from difftool.cli.scores import carry_out
 
     carry_out(recipe if samples is None else str(samples), data, against, features, exact, as_json=json)

@@ -18,5 +18,8 @@ def experiments(
     Try a file with: [all] data = "digits", epochs = 5; [experiments.small] network = "unet:widths=8+16"
     """
     from difftool.cli.training import carry_out_table
+    from difftool.errors import DifftoolError
 
+    if out is None and not file.suffix:
+        raise DifftoolError(f"{file} has no suffix to leave out; name the folder to work in with --out")
     carry_out_table(file, out or file.with_suffix(""), device)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, DifftoolWarning
 
 
 class Ended(SystemExit):
@@ -68,6 +69,19 @@ def stop() -> NoReturn:
 def warn(text: str) -> None:
     """One line on stderr."""
     print(f"difftool: warning: {' '.join(text.splitlines())}", file=sys.stderr)
+
+
+def plain_warnings() -> None:
+    """Shows our own warnings as one line on stderr, without a place in the code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, DifftoolWarning):
+            warn(str(message))
+        else:
+            before(message, category, *rest, **more)
+
+    warnings.showwarning = show
 
 
 def _forget_stdout() -> None:

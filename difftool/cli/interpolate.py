@@ -30,8 +30,11 @@ def interpolate(
 
     Try: difftool interpolate --pairs 4 --between 12
     """
+    from difftool.errors import DifftoolError
     from difftool.files import check_kind
 
+    if pairs < 1:
+        raise DifftoolError(f"pairs is a whole number of at least 1, got {pairs}")
     check_kind(out, ".png .gif", force)
     from difftool.recipes import Recipe
     from difftool.showing import interpolated

@@ -41,7 +41,7 @@ def carry_out(
     reference = found["samples"].pop("reference")
     names = [*found["samples"]]
     rows = [[WORDS.get(name, name), *(_word(figures[name]) for figures in found.values())] for name in names]
-    heads = ("", *found)
+    heads = ("", "samples", *([against] if against else []))
     print(f"beside {reference} samples of {data}{f', features of {features}' * bool(features)}\n")
     print_columns(rows, heads, right=heads[1:])
 

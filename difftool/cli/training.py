@@ -11,10 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from difftool.cli.guard import Ended
 from difftool.cli.text import print_columns
 from difftool.errors import DifftoolError
 from difftool.experiments import NAMES, Table, word
 from difftool.experiments import carry_out as carry_out_experiments
+from difftool.files import CHECKPOINT
+from difftool.spec_text import write
 from difftool.training.config import Training
 from difftool.training.fit import Numbers
 from difftool.training.session import Report, Session
@@ -41,16 +44,16 @@ def carry_out(
     try:
         _shown(session, dict(every))
     except KeyboardInterrupt:
-        if session.main:
+        if session.main and (out / CHECKPOINT).exists():
             print(
                 f"\nstopped at step {session.trainer.step}; go on with: difftool train --resume {out}", file=sys.stderr
             )
-        raise SystemExit(130) from None
+        raise Ended(130) from None
     if session.main:
-        print(f"{out}: {session.trainer.step} steps; difftool sample --model checkpoint:path={out}")
+        print(f"{out}: {session.trainer.step} steps; difftool sample --model {write('checkpoint', {'path': str(out)})}")
 
 
-def carry_out_table(file: Path, out: Path, device: str) -> None:
+def carry_out_table(file: Path, out: Path, device: Any) -> None:
     """Carry out a table of experiments, and print it."""
     table = Table.load(file)
     try:
@@ -63,7 +66,7 @@ def carry_out_table(file: Path, out: Path, device: str) -> None:
         )
     except KeyboardInterrupt:
         print(f"\nstopped; go on with: difftool experiments {file} --out {out}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise Ended(130) from None
     print()
     heads = [*dict.fromkeys(key for row in rows for key in row if key != "failed")]  # that was said
     numbers = [key for key in heads if all(isinstance(row.get(key, 0), (int, float)) for row in rows)]

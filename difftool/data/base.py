@@ -91,6 +91,10 @@ class Arrays(Dataset):
         for name, array in (("labels", self.labels), ("text", self.texts)):
             if array is not None and len(array) != len(self.x):
                 raise DifftoolError(f"there are {len(self.x)} samples and {len(array)} {name}; give one for each")
+        if self.texts is not None:
+            self.texts = self.texts[:, None] if self.texts.ndim == 2 else self.texts
+            if self.texts.ndim != 3 or not bool(torch.isfinite(self.texts).all()):
+                raise DifftoolError(f"texts are finite, (N, L, D) or (N, D), got {tuple(self.texts.shape)}")
         if self.x.ndim < 2 or not len(self.x):
             raise DifftoolError(f"samples have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}")
         if not bool(torch.isfinite(self.x).all()):

@@ -21,7 +21,10 @@ def npz(path: Path) -> Arrays:
     other content.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with opened as data:
             found = {name: next((data[key] for key in keys if key in data), None) for name, keys in NAMES.items()}
             there = ", ".join(data.files)
     except OSError as error:

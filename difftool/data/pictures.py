@@ -5,6 +5,7 @@ What cannot be decoded is named, skipped and counted: another picture takes its 
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from difftool.data.base import Batch, Dataset
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, DifftoolWarning
 
 KEPT = 2**31  # bytes of decoded pictures that are kept in memory, at most
 LIMIT = 0.01  # share of pictures that may be unreadable; a few may always be
@@ -27,8 +28,9 @@ class Pictures(Dataset):
     size: the side in pixels that they are cut to: the shorter side is scaled to it, the middle is kept (none: as they
     are, if all have one size). grey: one channel in place of three (none: as the first picture is).
 
-    Raises `DifftoolError` for pictures of different sizes, and if more than 1% of them (and more than 10) cannot be
-    read.
+    Turned upright as a camera's note says; 16 bits become 8; what is transparent shows the colours below. Raises
+    `DifftoolError` for pictures of different sizes, and if more than 1% of them (and more than 10, or a quarter) cannot
+    be read.
     """
 
     def __init__(self, count: int, labels: Tensor | None, classes: int | None, size: int | None, grey: bool | None):
@@ -84,9 +86,13 @@ class Pictures(Dataset):
         try:
             with self.open(i) as opened:
                 array = self._cut(opened)
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
+        except (DifftoolError, MemoryError):
+            raise
+        except Exception as error:  # decoders have many ways to stumble over a damaged picture
             self.skipped[i] = f"{self.name(i)}: {' '.join(str(error).split()) or type(error).__name__}"
-            if len(self.skipped) > max(FEW, LIMIT * self.count):
+            text = f"{self.skipped[i]}; skipped, {len(self.skipped)} of {self.count}"
+            warnings.warn(text, DifftoolWarning, stacklevel=2)
+            if len(self.skipped) > max(min(FEW, self.count // 4), LIMIT * self.count):
                 raise DifftoolError(
                     f"{len(self.skipped)} of {self.count} pictures cannot be read, the last {self.skipped[i]}; "
                     f"take them out"
@@ -104,7 +110,10 @@ class Pictures(Dataset):
         import numpy as np
         from PIL import Image, ImageOps
 
-        grey = picture.mode in ("1", "L", "I", "I;16", "F") if self.grey is None else self.grey
+        grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I") if self.grey is None else self.grey
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16 bits, which `convert` would cut at 255
+            picture = Image.fromarray((np.asarray(picture, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
         picture = picture.convert("L" if grey else "RGB")
         if self.size is not None and picture.size != (self.size, self.size):
             picture = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.LANCZOS)

@@ -52,10 +52,10 @@ class Features:
         if self.size is not None and tuple(x.shape[2:]) != self.size:
             x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
         x = self.low + (x.clamp(-1, 1) + 1) * ((self.high - self.low) / 2)
-        out = self.net(x).flatten(1)
-        if len(out) != len(x):
-            raise DifftoolError(f"the feature network gave {len(out)} vectors for {len(x)} pictures")
-        return out.float()
+        out = self.net(x)
+        if out.ndim < 2 or len(out) != len(x):
+            raise DifftoolError(f"the feature network gave {tuple(out.shape)} for {len(x)} pictures, expected vectors")
+        return out.flatten(1).float()
 
 
 def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = None) -> Features:
@@ -76,17 +76,24 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
         session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
     except Exception as error:  # onnxruntime has its own errors
         raise DifftoolError(f"{path} is no network in ONNX format: {' '.join(str(error).split())[:200]}") from None
-    first = session.get_inputs()[0]
+    first, *others = session.get_inputs()
     shape = first.shape
-    if len(shape) != 4 or isinstance(shape[0], int) or first.type != "tensor(float)":
+    if size is not None and not 1 <= size <= 4096:
+        raise DifftoolError(f"pictures take a size from 1 to 4096 pixels, got {size}")
+    if others or len(shape) != 4 or isinstance(shape[0], int) or first.type != "tensor(float)":
         raise DifftoolError(
-            f"{path} takes {first.type} of shape {shape}; export it with pictures (B, C, H, W) in float32, B dynamic"
+            f"{path} takes {first.type} of shape {shape}{' and more' * bool(others)}; export it with one input, "
+            f"pictures (B, C, H, W) in float32, B dynamic"
         )
     channels, height, width = (n if isinstance(n, int) else None for n in shape[1:])
     fixed = (height, width) if height and width else None if size is None else (size, size)
 
     def net(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {first.name: x.cpu().numpy()})[0])
+        try:
+            return torch.from_numpy(session.run(None, {first.name: x.cpu().numpy()})[0])
+        except Exception as error:  # onnxruntime has its own errors
+            reason = " ".join(str(error).split())[:200]
+            raise DifftoolError(f"{path} does not take pictures {tuple(x.shape[1:])}: {reason}") from None
 
     return Features(net, channels, fixed, low, high)
 
@@ -126,4 +133,4 @@ def _downloaded() -> Path:
 
 @torch.no_grad()
 def _without_grad(net: Any, x: Tensor) -> Tensor:
-    return net(x)[0]
+    return net.to(x.device)(x)[0]

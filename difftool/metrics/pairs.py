@@ -20,6 +20,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 
 BLOCK = 1024  # rows of one block of pairs
+FEW_ROWS, CANDIDATES = 128, 8  # rows of a block whose neighbours are sought, and those looked at exactly
 
 
 class Nearest(NamedTuple):
@@ -55,13 +56,18 @@ def nearest(x: Tensor, reference: Tensor, same: bool = False) -> Nearest:
 
     same: the two sets are one, and a sample is not its own neighbour. Raises `DifftoolError` for sets that do not fit.
     """
-    x, reference = _fitting(x, reference, least=1 + same)
+    x, reference = _fitting(x, reference, least=1 + same, dtype=torch.float32)
     found = []
-    for first, distances in _blocks(x, reference):
+    for first in range(0, len(x), FEW_ROWS):
+        part = x[first : first + FEW_ROWS]
+        rough = torch.cdist(part, reference)  # by products, rounded where samples are close
         if same:
-            rows = torch.arange(len(distances))
-            distances[rows, first + rows] = math.inf
-        found.append(distances.min(dim=1))
+            rows = torch.arange(len(part))
+            rough[rows, first + rows] = math.inf
+        near = rough.topk(min(CANDIDATES, len(reference) - same), largest=False).indices
+        exact = (part[:, None].double() - reference[near].double()).norm(dim=2)
+        distance, place = exact.min(dim=1)
+        found.append((distance, near.gather(1, place[:, None])[:, 0]))
     return Nearest(torch.cat([d for d, _ in found]).float(), torch.cat([i for _, i in found]))
 
 
@@ -80,12 +86,12 @@ def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield first, torch.cdist(x[first : first + BLOCK], y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _fitting(x: Tensor, y: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
-    """Both sets as rows, in float64 on the host."""
+def _fitting(x: Tensor, y: Tensor, least: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Both sets as rows, in float64 (or another dtype) on the host."""
     for what in (x, y):
         if what.ndim < 2 or len(what) < least or not bool(torch.isfinite(what).all()):
             raise DifftoolError(f"sets of samples are finite, (n, ...) with n >= {least}, got {tuple(what.shape)}")
     if x.shape[1:] != y.shape[1:]:
         raise DifftoolError(f"the sets have samples of the shapes {tuple(x.shape[1:])} and {tuple(y.shape[1:])}")
-    flat = [what.detach().to("cpu", torch.float64).flatten(1) for what in (x, y)]
+    flat = [what.detach().to("cpu", dtype).flatten(1) for what in (x, y)]
     return flat[0], flat[1]

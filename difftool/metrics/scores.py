@@ -12,6 +12,7 @@ coverage Naeem et al. 2020 (arXiv 2002.09797), whose implementation, the package
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import math
 import warnings
@@ -25,7 +26,8 @@ from difftool.errors import DifftoolError, missing
 from difftool.metrics.pairs import energy_distance, mmd
 from difftool.metrics.sliced import sliced_wasserstein
 
-KEPT = 10_000  # samples of a set that pairs are made of, at most
+KEPT = 10_000  # samples of a set that are kept to be compared, at most,
+NUMBERS = 2**27  # and so many numbers of them
 WORK = 1e10  # numbers that are compared for an energy distance or an MMD, at most
 SUBSET = 1000  # samples of one of the 100 subsets of KID
 NEIGHBOURS = 5  # of precision, recall, density and coverage
@@ -34,7 +36,9 @@ Net = Callable[[Tensor], Tensor]
 
 
 class Scores:
-    """Figures of samples against a reference set. `add` both in batches, then `compute`.
+    """Figures of samples against a reference set. `add` both in batches, in random order, then `compute`.
+
+    All samples count for FID and log density; the other figures look at the first ones, up to 10,000.
 
     features: a feature network, pictures (B, C, H, W) to vectors (B, D); none: the figures without one.
     density: log p_0 of samples, (B,), of an exact model.
@@ -49,10 +53,12 @@ class Scores:
         self.counts = {True: 0, False: 0}
         self.log_density = 0.0
         self._fid: Any = None
+        if features is not None:
+            _libraries()  # before any picture is drawn
 
     def add(self, x: Tensor, real: bool) -> None:
         """More samples (B, ...), of the reference if `real`."""
-        room = KEPT - sum(map(len, self.samples[real]))
+        room = max(2, min(KEPT, NUMBERS // x[0].numel())) - sum(map(len, self.samples[real]))
         if room > 0:
             self.samples[real].append(x[:room].detach().float().cpu())
         self.counts[real] += len(x)
@@ -109,11 +115,16 @@ class _AsIs(nn.Module):
         return x
 
 
+def _libraries() -> None:
+    """Raise `DifftoolError` if a library for figures of features is missing."""
+    for name in ("torchmetrics", "prdc"):
+        if importlib.util.find_spec(name) is None:
+            raise missing("a figure of features", name, "metrics")
+
+
 def _fid(size: int) -> Any:
-    try:
-        from torchmetrics.image.fid import FrechetInceptionDistance
-    except ImportError:
-        raise missing("a figure of features", "torchmetrics", "metrics") from None
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     return FrechetInceptionDistance(_AsIs(size), reset_real_features=False)
 
 
@@ -131,10 +142,8 @@ def _kid(x: Tensor, y: Tensor) -> float:
 
 
 def _prdc(x: Tensor, y: Tensor) -> dict[str, float]:
-    try:
-        from prdc import compute_prdc
-    except ImportError:
-        raise missing("precision and recall", "prdc", "metrics") from None
+    from prdc import compute_prdc
+
     if min(len(x), len(y)) <= NEIGHBOURS:
         raise DifftoolError(f"precision and recall take more than {NEIGHBOURS} samples, got {len(x)} and {len(y)}")
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints the sizes

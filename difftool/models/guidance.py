@@ -25,8 +25,9 @@ class Guided(Model):
     """A conditional model with guidance, to sample with any sampler; two evaluations of the model for each of its own.
 
     model: any model that takes conditioning and does without it.
-    scale: w (a finite number; 1: no guidance, and no second evaluation).
-    without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say.
+    scale: w (a finite number; 1: no guidance, and in a run no second evaluation).
+    without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say. Tensors have a
+        row for each sample; such runs are not cut into batches.
 
     Raises `DifftoolError` for other values, and when sampling without conditioning.
     """
@@ -86,7 +87,12 @@ class BoundGuided(Bound):
 
         def call(x: Tensor, told: tuple[Any, Any]) -> Tensor:
             first = plain(x, told[1])
-            return first + self.scale * (given(x, told[0]) - first)
+            second = given(x, told[0])
+            if second.data_ptr() == first.data_ptr():
+                raise DifftoolError(
+                    "the network writes its answers into one tensor; guidance takes two, return new ones"
+                )
+            return first + self.scale * (second - first)
 
         return call, list(zip(told, also, strict=True))
 

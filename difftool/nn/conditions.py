@@ -38,6 +38,8 @@ class Conditions(nn.Module):
 
     def __init__(self, width: int, classes: int | None = None, time_scale: float = 1000.0):
         super().__init__()
+        if classes is not None and classes < 1:
+            raise DifftoolError(f"a network takes classes >= 1, or none, got {classes}")
         self.width, self.classes, self.time_scale = width, classes, time_scale
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.label = None if classes is None else nn.Embedding(classes + 1, width)

@@ -69,6 +69,8 @@ class Training:
         known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
         if self.conditional:
             known |= {name: value for name in ("classes", "text") if (value := getattr(data, name)) is not None}
+        if self.time in ("index", "rounded-index"):
+            known["time_scale"] = 1
         if self.learn_variance:
             known["outputs"] = 2 * data.shape[0]
         told = {key: str(value) for key, value in known.items() if key in has and key not in given}

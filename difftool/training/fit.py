@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from difftool.data.base import Batch, Dataset
-from difftool.errors import DifftoolError, missing
+from difftool.errors import DifftoolError, enough_memory, missing
 from difftool.training.ema import EMA
 from difftool.training.objective import Objective
 
@@ -54,12 +54,17 @@ class Numbers:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**62:
                 raise DifftoolError(f"{name} is a whole number of at least {least}, got {value!r}")
-        for name, low, high in (
-            ("learning_rate", 0.0, 1e3), ("weight_decay", 0.0, 1e3), ("clip", 1e-12, math.inf), ("drop", 0.0, 1.0),
-        ):  # fmt: skip
+        bounds = {
+            "learning_rate": (0.0, 1e3), "weight_decay": (0.0, 1e3), "clip": (1e-12, math.inf), "drop": (0.0, 1.0),
+            "ema": (0.0, 1 - 1e-12),
+        }  # fmt: skip
+        for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise DifftoolError(f"{name} is a number from {low:g} to {high:g}, got {value!r}")
+        for name in ("flip", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise DifftoolError(f"{name} is true or false, got {getattr(self, name)!r}")
         for name, allowed in (("decay", ("none", "cosine")), ("precision", ("no", "bf16", "fp16"))):
             if getattr(self, name) not in allowed:
                 raise DifftoolError(f"{name} is {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -96,6 +101,7 @@ class Trainer:
         place = self.accelerator.device
         self.net, self.data, self.objective, self.numbers = net.to(place), data, objective, numbers
         self.conditional = conditional
+        _try(self.net, data, objective, conditional)
         self.ema = EMA(self.net, numbers.ema)
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, fused=place.type != "mps"
@@ -110,16 +116,24 @@ class Trainer:
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """Steps up to `numbers.steps`: the number of each, from 1, and its loss, on the device."""
+        text = f"not enough memory for steps of {self.numbers.batch_size} samples; give a smaller batch_size"
         with ThreadPoolExecutor(1) as ahead:
             upcoming = ahead.submit(self._batch, self.step)
             while self.step < self.numbers.steps:
-                batch = upcoming.result()
-                if self.step + 1 < self.numbers.steps:
-                    upcoming = ahead.submit(self._batch, self.step + 1)
-                loss = self._take(batch)
+                with enough_memory(text):
+                    batch = upcoming.result()
+                    if self.step + 1 < self.numbers.steps:
+                        upcoming = ahead.submit(self._batch, self.step + 1)
+                    loss = self._take(batch)
                 self.step += 1
                 self.ema.update(self.step)
                 yield self.step, loss
+
+    def any(self, said: bool) -> bool:
+        """Whether any of the processes says so; all of them ask at the same step."""
+        if self.processes == 1:
+            return said
+        return bool(self.accelerator.reduce(torch.tensor(float(said), device=self.accelerator.device), "sum") > 0)
 
     def _take(self, batch: Batch) -> Tensor:
         """One step of the optimizer."""
@@ -175,11 +189,30 @@ def _mix(*numbers: int) -> int:
     return out
 
 
+def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool) -> None:
+    """Raise `DifftoolError` if the network does not take the data."""
+    known = getattr(net, "classes", None)
+    if conditional and data.classes is not None and known is not None and known < data.classes:
+        raise DifftoolError(f"the network has {known} classes, the data {data.classes}")
+    batch = data.batch(torch.zeros(2, dtype=torch.int64)).map(lambda v: v.to(next(net.parameters()).device))
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            objective.loss(net, batch.x, batch.cond if conditional else {})
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape, reason = tuple(batch.x.shape[1:]), (str(error).splitlines() or [type(error).__name__])[0]
+        raise DifftoolError(f"the network does not take samples {shape} of this data: {reason}") from None
+
+
 def _accelerator(precision: str, device: str) -> Any:
+    if device not in ("auto", "cpu"):
+        raise DifftoolError(
+            f"device is auto or cpu, got {device!r}; accelerate finds the fastest, CUDA_VISIBLE_DEVICES limits it"
+        )
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
     except ImportError:
         raise missing("training", "accelerate", "train") from None
-    AcceleratorState._reset_state()  # else the precision of the first training in a process is that of all
+    # else precision and device of the first training in a process are those of all
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")

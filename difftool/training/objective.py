@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -61,6 +62,12 @@ class Objective:
         learned = self.hybrid is not None
         return NetworkModel(net, self.schedule, self.predicts, self.time, self.data_std, shape, learned)
 
+    @cached_property
+    def _last(self) -> float:
+        """The largest time that is trained: alpha = 1e-3 for a network that is not defined at 0, as in sampling."""
+        start: float = self.schedule.t_start(self.model(lambda x, time: x).divides_by_alpha)
+        return start
+
     @property
     def weight(self) -> Weighting:
         """The weighting, named or not."""
@@ -75,7 +82,7 @@ class Objective:
         eps: Tensor | None = None,
     ) -> Tensor:
         """The loss of each sample, (B,). x0: (B, ...); cond: conditioning by name; t (B,) and eps: default, drawn."""
-        t = self.times.draw(len(x0), self.schedule) if t is None else t.double()
+        t = (self.times.draw(len(x0), self.schedule) if t is None else t.double()).clamp(max=self._last)
         eps = torch.randn_like(x0) if eps is None else eps
         p = self.schedule.at(t, like=x0)
         form = PARAMETRIZATIONS[self.predicts]

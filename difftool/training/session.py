@@ -9,9 +9,12 @@ samples/step-*.png       samples by the moving average, from the same noise each
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +22,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from difftool.data.base import Dataset
 from difftool.errors import DifftoolError, NonFinite, missing
 from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.outputs import is_picture, save
@@ -29,6 +33,7 @@ from difftool.training.fit import Trainer
 
 SHOWN = 64  # samples of one picture
 NFE = 20
+ADVICE = "try a smaller learning rate, a smaller clip or another precision"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Session:
         """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
         saved = Checkpoint.load(folder)
         training = Training.from_dict(saved.facts.get("training"), str(folder))
+        if steps is not None and steps < saved.facts["step"]:
+            raise DifftoolError(f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}")
         if steps is not None:
             training = replace(training, numbers=replace(training.numbers, steps=steps))
         return cls(training, folder, device=device, saved=saved)
@@ -85,49 +92,51 @@ class Session:
         save_every: int = 1000,
         sample_every: int | None = 1000,
     ) -> None:
-        """Train to the end; on Ctrl-C the checkpoint is written first. Raises `NonFinite` if the loss is not finite."""
+        """Train to the end; on Ctrl-C the step is ended and the checkpoint written. `NonFinite` for bad losses."""
         if self.main:
             self.folder.mkdir(parents=True, exist_ok=True)
             with writing(self.folder / "training.json") as file:
                 file.write_text(json.dumps(self.training.to_dict(), indent=1) + "\n")
         logs = _Logs(self.folder) if self.main else None
-        begun, steps = self.trainer.step, self.training.numbers.steps
-        try:
+        steps = self.training.numbers.steps
+        with _interrupts() as interrupted, contextlib.closing(logs) if logs else contextlib.nullcontext():
             for step, loss in self.trainer:
                 self.losses.append(loss)
-                last = step == steps
-                if last or step % log_every == 0 or step % save_every == 0:
-                    told = self._report(step)
-                    if logs is not None:
-                        logs.write(told, self.trainer.numbers.learning_rate * self.trainer.numbers.rate(step - 1))
-                    if report is not None and self.main:
-                        report(told)
-                if last or step % save_every == 0:
+                logged, saved, drawn = (
+                    bool(every) and (step == steps or step % every == 0)
+                    for every in (log_every, save_every, sample_every or 0)
+                )
+                stopped = self.trainer.processes == 1 and bool(interrupted)
+                if logged or saved or drawn or stopped:
+                    self._tell(self._report(step), logs, report)
+                    stopped = self.trainer.any(bool(interrupted))
+                if saved or stopped:
                     self.save()
-                if self.main and sample_every and (last or step % sample_every == 0):
+                if stopped:
+                    raise KeyboardInterrupt
+                if drawn and self.main:
                     picture = self.draw()
                     if logs is not None:
                         logs.picture(picture, step)
-        except KeyboardInterrupt:
-            if self.trainer.step > begun:
-                if self.losses:
-                    self._mean_loss()  # nothing is kept that is not finite
-                self.save()
-            raise
-        finally:
-            if logs is not None:
-                logs.close()
+
+    def _tell(self, told: Report, logs: _Logs | None, report: Callable[[Report], None] | None) -> None:
+        if logs is not None:
+            logs.write(told, self.trainer.numbers.learning_rate * self.trainer.numbers.rate(told.step - 1))
+        if report is not None and self.main:
+            report(told)
 
     def save(self) -> None:
-        """Write the checkpoint, in place of the one before."""
+        """Write the checkpoint, in place of the one before; `NonFinite` if the weights are not finite."""
         trainer = self.trainer
         if not self.main:
             return
-        facts = {"training": self.training.to_dict(), "shape": [*trainer.data.shape], "step": trainer.step}
+        facts = {"training": self.training.to_dict(), "step": trainer.step, **_facts(trainer.data)}
         tensors = {
             "net": trainer.net.state_dict(), "ema": trainer.ema.net.state_dict(),
             "optimizer": optimizer_state(trainer.optimizer),
         }  # fmt: skip
+        if not all(bool(torch.isfinite(v).all()) for v in tensors["net"].values()):
+            raise NonFinite(f"the weights are not finite after step {trainer.step}; {self._kept()}; {ADVICE}")
         Checkpoint(facts, tensors).save(self.folder / CHECKPOINT)
         Checkpoint(facts, {"ema": tensors["ema"]}).save(self.folder / MODEL)
 
@@ -153,6 +162,12 @@ class Session:
         for part in ("net", "ema", "optimizer"):
             if part not in saved.tensors:
                 raise DifftoolError(f"{what} has only weights for sampling; it cannot be gone on with")
+        now = _facts(trainer.data)
+        odd = next((name for name in now if saved.facts.get(name, now[name]) != now[name]), None)
+        if odd is not None:
+            raise DifftoolError(
+                f"{what} was trained on data with {odd}={saved.facts[odd]}, now it is {now[odd]}; bring the data back"
+            )
         fill(trainer.net, saved.tensors["net"], what)
         fill(trainer.ema.net, saved.tensors["ema"], what)
         fill_optimizer(trainer.optimizer, saved.tensors["optimizer"])
@@ -171,14 +186,37 @@ class Session:
         self.losses = []
         bad = next((i for i, value in enumerate(values) if not abs(value) < float("inf")), None)
         if bad is not None:
-            kept = (
-                "the last checkpoint is kept" if (self.folder / CHECKPOINT).exists() else "there is no checkpoint yet"
-            )
-            raise NonFinite(
-                f"the loss is {values[bad]} at step {first + bad}; {kept}; try a smaller learning rate, a smaller clip "
-                f"or another precision"
-            )
+            raise NonFinite(f"the loss is {values[bad]} at step {first + bad}; {self._kept()}; {ADVICE}")
         return sum(values) / len(values)
+
+    def _kept(self) -> str:
+        return "the last checkpoint is kept" if (self.folder / CHECKPOINT).exists() else "there is no checkpoint yet"
+
+
+def _facts(data: Dataset) -> dict[str, Any]:
+    """What a checkpoint says of its data."""
+    return {"samples": len(data), "shape": [*data.shape], "classes": data.classes, "text": data.text}
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list, to be looked at between two steps; the second one interrupts at once."""
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Logs:

@@ -71,15 +71,15 @@ class MinSNR(Weighting):
 
 @dataclass(frozen=True)
 class VLB(Weighting):
-    """The terms of the variational bound of a chain of `length` steps, t_k = k / length.
+    """The terms of the variational bound of a chain of `length` steps, t_k = k / length, on any schedule.
 
-    The error of the noise at t_k counts
+    The error of x0 at t_k counts alpha_s^2 (1 - r^2)^2 / (2 rho_k^2), s = t_{k-1}, r = (sigma_s alpha_k) / (sigma_k
+    alpha_s), with rho_k the standard deviation of sampling: rho_k^2 = sigma_s^2 (1 - r^2) (`small`), where that of
+    k = 2 stands for that of k = 1, which is 0, or sigma_k^2 (1 - r^2) (`large`). Where alpha^2 + sigma^2 = 1 that is
 
         beta_k^2 / (2 rho_k^2 (1 - beta_k) sigma_k^2),    1 - beta_k = (alpha_k / alpha_{k-1})^2,
 
-    with rho_k the standard deviation of sampling: rho_k^2 = beta_k (`large`), or beta_k sigma_{k-1}^2 / sigma_k^2
-    (`small`), where that of k = 2 stands for that of k = 1, which is 0. Source: Ho et al. 2020, arXiv 2006.11239,
-    eq. 12. Options: `length` (>= 2), `variance`.
+    for the error of the noise. Source: Ho et al. 2020, arXiv 2006.11239, eq. 12. Options: `length` (>= 2), `variance`.
     """
 
     length: int = 1000
@@ -94,16 +94,16 @@ class VLB(Weighting):
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
         low, high = schedule.domain
         k = ((p.t - low) / (high - low) * self.length - 1e-6).ceil().clamp(1, self.length)
-        beta, _, b = self._step(schedule, k)
-        rho2 = beta
-        if self.variance == "small":
-            wide, before, at = self._step(schedule, k.clamp(min=2))
-            rho2 = wide * (before.sigma / at.sigma) ** 2
-        count = beta**2 / (2 * rho2 * (1 - beta) * b.sigma**2)
-        return count * (out * p.alpha / p.sigma) ** 2
+        keep, s, here = self._step(schedule, k)
+        if self.variance == "large":
+            rho2 = here.sigma**2 * keep
+        else:
+            wide, before, _ = self._step(schedule, k.clamp(min=2))
+            rho2 = before.sigma**2 * wide
+        return (s.alpha * keep * out) ** 2 / (2 * rho2)
 
     def _step(self, schedule: Schedule, k: Any) -> tuple[Any, Point, Point]:
-        """beta_k, and the points k - 1 and k."""
+        """1 - r^2, and the points k - 1 and k."""
         low, high = schedule.domain
-        a, b = (schedule.at(low + (high - low) * i / self.length) for i in (k - 1, k))
-        return 1 - (b.alpha / a.alpha) ** 2, a, b
+        s, here = (schedule.at(low + (high - low) * i / self.length) for i in (k - 1, k))
+        return 1 - (s.sigma * here.alpha / (here.sigma * s.alpha)) ** 2, s, here

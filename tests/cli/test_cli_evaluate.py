@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 def test_a_table_of_figures(ok):
@@ -36,13 +38,16 @@ def test_samples_of_a_file_and_of_points(ok):
     ("arguments", "says"),
     [
         (("nowhere.npz",), ["cannot read nowhere.npz", "No such file"]),
-        (("text.txt",), ["no dataset 'text.txt'"]),
+        (("text.txt",), ["text.txt is no .npz file"]),
+        (("nowhere",), ["no dataset 'nowhere'"]),
+        (("a.npz", "--steps", 3, "--class", 1), ["the samples are in a.npz; leave --steps out"]),
         (("bad.npz",), ["bad.npz is no .npz file"]),
         (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
         (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
         (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
-        (("--features", "text.txt"), ["no feature 'text.txt'", "inception, onnx"]),
-        (("--exact", "moons"), ["no model 'moons'"]),
+        (("--features", "text.txt"), ["text.txt is no network in ONNX format"]),
+        (("--features", "incepton"), ["no feature 'incepton'", "did you mean inception"]),
+        (("--exact", "moons"), ["the model 'moons' has no density"]),
         (("--num-samples", 1), ["at least 2 samples are compared, there are 1 to be scored"]),
         (("--batch-size", 0), ["batch-size is a whole number of at least 1, got 0"]),
     ],
@@ -51,3 +56,12 @@ def test_refusals(refused, folder, arguments, says):
     for name in ("text.txt", "bad.npz"):
         (folder / name).write_text("text")
     refused("evaluate", *arguments, says=says)
+
+
+def test_a_folder_of_the_name_of_a_data_set(ok, folder):
+    (folder / "moons").mkdir()
+    (folder / "samples").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "moons" / "a.png")
+    ok("evaluate", "--model", "moons", "--steps", 3, "--num-samples", 20, "--data", "moons:n=50")
+    told = ok("evaluate", "--model", "moons", "--steps", 3, "--num-samples", 20, "--data", "moons", "--json").stdout
+    assert json.loads(told)["figures"]["samples"]["reference"] == 20_000

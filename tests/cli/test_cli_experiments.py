@@ -37,14 +37,16 @@ def test_a_table(cli, folder):
 
 
 def test_a_table_with_a_failure_ends_so(cli, folder):
-    (folder / "tiny.toml").write_text(TABLE.replace("widths=8,depth=1,heads=1", "widths=7,depth=1,heads=2"))
+    bad = 'widths=8,depth=1,heads=1"\nlearning_rate = 1e3\nclip = 1e9\nsteps = 40\nweight_decay = 1e3'
+    (folder / "tiny.toml").write_text(TABLE.replace('widths=8,depth=1,heads=1"', bad))
     result = cli("experiments", "tiny.toml", "--device", "cpu", "--out", "there")
     assert result.exit_code == 1
-    assert "second: failed: network 'unet': heads divide the widths" in result.stdout
+    assert "second: failed: the loss is" in result.stdout
     assert (folder / "there" / "first" / "samples.png").exists()
 
 
 def test_refusals(refused, folder):
     refused("experiments", "nowhere.toml", says=["cannot read nowhere.toml"])
+    refused("experiments", "nowhere", says=["nowhere has no suffix", "--out"])
     (folder / "bad.toml").write_text("[experiments.a]\nepoch = 3\n")
     refused("experiments", "bad.toml", says=["[experiments.a]", "no setting 'epoch'", "did you mean epochs"])

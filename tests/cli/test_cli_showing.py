@@ -60,7 +60,7 @@ def test_neighbors_are_told_beside_those_of_others(ok, folder):
         (("forward", "--out", "a.jpg"), ["--out a.jpg must end in .png"]),
         (("forward", "--data", "digit"), ["no dataset 'digit'", "did you mean digits"]),
         (("neighbors", "none.npz"), ["cannot read none.npz"]),
-        (("neighbors", "bad.npz"), ["bad.npz holds no samples of difftool"]),
+        (("neighbors", "bad.npz"), ["bad.npz is no .npz file"]),
         (("neighbors", "points.npz"), ["points.npz has samples of shape (2,), digits of shape (1, 8, 8)"]),
         (
             ("neighbors", "points.npz", "--data", "moons", "--shown", 0),
@@ -106,3 +106,17 @@ def test_a_run_as_a_film(ok, folder, model):
 )
 def test_no_run_in_pictures(refused, arguments, says):
     refused("trajectory", *arguments, says=says)
+
+
+def test_interpolation_begins_and_ends_with_samples(ok, folder):
+    """The starts are those of `sample`, and a condition and guidance hold all along."""
+    ok("interpolate", "--pairs", 2, "--between", 4, "--steps", 5, "--out", "a.png")
+    ok("interpolate", "--pairs", 2, "--between", 4, "--steps", 5, "--class", 3, "--guidance", 2, "--out", "b.gif")
+    ok("sample", "--num-samples", 4, "--steps", 5, "--out", "ends.png")
+    with Image.open("a.png") as made, Image.open("ends.png") as ends:
+        rows, want = np.asarray(made), np.asarray(ends)
+    size = 2 + 48
+    cell = lambda picture, i, j: picture[2 + i * size : 50 + i * size, 2 + j * size : 50 + j * size]  # noqa: E731
+    for row in (0, 1):
+        assert (cell(rows, row, 0) == cell(want, 0, row)).all()  # of 2 x 2: the first two samples are the left ends
+        assert (cell(rows, row, 3) == cell(want, 1, row)).all()

@@ -164,6 +164,7 @@ def test_sizes(tmp_path):
     assert Folder(tmp_path, size=6, grey=True).all().x.shape == (2, 1, 6, 6)
 
 
+@pytest.mark.filterwarnings("ignore::difftool.errors.DifftoolWarning")
 def test_what_cannot_be_read_is_named_and_skipped(pictures):
     whole = (pictures / "b" / "1.png").read_bytes()
     (pictures / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
@@ -175,6 +176,7 @@ def test_what_cannot_be_read_is_named_and_skipped(pictures):
     assert "b/1.png" in data.skipped[2]
 
 
+@pytest.mark.filterwarnings("ignore::difftool.errors.DifftoolWarning")
 def test_too_many_that_cannot_be_read(tmp_path):
     for i in range(30):
         Image.fromarray(picture(i)).save(tmp_path / f"{i:02}.png")
@@ -288,3 +290,23 @@ def test_a_part_is_some_of_the_samples_each_once(n, k):
     assert len(part) == k == len(set(x[:, 0].tolist()))
     assert (label == x[:, 0].long() % 3).all() and (part.shape, part.classes) == (data.shape, data.classes)
     assert Part(data, k).all().x.equal(x)
+
+
+def test_texts_of_one_vector_are_short_sequences():
+    data = Arrays(torch.zeros(4, 2), text=torch.ones(4, 5))
+    assert (data.text, tuple(data.all().text.shape)) == (5, (4, 1, 5))
+    for bad in (torch.ones(4, 2, 2, 5), torch.full((4, 5), torch.nan)):
+        with pytest.raises(DifftoolError, match=r"texts are finite, \(N, L, D\) or \(N, D\)"):
+            Arrays(torch.zeros(4, 2), text=bad)
+
+
+def test_pictures_of_16_bits_and_on_their_side(tmp_path):
+    wide = np.linspace(0, 65535, 32).reshape(4, 8).astype(np.uint16)
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    x = Folder(tmp_path).all().x
+    torch.testing.assert_close(x[0, 0], torch.from_numpy(wide / 65535 * 2 - 1).float(), rtol=0, atol=1 / 255)
+    (tmp_path / "a.png").unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.fromarray(np.zeros((4, 8), np.uint8)).save(tmp_path / "b.jpg", exif=exif)
+    assert Folder(tmp_path).shape == (1, 8, 4)

@@ -174,7 +174,7 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place, trainin
     def report(told):
         losses.append(told.loss)
         if told.step == 7:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)  # in the midst of a step: it is ended first
 
     with pytest.raises(KeyboardInterrupt):
         session.run(report, log_every=1, save_every=4, sample_every=None)
@@ -367,3 +367,67 @@ def test_trainings_of_several_precisions_in_one_process(place):
     for name, precision in (("a", "no"), ("b", "bf16"), ("c", "no")):
         session, _ = train(place / name, replace(SMALL, numbers=replace(SMALL.numbers, steps=2, precision=precision)))
         assert session.trainer.accelerator.mixed_precision == precision
+
+
+def test_weights_that_are_not_finite_are_not_saved(place):
+    session = Session(SMALL, place / "run", device="cpu")
+
+    def report(told):
+        if told.step == 7:
+            next(session.trainer.net.parameters()).data.fill_(torch.nan)
+
+    with pytest.raises(
+        NonFinite, match=r"not finite after step 8; the last checkpoint is kept|the loss is nan at step 8"
+    ):
+        session.run(report, log_every=7, save_every=4, sample_every=None)
+    assert Checkpoint.load(place / "run").facts["step"] == 4
+    Session.resumed(place / "run", device="cpu").run(log_every=4)
+
+
+def test_data_that_changed_are_noticed(place):
+    np.savez("a.npz", x=np.zeros((9, 2), np.float32))
+    training = Training(data="npz:path=a.npz", network="mlp:widths=8,embedding=4", numbers=SMALL.numbers)
+    train(place / "run", training)
+    np.savez("a.npz", x=np.zeros((7, 2), np.float32))
+    with pytest.raises(DifftoolError, match="trained on data with samples=9, now it is 7; bring the data back"):
+        Session.resumed(place / "run", device="cpu")
+
+
+def test_fewer_steps_than_are_done(place):
+    train(place / "run")
+    with pytest.raises(DifftoolError, match="is at step 12, beyond steps=5"):
+        Session.resumed(place / "run", steps=5, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "words"),
+    [
+        ("digits", "mlp:widths=8", r"does not take samples \(1, 8, 8\) of this data"),
+        ("moons:n=9", "unet:widths=8,heads=1", r"does not take samples \(2,\) of this data"),
+        ("digits", "unet:widths=8,channels=3", r"does not take samples \(1, 8, 8\) of this data"),
+        ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data 10"),
+        ("digits", "unet:widths=8,classes=0", "a network takes classes >= 1, or none, got 0"),
+        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be made"),
+    ],
+)
+def test_networks_that_do_not_take_the_data(place, data, network, words):
+    with pytest.raises(DifftoolError, match=words):
+        Session(Training(data=data, network=network), place / "run", device="cpu")
+    assert not (place / "run").exists()
+
+
+def test_devices_are_named(place):
+    with pytest.raises(DifftoolError, match="device is auto or cpu, got 'cuda:7'"):
+        Session(SMALL, place / "run", device="cuda:7")
+
+
+def test_entries_of_a_table_are_told_as_they_are():
+    made = replace(SMALL, time="rounded-index")
+    assert "time_scale=1" in made.filled(made.dataset()).network
+
+
+def test_too_little_memory_is_one_line(place, monkeypatch):
+    session = Session(SMALL, place / "run", device="cpu")
+    monkeypatch.setattr(session.trainer, "_take", lambda batch: torch.empty(2**60))
+    with pytest.raises(DifftoolError, match="not enough memory for steps of 16 samples; give a smaller batch_size"):
+        session.run()

@@ -17,6 +17,7 @@ from difftool.schedules import VE, Cosine, DDPMLinear, Flow, VPLinear
 from difftool.training import (
     EDM,
     VLB,
+    Hybrid,
     LogitNormalTimes,
     LogNormalTimes,
     MinSNR,
@@ -104,21 +105,38 @@ def test_edm_is_table_1(predicts, u):
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
-@pytest.mark.parametrize("schedule", [DDPMLinear(length=50, beta_min=1e-3, beta_max=0.3), Cosine()], ids=str)
-@given(k=st.integers(2, 49))
+@pytest.mark.parametrize("schedule", [*FIVE, DDPMLinear(length=50, beta_min=1e-3, beta_max=0.3)], ids=str)
+@given(k=st.integers(2, 50))
 def test_vlb_is_the_distance_of_two_steps(schedule, variance, k):
     """The Kullback-Leibler distance of the steps of the chain with the true and with the network's x0, per element."""
     length = 50
-    s, t = (schedule.at(i / length) for i in (k - 1, k))
+    s, t = (schedule.at(place(schedule, i / length)) for i in (k - 1, k))
 
     def expected(p, x0, eps, own, noise):
-        keep = (t.alpha / s.alpha) ** 2
-        beta, beta_bar = 1 - keep, t.sigma**2
-        rho2 = beta if variance == "large" else beta * s.sigma**2 / t.sigma**2
-        share = s.alpha * beta / beta_bar  # of x0 in the mean of the posterior
-        return (share * (own[0] - x0)) ** 2 / (2 * rho2)
+        step = t.alpha / s.alpha  # x_t = step x_s + sqrt(fresh) z, and Bayes' rule for x_s
+        fresh = t.sigma**2 - (step * s.sigma) ** 2
+        precision = 1 / s.sigma**2 + step**2 / fresh
+        gap = s.alpha * (own[0] - x0) / s.sigma**2 / precision  # of the means
+        return gap**2 / (2 * (fresh if variance == "large" else 1 / precision))
 
     check(schedule, "v", k / length, VLB(length, variance), expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_the_loss_is_finite_at_every_entry_of_the_table(schedule):
+    """At alpha = 0 too, where eps and score say nothing of x0 and some times are infinite."""
+    x0, t = noise(4, 3), place(schedule, torch.tensor([1, 2, 999, 1000], dtype=F64) / 1000)
+    for predicts in PREDICTS:
+        for weighting in (Simple(), Output(), EDM(), MinSNR(), VLB(), VLB(variance="large")):
+            for time in ("t", "index", "rounded-index", "level", "log-level"):
+                hybrid = Hybrid() if time == "t" else None
+                objective = Objective(schedule, predicts, time, weighting, hybrid=hybrid)
+
+                def net(x, time, twice=hybrid is not None):
+                    assert torch.isfinite(time).all()
+                    return torch.sin(torch.cat([x, x], 1) if twice else x)
+
+                assert torch.isfinite(objective.loss(net, x0, t=t)).all(), (predicts, weighting, time)
 
 
 @given(st.floats(0.05, 0.95))
