@@ -71,6 +71,7 @@ class Session:
     @classmethod
     def resumed(cls, folder: Path, *, steps: int | None = None, device: str = "auto") -> Self:
         """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
+        folder = folder.parent if folder.is_file() else folder  # its checkpoint was named
         saved = Checkpoint.load(folder)
         training = Training.from_dict(saved.facts.get("training"), str(folder))
         if steps is not None and steps < saved.facts["step"]:

@@ -431,3 +431,10 @@ def test_too_little_memory_is_one_line(place, monkeypatch):
     monkeypatch.setattr(session.trainer, "_take", lambda batch: torch.empty(2**60))
     with pytest.raises(DifftoolError, match="not enough memory for steps of 16 samples; give a smaller batch_size"):
         session.run()
+
+
+def test_a_training_is_named_by_its_checkpoint_too(place):
+    train(place / "run")
+    session = Session.resumed(place / "run" / CHECKPOINT, steps=14, device="cpu")
+    session.run()
+    assert Checkpoint.load(place / "run").facts["step"] == 14
