@@ -19,7 +19,7 @@ SAMPLE = [
     # names
     ("--sampler dmpp", ["no sampler 'dmpp'", "did you mean dpmpp"]),
     ("--sampler zzz", ["no sampler 'zzz'", "ddim", "heun"]),
-    ("--model digits", ["no model 'digits'", "did you mean digits-exact"]),
+    ("--model digits", ["no model 'digits'", "did you mean digits-unet or digits-exact"]),
     ("--schedule cosin", ["no schedule 'cosin'", "did you mean cosine"]),
     ("--grid krras", ["no grid 'krras'", "did you mean karras"]),
     ("--sampler predictor-corrector:predictor=emm", ["no sampler 'emm'", "did you mean em"]),
