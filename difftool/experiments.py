@@ -29,13 +29,12 @@ import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
 from difftool.evaluation import evaluate, features_of, is_network
-from difftool.files import CHECKPOINT, MODEL, writing
+from difftool.files import CHECKPOINT, MODEL, digest, writing
 from difftool.metrics import Scores
 from difftool.outputs import is_picture, save
 from difftool.recipes import Device, Recipe
@@ -206,7 +205,7 @@ def _check(table: Table) -> None:
             data = training.dataset()
             filled = training.filled(data)
             filled.objective(), filled.net()
-            evaluation.recipe(Path(name))
+            classes = evaluation.recipe(Path(name)).classes
             reference = make("datasets", evaluation.data or training.data)
         except DifftoolError as error:
             raise DifftoolError(f"experiment {name}: {error}") from None
@@ -214,7 +213,6 @@ def _check(table: Table) -> None:
             raise DifftoolError(
                 f"experiment {name} makes samples {data.shape}, the evaluation's data are {reference.shape}"
             )
-        classes = evaluation.recipe(Path(name)).classes
         if classes is not None and (data.classes is None or classes[-1] >= data.classes):
             raise DifftoolError(
                 f"experiment {name} has {data.classes or 'no'} classes, the evaluation asks for {evaluation.label}"
@@ -245,7 +243,7 @@ def _figures(evaluation: Evaluation, training: Training, folder: Path, device: D
     read = [folder / MODEL, *([Path(own)] if own is not None and is_network(own) else [])]
     asked = {
         **asdict(evaluation), "data": evaluation.data or training.data,
-        "files": {path.name: sha256(path.read_bytes()).hexdigest() for path in read},
+        "files": {path.name: digest(path) for path in read},
     }  # fmt: skip
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         before = json.loads(file.read_text("utf-8"))

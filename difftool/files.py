@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +59,11 @@ def check_kind(file: Path, suffixes: str, overwrite: bool = False) -> None:
     if file.suffix not in suffixes.split():
         raise DifftoolError(f"--out {file} must end in {' or '.join(suffixes.split())}")
     check_writable(file, overwrite)
+
+
+def digest(file: str | Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def free_name(stem: str, folder: Path, suffix: str) -> Path:

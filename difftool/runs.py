@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, enough_memory
-from difftool.files import CHECKPOINT
+from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
 from difftool.models import GaussianMixture, Guided, Model
 from difftool.noise import BrownianPath, Generator, Independent, Noise
@@ -116,7 +115,7 @@ def _files(recipe: Recipe) -> dict[str, str] | None:
         specs = {"models": recipe.model}
     named = [file for axis, spec in specs.items() if spec for file in files_of(axis, spec)]
     paths = [path / CHECKPOINT if path.is_dir() else path for path in named]
-    digests = {str(path): sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+    digests = {str(path): digest(path) for path in paths if path.is_file()}
     for file, before in (recipe.files or {}).items():
         if digests.get(file) != before:
             raise DifftoolError(

@@ -5,7 +5,6 @@ A feature network is any function of pictures (B, C, H, W) in [-1, 1] that retur
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftool.errors import DifftoolError, missing
+from difftool.files import digest
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -112,7 +112,7 @@ def inception(path: Path | None = None) -> Features:
     file = _downloaded() if path is None else Path(path)
     if not file.is_file():
         raise DifftoolError(f"there is no file {file}; download {INCEPTION}")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != DIGEST:
+    if digest(file) != DIGEST:
         raise DifftoolError(f"{file} is not the published weights of Inception; download {INCEPTION}")
     net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)).eval()
     return Features(lambda x: _without_grad(net, x.round().to(torch.uint8)), 3, None, 0.0, 255.0)

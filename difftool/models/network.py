@@ -112,24 +112,19 @@ class NetworkModel(Model):
         return self.parametrization.coefficients(p, self.data_std)
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
-        return self._ask(self.estimate, x, p, cond)
+        skip, out, scale = self.coefficients(p)
+        raw = self._raw(self.estimate, x, p, scale, cond)
+        return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
 
     def x0_and_v(self, x: Tensor, p: Point, **cond: Any) -> tuple[Tensor, Tensor]:
         """x0, and v of a network with a learned variance, both like x."""
-        seen: list[Tensor] = []
-
-        def both(x: Tensor, time: Tensor, **cond: Any) -> Tensor:
-            estimate, r = halves(self.net(x, time, **cond), x)
-            seen.append(r)
-            return estimate
-
-        x0 = self._ask(both, x, p, cond)
-        return x0, (seen[0].to(x.dtype) + 1) / 2
-
-    def _ask(self, net: Callable[..., Tensor], x: Tensor, p: Point, cond: Mapping[str, Any]) -> Tensor:
         skip, out, scale = self.coefficients(p)
-        raw = net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
-        return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
+        raw, r = halves(self._raw(self.net, x, p, scale, cond), x)
+        return skip * x + out * raw.to(x.dtype), (r.to(x.dtype) + 1) / 2
+
+    def _raw(self, net: Callable[..., Tensor], x: Tensor, p: Point, scale: Any, cond: Mapping[str, Any]) -> Tensor:
+        """What the network returns for x at p, unchecked."""
+        return net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
 
     def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
         for name in cond or ():
