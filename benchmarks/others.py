@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from difftool.errors import DifftoolError
+from difftool.models import NetworkModel
+from difftool.schedules import DDPMLinear
+
 Loop = Callable[[Tensor], Tensor]
 
 DIFFUSERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -61,6 +65,45 @@ def diffusers_loop(spec: str, steps: int, net: Any) -> tuple[Loop, int] | None:
         return x
 
     return loop, len(scheduler.timesteps)
+
+
+ON_NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", {}),
+    "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "UniPC": ("UniPCMultistepScheduler", {}),
+    "DDIM trailing": ("DDIMScheduler", {"clip_sample": False, "timestep_spacing": "trailing"}),
+}
+PREDICTS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+
+
+def diffusers_on(name: str, model: NetworkModel, z: Tensor, steps: int, cond: Any, guidance: float | None) -> Tensor:
+    """The end points of diffusers' scheduler of that name, float32, on a network of the table `ddpm-linear`.
+
+    Raises `DifftoolError` for networks of other schedules, whose levels are not those of a table, and where diffusers
+    is not installed.
+    """
+    if not isinstance(model.schedule, DDPMLinear) or model.predicts not in PREDICTS:
+        raise DifftoolError("diffusers is run on networks of ddpm-linear alone")
+    try:
+        import diffusers
+    except ImportError:
+        raise DifftoolError("diffusers is not installed") from None
+    kind, options = ON_NETWORKS[name]
+    scheduler = getattr(diffusers, kind)(
+        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear",
+        prediction_type=PREDICTS[model.predicts], **options,
+    )  # fmt: skip
+    scheduler.set_timesteps(steps)
+    x = (z * scheduler.init_noise_sigma).float()
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            time = ((t + 1) / 1000).expand(len(x))
+            answer = model.net(x, time, **cond)
+            if guidance not in (None, 1):
+                plain = model.net(x, time)
+                answer = plain + guidance * (answer - plain)
+            x = scheduler.step(answer, t, x, return_dict=False)[0]
+    return x
 
 
 def azula_loop(spec: str, steps: int, net: Any) -> tuple[Loop, int] | None:

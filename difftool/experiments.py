@@ -60,7 +60,7 @@ class Evaluation:
 
     data: str | None = None
     features: str | None = None
-    sampler: str = "flow-abm"
+    sampler: str | None = None
     steps: int | None = None
     num_samples: int = 1000
     batch_size: int = 250
@@ -199,7 +199,8 @@ def _check(table: Table) -> None:
     """Raise `DifftoolError` for what would fail after hours: names, options and data that do not fit."""
     evaluation = table.evaluation
     Scores(features_of(evaluation.features))
-    make("samplers", evaluation.sampler)
+    if evaluation.sampler is not None:
+        make("samplers", evaluation.sampler)
     for name, training in table.experiments.items():
         try:
             data = training.dataset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ from difftool.errors import DifftoolError, NotAffine
 from difftool.files import check_kind
 from difftool.grids import Explicit
 from difftool.models import GaussianMixture
+from difftool.models.parametrization import errors_of
 from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
+from difftool.plan.stability import amplification, error_gains, stability
 from difftool.sampling import make_path
 from difftool.spec_text import parse
 from difftool.specs import make
 
 STEPS = 10
+SHOWN = 10  # of an error's ways, from each end of a run
 
 
 def plan_of(
@@ -55,15 +59,23 @@ def check_plan_file(file: Path | None, force: bool) -> None:
     check_kind(file, ".json", force)
 
 
-def figures(plan: Plan, model: str) -> dict[str, str]:
-    """NFE, registers and, on Gaussian data with the mean and covariance of an exact model, the exact errors."""
+def figures(plan: Plan, model: str, sampler: str) -> dict[str, str]:
+    """NFE, registers, stability and amplification; the exact errors on Gaussian data like those of an exact model."""
     formed, program = compile_plan(plan, None)
     facts = {
         "NFE": str(plan.nfe),
         "registers": f"{program.registers} (x0 model, kept as {formed.form})",
         "noises": str(len(plan.noises)),
     }
+    steps = [abs(a.point.flow - b.point.flow) for a, b in pairwise(row for row in plan.rows if row.kind == "grid")]
+    found = None if sampler.endswith(".json") else stability(make("samplers", sampler))
+    if found is not None and steps:
+        facts["stability"] = (
+            f"real {found.real:.3g}, complex {found.disc:.3g}; the largest step of s is {max(steps):.3g}, which suits "
+            f"velocities of a Lipschitz constant up to {found.real / max(steps):.3g}"
+        )
     exact = make("models", model)
+    facts |= _network_error(plan, exact.predicts)
     if not isinstance(exact, GaussianMixture):
         return facts
     data = gaussian_of(exact)
@@ -72,6 +84,19 @@ def figures(plan: Plan, model: str) -> dict[str, str]:
         facts["path error"] = f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
     facts["prior mismatch"] = f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
     return facts
+
+
+def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
+    """What errors of a network's answers become, together and one by one."""
+    if any(row.channels > 1 for row in plan.rows):
+        return {}
+    gains = ", ".join(f"{amplification(plan, errors_of(kind)):.3g} ({kind})" for kind in ("eps", "x0", "v", "flow"))
+    each = [f"{gain:.2g}" for gain in error_gains(plan, errors_of(predicts))]
+    shown = each if len(each) <= 2 * SHOWN else [*each[:SHOWN], "..", *each[-SHOWN:]]
+    return {
+        "network error": f"x {gains}: independent errors of size 1 of all answers, at the end",
+        "of each answer": f"x {' '.join(shown)} ({predicts})",
+    }
 
 
 def gaussian_of(model: GaussianMixture) -> Gaussian:

@@ -13,12 +13,12 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
-from difftool.fit import grid_of
 from difftool.outputs import FORMAT, VERSION, read_recipe
 from difftool.spec_text import parse
-from difftool.specs import make, spec_of, spell
+from difftool.specs import spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
+CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -32,7 +32,8 @@ class Recipe:
     """
 
     model: str = "digits-exact"
-    sampler: str = "flow-abm"  # or the name of a file with a plan
+    sampler: str | None = None  # or the name of a file with a plan; None: what `sampling.choose` takes
+    stochastic: bool = False  # of what it takes
     schedule: str | None = None
     grid: str | None = None
     steps: int | None = None
@@ -49,6 +50,7 @@ class Recipe:
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
+    chosen: list[str] | None = None  # which of `sampler` and `grid` nobody named
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
@@ -67,10 +69,11 @@ class Recipe:
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""
         forget: dict[str, Any] = {}
-        if "sampler" in options:
-            forget.update(last=None, plan=None)
-            if self.plan_file is None and self.grid == spec_of("grids", grid_of(make("samplers", self.sampler))):
-                forget.update(grid=None)
+        chosen = self.chosen or []
+        anew = "sampler" in chosen and bool(options.keys() & CHOSEN_BY)
+        if "sampler" in options or anew:
+            forget.update(last=None, plan=None, stochastic=anew and self.stochastic, chosen=None)
+            forget.update(dict.fromkeys(chosen))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
         if options.keys() & {"steps", "nfe", "grid"}:
@@ -90,13 +93,15 @@ class Recipe:
     @property
     def plan_file(self) -> Path | None:
         """The file that holds the plan, if `sampler` names one."""
+        if self.sampler is None:
+            return None
         name, options = parse(self.sampler)
         return Path(name) if name.endswith(".json") and not options else None
 
     @property
     def title(self) -> str:
         """A short name for its outputs: model and sampler without their options."""
-        sampler = self.plan_file.stem if self.plan_file else parse(self.sampler)[0]
+        sampler = self.plan_file.stem if self.plan_file else parse(self.sampler or "default")[0]
         return f"{parse(self.model)[0]}-{sampler}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +114,7 @@ class Recipe:
     @classmethod
     def load(cls, file: Path) -> Self:
         """The recipe in an output; `DifftoolError` if something is missing or of another kind."""
-        data = read_recipe(file)
+        data = _as_now(read_recipe(file))
         names = {f.name for f in dataclasses.fields(cls)}
         missing = names - set(data)
         if missing:
@@ -118,6 +123,17 @@ class Recipe:
             return cls(**{name: data[name] for name in names})
         except DifftoolError as error:
             raise DifftoolError(f"the recipe in {file} is not right: {error}") from None
+
+
+def _as_now(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of version 1 in today's words: it named its sampler, and `flow-abm` had an order of its own."""
+    if data["version"] > 1:
+        return data
+    data = {"stochastic": False, "chosen": None, **data}
+    steps = data.get("steps") or data.get("nfe")
+    if data.get("sampler") == "flow-abm" and isinstance(steps, int):
+        data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10)}"
+    return data
 
 
 def class_of(text: str | None) -> int | str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -9,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, enough_memory
+from difftool.errors import DifftoolError, DifftoolWarning, enough_memory
 from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
 from difftool.models import GaussianMixture, Guided, Model
@@ -18,7 +19,7 @@ from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import Device, Recipe
 from difftool.samplers import Sampler
-from difftool.sampling import Callback, Job, batches, make_path, prepare, steps_for_nfe
+from difftool.sampling import Callback, Job, batches, choose, make_path, prepare, ran_away, steps_for_nfe
 from difftool.specs import files_of, make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
@@ -33,6 +34,7 @@ class Run:
     recipe: Recipe
     job: Job
     nfe: list[int] = field(default_factory=list)  # of every batch that is done
+    warned: bool = False  # that samples ran away; once is enough
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -45,18 +47,18 @@ class Run:
                 f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "
                 f"NetworkModel(..., shape=(3, 32, 32))"
             )
+        if recipe.guidance is not None:
+            if recipe.label is None:
+                raise DifftoolError("--guidance leads to a class; name it with --class")
+            model = Guided(model, recipe.guidance)
         file = recipe.plan_file
         if recipe.plan is not None:
-            recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler))
+            recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler or ""))
         elif file is not None:
             recipe, sampler, options = _with_plan(recipe, load_plan(file))
         else:
             recipe, sampler, options = _with_sampler(recipe, model)
         recipe = replace(recipe, files=_files(recipe))
-        if recipe.guidance is not None:
-            if recipe.label is None:
-                raise DifftoolError("--guidance leads to a class; name it with --class")
-            model = Guided(model, recipe.guidance)
         classes = recipe.classes
         cond = {} if classes is None else {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
@@ -91,6 +93,10 @@ class Run:
             with enough_memory(f"{text}; give a smaller --batch-size"):
                 part = self.job.batch(first, count, callback=callback)
             self.nfe.append(self.job.nfe or 0)
+            told = None if self.warned else ran_away(self.job, part)
+            if told is not None:
+                self.warned = True
+                warnings.warn(told, DifftoolWarning, stacklevel=2)
             yield part
 
     def quality(self, samples: Tensor) -> tuple[float, float] | None:
@@ -136,11 +142,17 @@ def _with_plan(recipe: Recipe, plan: Plan) -> Decided:
 
 def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     """The recipe with schedule, grid, steps and last step filled in."""
-    sampler = make("samplers", recipe.sampler)
     if recipe.steps is not None and recipe.nfe is not None:
         raise DifftoolError("give --steps or --nfe, not both")
     schedule = make("schedules", recipe.schedule) if recipe.schedule else None
     grid = make("grids", recipe.grid) if recipe.grid else None
+    chosen = recipe.chosen or [name for name in ("sampler", "grid") if getattr(recipe, name) is None]
+    if recipe.sampler is None:
+        sampler, own = choose(model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, stochastic=recipe.stochastic)
+        grid = own if grid is None else grid
+        recipe = replace(recipe, sampler=spec_of("samplers", sampler))
+    else:
+        sampler = make("samplers", recipe.sampler)
     free = sampler.adaptive and grid is None
     last = recipe.last or sampler.last
     steps = recipe.steps
@@ -150,7 +162,7 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     recipe = replace(
         recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
         schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),
-        grid=recipe.grid or (None if free else spec_of("grids", grid_of(sampler))),
+        grid=recipe.grid or (None if free else spec_of("grids", grid or grid_of(sampler))), chosen=chosen,
     )  # fmt: skip
     return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
 

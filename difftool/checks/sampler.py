@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from difftool.checks.finding import Finding, at_least, at_most, holds, near
+from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
 from difftool.checks.orders import global_order, one_step_order, weak_order
 from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
 from difftool.models import Bound, GaussianMixture
+from difftool.models.parametrization import errors_of
 from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, output_law
+from difftool.plan.stability import amplification, stability
 from difftool.samplers.base import Sampler, finish, nfe_of
 from difftool.sampling import Job, make_path, prepare, sample
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, Schedule, VPLinear
@@ -54,7 +56,30 @@ def check_sampler(sampler: Sampler) -> list[Finding]:
         findings.append(at_most("point mass: ends at the point, with sigma_end", lambda: _point_mass(sampler), ROUNDED))
     if sampler.stochastic:
         findings.append(at_most("analysis = Monte Carlo (standard errors)", lambda: _monte_carlo(sampler), 5.0))
+    if sampler.accuracy is not None or sampler.weak_order is not None:
+        findings += [
+            attempt("stability intervals", "above 0", lambda: _steep(sampler)),
+            holds("errors of the network, in 10 steps", "any", lambda: _amplified(sampler)),
+        ]
     return findings + _orders(sampler)
+
+
+def _steep(sampler: Sampler) -> Finding:
+    """How steep a network may be, in steps of s; nothing at all is zero-instability."""
+    found = stability(sampler)
+    if found is None:
+        return Finding("stability intervals", "any", "unknown: no step is like the one before", True)
+    text = f"real {found.real:.3g}, complex {found.disc:.3g}"
+    return Finding("stability intervals", "above 0", text, found.real > 0)
+
+
+def _amplified(sampler: Sampler) -> str:
+    """What independent errors of size 1 of a network's answers become on ddpm-linear."""
+    plan = job(sampler, max(10, sampler.needs_steps), schedule=DDPMLinear()).plan
+    assert plan is not None
+    if any(row.channels > 1 for row in plan.rows):
+        return "unknown: it takes more than x0"
+    return ", ".join(f"x {amplification(plan, errors_of(kind)):.2f} ({kind})" for kind in ("eps", "x0", "v"))
 
 
 def _orders(sampler: Sampler, plan: bool = True) -> list[Finding]:

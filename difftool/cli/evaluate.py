@@ -27,7 +27,10 @@ def evaluate(
     ] = None,
     exact: Annotated[str | None, typer.Option(help="Exact model, for the samples' log density.", metavar=SPEC)] = None,
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC, rich_help_panel=DRAWN)] = "digits-exact",
-    sampler: Annotated[str, typer.Option(help="Sampler.", metavar=SPEC, rich_help_panel=DRAWN)] = "flow-abm",
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="Sampler.", metavar=SPEC, show_default="see difftool show default", rich_help_panel=DRAWN),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the grid.", show_default="50", rich_help_panel=DRAWN)
     ] = None,

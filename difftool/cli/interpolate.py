@@ -12,7 +12,10 @@ SPEC = "name:key=value,..."
 
 def interpolate(
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
-    sampler: Annotated[str, typer.Option(help="Sampler, a deterministic one.", metavar=SPEC)] = "flow-abm",
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="Sampler, a deterministic one.", metavar=SPEC, show_default="see difftool show default"),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     pairs: Annotated[int, typer.Option(help="How many pairs of starts, a row for each.")] = 8,
     between: Annotated[int, typer.Option(help="How many samples of a row, both ends among them.")] = 9,

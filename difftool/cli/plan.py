@@ -40,7 +40,7 @@ def plan(
 
     check_plan_file(out, force)
     made = plan_of(sampler, steps=steps, schedule=schedule, grid=grid, last=last, model=model)
-    facts = {} if json else figures(made, model)
+    facts = {} if json else figures(made, model, sampler)
     if out is not None:
         save_plan(made, out)
         facts["written"] = str(out)

@@ -53,7 +53,7 @@ def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
 def _reporter(run: Run, progress: Progress) -> Callable[[Step], None]:
     """A callback that counts steps, and shows them ten times a second."""
     total = None if run.job.nfe is None else run.job.steps * len(run.sizes)
-    task = progress.add_task(run.recipe.sampler, total=total, rate="")
+    task = progress.add_task(run.recipe.sampler or "", total=total, rate="")
     begin, taken, shown = time.perf_counter(), 0, 0.0
 
     def callback(step: Step) -> None:

@@ -14,16 +14,24 @@ SAMPLES, MACHINE, OUTPUT = "How many", "Machine", "Output"  # panels of the help
 def sample(
     ctx: typer.Context,
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
-    sampler: Annotated[str, typer.Option(help="Sampler, or a plan in a .json file.", metavar=SPEC)] = "flow-abm",
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="Sampler, or a plan in a .json file.", metavar=SPEC, show_default="see difftool show default"
+        ),
+    ] = None,
     stochastic: Annotated[
-        bool, typer.Option("--stochastic", help="The stochastic default, flow-sde, in place of flow-abm.")
+        bool, typer.Option("--stochastic", help="A stochastic sampler, where none is named.")
     ] = False,
     schedule: Annotated[
         str | None,
         typer.Option(help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
+        str | None,
+        typer.Option(
+            help="Grid of times.", metavar=SPEC, show_default="the default's, else the sampler's own, else flow"
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     nfe: Annotated[int | None, typer.Option(help="Network evaluations, in place of --steps.")] = None,
@@ -95,15 +103,13 @@ def sample(
     from difftool.recipes import Recipe, class_of
 
     options = {
-        "model": model, "sampler": sampler, "schedule": schedule, "grid": grid, "steps": steps, "nfe": nfe,
-        "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
+        "model": model, "sampler": sampler, "stochastic": stochastic, "schedule": schedule, "grid": grid,
+        "steps": steps, "nfe": nfe, "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
         "label": class_of(label), "guidance": guidance, "device": device, "dtype": dtype,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")
     given = {name: value for name, value in options.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
-    if stochastic:
-        given["sampler"] = "flow-sde"
     wanted = (Recipe.load(recipe) if recipe else Recipe()).changed(**given)
     check_out(out, force)
     from difftool.cli.report import carry_out  # torch, and so a second: after all that can be said without it

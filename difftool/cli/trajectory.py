@@ -12,7 +12,9 @@ SPEC = "name:key=value,..."
 
 def trajectory(
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
-    sampler: Annotated[str, typer.Option(help="Sampler.", metavar=SPEC)] = "flow-abm",
+    sampler: Annotated[
+        str | None, typer.Option(help="Sampler.", metavar=SPEC, show_default="see difftool show default")
+    ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"),

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 
+LOOKED_AT = 4096  # samples, for the range of a data set
+
 
 class Batch(NamedTuple):
     """x (B, ...), float32; label (B,), int64, or None; text (B, L, D), float32, or None."""
@@ -55,6 +57,14 @@ class Dataset(ABC):
     def all(self) -> Batch:
         """All samples at once."""
         return self.batch(torch.arange(len(self)))
+
+
+def data_range(data: Dataset) -> tuple[float, float]:
+    """The smallest and the largest number in the data, by some of them; (-1, 1) for pictures that lie in it."""
+    few = torch.linspace(0, len(data) - 1, min(len(data), LOOKED_AT)).round().long()
+    x = data.batch(few).x
+    low, high = float(x.min()), float(x.max())
+    return (-1.0, 1.0) if x.ndim == 4 and low >= -1 and high <= 1 else (low, high)
 
 
 class Part(Dataset):

@@ -1,6 +1,7 @@
 """Models: estimates of x_0, from networks and from exact data laws."""
 
 from difftool.models.base import Affine, Bound, Model
+from difftool.models.clipped import Clipped
 from difftool.models.guidance import Guided
 from difftool.models.mixture import GaussianMixture
 from difftool.models.network import NetworkModel
@@ -10,6 +11,7 @@ __all__ = [
     "PARAMETRIZATIONS",
     "Affine",
     "Bound",
+    "Clipped",
     "GaussianMixture",
     "Guided",
     "Model",

@@ -39,6 +39,7 @@ class Guided(Model):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
         self.model, self.scale, self.without = model, float(scale), dict(without or {})
         self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
+        self.predicts, self.guidance, self.data_range = model.predicts, self.scale, model.data_range
 
     @property
     def device(self) -> torch.device | str:  # type: ignore[override]

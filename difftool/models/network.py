@@ -41,6 +41,8 @@ class NetworkModel(Model):
     learned_variance: True if it returns (B, 2 C, ...) for x (B, C, ...): the estimate, and r, by which
         v = (r + 1) / 2 says where the variance of a step lies between its bounds (`ddpm:variance=learned`; Nichol &
         Dhariwal 2021, arXiv 2102.09672). All other samplers get the estimate alone.
+    data_range: the smallest and the largest number in the data it was trained on, if that is known: samples far outside
+        it are reported, and `Clipped` takes it.
 
     Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device, and
     at alpha = 0 if the estimate or the time that the network is told is not finite there.
@@ -57,6 +59,7 @@ class NetworkModel(Model):
         data_std: float = 0.5,
         shape: tuple[int, ...] | None = None,
         learned_variance: bool = False,
+        data_range: tuple[float, float] | None = None,
     ):
         if predicts not in PARAMETRIZATIONS:
             raise unknown("parametrization", predicts, PARAMETRIZATIONS)
@@ -67,6 +70,7 @@ class NetworkModel(Model):
         if not callable(net) or not isinstance(schedule, Schedule):
             raise DifftoolError(f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}")
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
+        self.data_range = data_range
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = TIMES[time] if isinstance(time, str) else time
         self.data_std, self.learned_variance = data_std, learned_variance

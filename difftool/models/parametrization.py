@@ -80,6 +80,12 @@ PARAMETRIZATIONS = {
 }
 
 
+def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
+    """What an error of 1 of such an answer is as an error of x0, at a point: |c_out|."""
+    coefficients = PARAMETRIZATIONS[predicts].coefficients
+    return lambda p: abs(float(coefficients(p, data_std)[1]))
+
+
 def _index(p: Point) -> Any:
     return 1000.0 * p.t - 1
 

@@ -64,10 +64,10 @@ class GottaGoFast(Sampler):
     """The reverse SDE with adaptive steps, a step size and an error control of its own for every sample.
 
     A step is accepted if E, the RMS over the elements of the sample of (x' - x'') / max(atol, rtol max(|x'|, |x' of the
-    step before|)), is at most 1 (x' and x'' as in the module); the next step to try is theta h E^-r, rounded down to h times
-    a power of 2^(1/4) between 1/4 and 4. The paper's step has no bounds and any length, so that rounding decides the run:
-    where both estimates agree E is rounding itself, and elsewhere a change of E in its last bit moves all later times,
-    and w there, until paths part. Two evaluations for an attempted step. Options:
+    step before|)), is at most 1 (x' and x'' as in the module); the next step to try is theta h E^-r, rounded down to h
+    times a power of 2^(1/4) between 1/4 and 4. The paper's step has no bounds and any length, so that rounding decides
+    the run: where both estimates agree E is rounding itself, and elsewhere a change of E in its last bit moves all
+    later times, and w there, until paths part. Two evaluations for an attempted step. Options:
 
     rtol, atol: the relative and absolute tolerance of one step, in units of x (> 0).
     h_init: the first step to try, in parts of the whole way in t (> 0).

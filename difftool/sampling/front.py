@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, NonFinite
+from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
 from difftool.grids import Grid
 from difftool.models.base import Model
 from difftool.noise import Noise
 from difftool.plan.plan import Plan
 from difftool.samplers.base import Last, Sampler
 from difftool.sampling.job import batches, prepare
-from difftool.sampling.rule import DEFAULT, STOCHASTIC
+from difftool.sampling.scale import ran_away
 from difftool.sampling.watch import Callback
 from difftool.schedules import Schedule
 
@@ -43,12 +44,14 @@ def sample(
 ) -> Tensor:
     """Samples of the model, (B, ...), float32 (float64 if the network or x is).
 
-    sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it); default: `FlowABM()`, or
-        `FlowSDE()` if `stochastic`.
+    sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it); default: what `choose` takes
+        for this model and this many steps, with its grid unless one is named.
+    stochastic: let `choose` take a stochastic one.
     shape: (B, ...), the number of samples and the shape of one. Left out if x is given.
     steps: steps of the grid (default 50, or what an explicit grid has); adaptive samplers choose their own.
     nfe: network evaluations, in place of steps.
-    grid: a grid, or the times themselves; default: the sampler's own, else uniform in the flow time.
+    grid: a grid, or the times themselves; default: that of `choose`, else the sampler's own, else uniform in the flow
+        time.
     schedule: the sampling schedule; default: the model's own, else vp-linear.
     x: the state to start from, (B, ...), at the first point of the grid; default: N(0, sigma^2) there.
     last: how the run enters sigma = 0, a `step` of the sampler or the `mean` E[x_0 | x]; default: as the sampler says.
@@ -62,14 +65,11 @@ def sample(
 
     What a run will cost is `prepare(...).nfe`, with the same options.
 
-    Raises `DifftoolError` for anything that does not fit, `NonFinite` if the model returns NaN or infinity.
+    Raises `DifftoolError` for anything that does not fit, `NonFinite` if the model returns NaN or infinity. Finite
+    results that lie far outside of the data's range are a `DifftoolWarning` with their likely causes.
     """
     if (shape is None) == (x is None):
         raise DifftoolError("sample takes either shape=(number, ...) or the states x to start from")
-    if sampler is None:
-        sampler = STOCHASTIC if stochastic else DEFAULT
-    elif stochastic:
-        raise DifftoolError("stochastic picks the sampler where none is named; leave it out, or the sampler")
     if callback is not None and not callable(callback):
         raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:
@@ -79,8 +79,8 @@ def sample(
         shape, device = tuple(x.shape), device or x.device
     assert shape is not None
     job = prepare(
-        model, sampler, shape=shape, steps=steps, nfe=nfe, grid=grid, schedule=schedule, last=last, seed=seed,
-        noise=noise, cond=cond, device=device, dtype=dtype,
+        model, sampler, stochastic=stochastic, shape=shape, steps=steps, nfe=nfe, grid=grid, schedule=schedule,
+        last=last, seed=seed, noise=noise, cond=cond, device=device, dtype=dtype,
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job.dtype = torch.float64
@@ -92,4 +92,8 @@ def sample(
         except NonFinite as error:
             error.done = torch.cat(parts) if parts else None
             raise
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+    out = torch.cat(parts) if len(parts) > 1 else parts[0]
+    told = ran_away(job, out)
+    if told is not None:
+        warnings.warn(told, DifftoolWarning, stacklevel=2)
+    return out

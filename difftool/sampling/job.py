@@ -19,6 +19,7 @@ from difftool.plan.plan import Plan, Row
 from difftool.plan.run import Execution, Runner
 from difftool.plan.trace import trace
 from difftool.samplers.base import Last, Sampler, finish, nfe_of
+from difftool.sampling.default import choose
 from difftool.sampling.rule import check_kind, make_path, steps_for_nfe
 from difftool.sampling.watch import Callback, Step, Watch, not_finite
 from difftool.schedules import Path, Point, Schedule
@@ -47,6 +48,11 @@ class Job:
     def origin(self) -> Point:
         """Where the run starts."""
         return self.plan.rows[0].point if self.path is None else self.path[0]  # type: ignore[union-attr]
+
+    @property
+    def end(self) -> Point:
+        """Where it ends."""
+        return self.plan.rows[-1].point if self.path is None else self.path[-1]  # type: ignore[union-attr]
 
     @property
     def steps(self) -> int:
@@ -79,10 +85,9 @@ class Job:
 
     def _initial(self, source: Source) -> Tensor:
         """x_T ~ N(0, sigma_T^2)."""
-        end = self.path[-1] if self.path is not None else self.plan.rows[-1].point  # type: ignore[union-attr]
-        if end.flow > self.origin.flow:
+        if self.end.flow > self.origin.flow:
             raise DifftoolError(
-                f"the run goes upwards (t={self.origin.t:g} to t={end.t:g}); let the grid fall, "
+                f"the run goes upwards (t={self.origin.t:g} to t={self.end.t:g}); let the grid fall, "
                 f"or give the states x to encode"
             )
         return self.origin.sigma * source.initial()
@@ -148,8 +153,9 @@ class Job:
 
 def prepare(
     model: Model,
-    sampler: Sampler | Plan,
+    sampler: Sampler | Plan | None = None,
     *,
+    stochastic: bool = False,
     shape: Sequence[int],
     steps: int | None = None,
     nfe: int | None = None,
@@ -164,6 +170,11 @@ def prepare(
 ) -> Job:
     """Everything that is decided before the first number is drawn; options and errors as `sample`."""
     check_kind("model", model, Model)
+    if sampler is None:
+        sampler, own = choose(model, steps=steps, nfe=nfe, grid=grid, stochastic=stochastic)
+        grid = own if grid is None else grid
+    elif stochastic:
+        raise DifftoolError("stochastic picks the sampler where none is named; leave it out, or the sampler")
     check_kind("sampler", sampler, (Sampler, Plan))
     noise = Independent() if noise is None else noise
     check_kind("noise", noise, Noise)

@@ -15,13 +15,11 @@ from difftool.errors import DifftoolError
 from difftool.fit import check_fit, grid_of
 from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
-from difftool.samplers import FlowABM, FlowSDE
 from difftool.samplers.base import Last, Sampler, name_of, nfe_of
 from difftool.schedules import Path, Schedule, VPLinear
 
 DEFAULT_STEPS = 50
 MOST_NFE = 100_000
-DEFAULT, STOCHASTIC = FlowABM(), FlowSDE()  # the samplers where none is named
 ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
 
 

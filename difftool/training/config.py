@@ -113,4 +113,6 @@ def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     net = training.net()
     fill(net, saved.tensors.get(weights, {}), str(path))
     net.eval().requires_grad_(False)
-    return training.objective().model(net, tuple(saved.facts["shape"]))
+    model = training.objective().model(net, tuple(saved.facts["shape"]))
+    model.data_range = tuple(saved.facts["range"]) if "range" in saved.facts else None
+    return model

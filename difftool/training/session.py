@@ -22,7 +22,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from difftool.data.base import Dataset
+from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing
 from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.outputs import is_picture, save
@@ -63,6 +63,7 @@ class Session:
         self.trainer = Trainer(
             self.training.net(), data, self.training.objective(), self.training.numbers, device, training.conditional
         )
+        self._facts = _facts(data)
         self.losses: list[Tensor] = []
         if saved is not None:
             self._restore(saved)
@@ -131,7 +132,7 @@ class Session:
         trainer = self.trainer
         if not self.main:
             return
-        facts = {"training": self.training.to_dict(), "step": trainer.step, **_facts(trainer.data)}
+        facts = {"training": self.training.to_dict(), "step": trainer.step, **self._facts}
         tensors = {
             "net": trainer.net.state_dict(), "ema": trainer.ema.net.state_dict(),
             "optimizer": optimizer_state(trainer.optimizer),
@@ -163,7 +164,7 @@ class Session:
         for part in ("net", "ema", "optimizer"):
             if part not in saved.tensors:
                 raise DifftoolError(f"{what} has only weights for sampling; it cannot be gone on with")
-        now = _facts(trainer.data)
+        now = self._facts
         odd = next((name for name in now if saved.facts.get(name, now[name]) != now[name]), None)
         if odd is not None:
             raise DifftoolError(
@@ -196,7 +197,8 @@ class Session:
 
 def _facts(data: Dataset) -> dict[str, Any]:
     """What a checkpoint says of its data."""
-    return {"samples": len(data), "shape": [*data.shape], "classes": data.classes, "text": data.text}
+    shape = {"samples": len(data), "shape": [*data.shape], "classes": data.classes, "text": data.text}
+    return {**shape, "range": [*data_range(data)]}
 
 
 @contextlib.contextmanager

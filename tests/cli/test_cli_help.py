@@ -71,7 +71,7 @@ def test_defaults_are_shown_and_true(ok):
     for field in dataclasses.fields(Recipe):
         if field.name in defaults:
             assert defaults[field.name] == field.default
-            if field.default is not None:
+            if field.default not in (None, False):
                 assert f"[default: {field.default}]" in out
     from difftool.sampling import DEFAULT_STEPS
 

@@ -91,7 +91,8 @@ def test_a_plan_runs_as_its_sampler_does(ok):
 def test_a_plan_from_a_file_is_shown_alike(ok):
     made = ok("plan", "ddpm", "--steps", 4, "--out", "plan.json").stdout
     read_back = ok("plan", "plan.json").stdout
-    assert made.splitlines()[:-1] == read_back.splitlines()  # but for "written"
+    own = [line for line in made.splitlines()[:-1] if not line.startswith("stability")]  # of the sampler, not the table
+    assert own == read_back.splitlines()  # but for "written"
 
 
 def test_force(ok, folder):

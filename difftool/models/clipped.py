@@ -1,0 +1,101 @@
+"""Clipping: a model whose estimates of x0 are kept within the range of the data.
+
+    x0 = min(max(x0(model), low), high)
+
+For pictures in [-1, 1]; what a network that predicts eps gets wrong at high noise, times sigma / alpha, can then not
+run away. The estimate is no longer an affine function of the network's output, so that a plan is run on x0 itself. Not
+a flow of anything: where an estimate is cut, the ODE has a kink, and orders above 1 are lost. Source: Ho et al. 2020,
+Denoising diffusion probabilistic models, arXiv 2006.11239 (their code); `clip_sample` of diffusers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import Bound, Evaluations, Model
+from difftool.schedules.base import Point, Schedule
+
+
+class Clipped(Model):
+    """A model with its estimates of x0 kept within [low, high], to sample with any sampler; no evaluation more.
+
+    model: any model, a guided one too; low, high: the range; default: the model's own `data_range`. Raises
+    `DifftoolError` for other values, and if neither is known.
+    """
+
+    def __init__(self, model: Model, low: float | None = None, high: float | None = None):
+        if not isinstance(model, Model):
+            raise DifftoolError(f"clipping takes a model, got {model!r}")
+        if low is None and high is None:
+            if model.data_range is None:
+                raise DifftoolError(
+                    "clipping takes the range of the data, which this model does not know; "
+                    "give it: Clipped(model, -1, 1)"
+                )
+            low, high = model.data_range
+        if not (_number(low) and _number(high) and low < high):  # type: ignore[operator]
+            raise DifftoolError(f"a range is two finite numbers, low < high, got low={low!r}, high={high!r}")
+        self.limits = float(low), float(high)  # type: ignore[arg-type]
+        self.model, self.data_range = model, self.limits
+        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
+        self.predicts, self.guidance = model.predicts, model.guidance
+
+    @property
+    def device(self) -> torch.device | str:  # type: ignore[override]
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        self.model = self.model.to(device, dtype)
+        return self
+
+    def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
+        return self.model.x0(x, p, **cond).clamp(*self.limits)
+
+    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+        return BoundClipped(self, self.model.bind(schedule, cond))
+
+
+class BoundClipped(Bound):
+    """A bound model whose estimates are clipped."""
+
+    model: Clipped
+
+    def __init__(self, model: Clipped, free: Bound):
+        super().__init__(model, free.schedule, free.cond)
+        self.free, self.limits = free, model.limits
+
+    def evaluate(self, x: Tensor, p: Point) -> Tensor:
+        return self.free.evaluate(x, p).clamp(*self.limits)
+
+    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
+        """x0, clipped; what else there is as the model has it."""
+        x0, *rest = self.free.more(x, p, outputs)
+        return x0.clamp(*self.limits), *rest
+
+    def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
+        call, told = self.free.prepare(points, x)
+        forms = [self.free.affine(p) for p in points]
+
+        def clipped(x: Tensor, told: tuple[Any, Any]) -> Tensor:
+            answer, form = call(x, told[0]), told[1]
+            x0 = answer if form is None else torch.add(form.skip * x, answer, alpha=form.out)
+            return x0.clamp(*self.limits)
+
+        return clipped, list(zip(told, forms, strict=True))
+
+    def rows(self, index: Tensor, total: int) -> Bound:
+        return BoundClipped(self.model, self.free.rows(index, total))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,139 @@
+"""What a plan does to a network that is steep, and to one that is wrong: two figures of the table alone.
+
+Stability. Along a short stretch of equal steps h of the flow time s = sigma / (alpha + sigma) all variables are
+straight lines of one another, and a method is known by what it does to the linear velocity dy/ds = kappa y, the answer
+x0 = x - s v. For z = kappa h, the largest z up to which no mode of the method grows (the flow decays as e^-z) is
+
+    the real interval       z on the positive real line: a Jacobian with real eigenvalues, as an exact score has
+    the complex interval    z anywhere in a disc {|z - r| <= r}: its diameter 2 r
+
+(Euler: 2 and 2.) A run is stable where the Lipschitz constant of the network's velocity eps - x0, which guidance
+multiplies, times the step of s is below that. Sources: Hairer & Wanner 1996, Solving ordinary differential
+equations II, chapters IV.2 and V.1; the disc: Spijker 1983, Contractivity in the numerical solution of initial value
+problems, Numerische Mathematik 42.
+
+Errors of the network. An error e_k of the network's answer at row k is an error |c_out e_k| of x0 (c_out = sigma / alpha
+if the network predicts eps) and ends as g_k e_k. On Gaussian data of a given variance the g_k follow from the table;
+independent errors of unit size end as sqrt(sum_k g_k^2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from difftool.errors import DifftoolError, NotAffine
+from difftool.plan.affine import Value
+from difftool.plan.analysis import Array, Gaussian, exact_x0
+from difftool.plan.plan import Plan, last_uses
+from difftool.plan.trace import trace
+from difftool.samplers.base import Sampler
+from difftool.schedules import Flow, Path, Point
+
+STEPS, STEP = 48, 1e-5  # of the stretch of s whose middle is 1/2
+PERIODS = (1, 2, 3, 4)  # steps after which a method does the same again
+GROWTH = 1e-4  # of a mode, per step, that counts as none
+SMALLEST, LARGEST = 0.01, 60.0  # of the intervals that are looked for
+ANGLES = np.linspace(0.05, 1.0, 24) * np.pi  # on the upper half of a circle: a plan is real
+
+
+class Stability(NamedTuple):
+    """The real and the complex stability interval; `LARGEST` stands for that or more, 0 for less than `SMALLEST`."""
+
+    real: float
+    disc: float
+
+
+def stability(sampler: Sampler) -> Stability | None:
+    """The stability intervals of a sampler; None where no plan holds it, or where it does not run on such a stretch."""
+    flow = Flow()
+    middle = 0.5 + STEP * STEPS / 2
+    path = Path(flow, [middle - STEP * i for i in range(STEPS + 1)])
+    try:
+        plan = trace(sampler, path, "step")
+    except (NotAffine, DifftoolError):
+        return None
+    step = _one_step(plan)
+    if step is None:
+        return None
+    return Stability(_interval(step, np.ones(1)), _interval(step, 0.5 * (1 - np.exp(1j * ANGLES))))
+
+
+def _interval(step: Callable[[Array], Array], directions: Array) -> float:
+    """The largest factor up to which no mode grows, at all multiples of the directions."""
+    low, high = SMALLEST, LARGEST
+    for _ in range(2):  # coarse, then fine
+        factors = np.geomspace(low, high, 128)
+        modes = np.abs(np.linalg.eigvals(step(np.outer(factors, directions).ravel()))).max(1)
+        grows = modes.reshape(len(factors), -1).max(1) > 1 + GROWTH
+        if not grows.any():
+            return high
+        first = int(grows.argmax())
+        if first == 0:
+            return 0.0
+        low, high = factors[first - 1], factors[first]
+    return float(low)
+
+
+def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
+    """z (Z,) -> the matrices (Z, L, L) that take the L values in use at a grid point to those at the next one.
+
+    None if what is in use does not repeat.
+    """
+    grid = [r for r, row in enumerate(plan.rows) if row.kind == "grid"]
+    last, n = last_uses(plan.rows), STEPS // 2
+
+    def alive(r: int) -> list[Value]:
+        """By age; the row itself and its answer included."""
+        return sorted(v for v, use in last.items() if v[0] != "z" and v[1] <= r < use)
+
+    def offsets(r: int) -> list[Value]:
+        return [(v[0], v[1] - r, *v[2:]) for v in alive(r)]
+
+    period = next((k for k in PERIODS if offsets(grid[n]) == offsets(grid[n + k])), None)
+    if period is None:
+        return None
+    first, final = grid[n], grid[n + period]
+
+    def matrices(z: Array) -> Array:
+        begin = alive(first)
+        unit = np.broadcast_to(np.eye(len(begin)), (len(z), len(begin), len(begin)))
+        known = {value: unit[:, i] for i, value in enumerate(begin)}
+        kappa = z[:, None] / STEP
+        for r in range(first + 1, final + 1):
+            row = plan.rows[r]
+            terms = [c * known[value] for value, c in row.terms() if value[0] != "z"]
+            known["x", r] = sum(terms, np.zeros_like(unit[:, 0]))
+            if row.channels:
+                known["m", r, 0] = known["x", r] * (1 - row.point.sigma * kappa)
+        return np.stack([known[value] for value in alive(final)], 1)
+
+    return matrices
+
+
+def error_gains(plan: Plan, out: Callable[[Point], float], variance: float = 0.5) -> Array:
+    """|g_k|, for each evaluation of the plan in turn: how an error of 1 of the network's answer there ends.
+
+    out: |c_out| of the network at a point, the factor from its error to that of x0 (`models.parametrization.errors_of`).
+    variance: of the data, N(0, variance).
+    """
+    data, size = Gaussian.of(0.0, variance), len(plan.rows)
+    state, answer = np.zeros(size), np.zeros(size)
+    state[-1] = 1.0
+    for r in reversed(range(size)):
+        row = plan.rows[r]
+        if row.channels:
+            state[r] += answer[r] * float(exact_x0(data, row.point)[1][0])
+        for k, c in row.x:
+            state[k] += c * state[r]
+        for (k, channel), c in row.m:
+            answer[k] += c * state[r] * (channel == 0)
+    asked = [r for r, row in enumerate(plan.rows) if row.channels]
+    return np.array([abs(answer[r]) * out(plan.rows[r].point) for r in asked])
+
+
+def amplification(plan: Plan, out: Callable[[Point], float], variance: float = 0.5) -> float:
+    """Independent errors of unit size of all answers, at the end of the run: sqrt(sum_k g_k^2)."""
+    return float(np.sqrt((error_gains(plan, out, variance) ** 2).sum()))

@@ -1,0 +1,48 @@
+"""Results that ran away: finite numbers far outside of where the data lie."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from difftool.sampling.job import Job
+
+UNKNOWN = 1e3  # |x0| that no data have whose range is not known: networks are trained on data of about unit size
+FEW = 0.01  # part of the samples that may lie outside twice the data's range
+FAR = 10.0  # half-widths of the range that not even one sample may lie outside it
+NEAR_ZERO = 2e-3  # alpha at the start, where the error of eps is multiplied by hundreds
+
+
+def ran_away(job: Job, x: Tensor) -> str | None:
+    """The line about samples x (B, ...) that lie far outside of what the data allow; None if they do not.
+
+    The range of the data is the model's `data_range`, else 1000 to both sides; where a run ends above sigma = 0 its
+    noise is allowed for. Said if more than 1% of the samples reach beyond twice the range, or one of them far beyond.
+    """
+    low, high = job.model.data_range or (-UNKNOWN, UNKNOWN)
+    alpha, noise, half = job.end.alpha, 6 * job.end.sigma, (high - low) / 2
+    flat = x.detach().reshape(len(x), -1)
+    beyond = (flat.amax(1) - alpha * high).maximum(alpha * low - flat.amin(1)) - noise
+    outside, furthest = int((beyond > half).sum()), float(beyond.max())
+    if outside <= FEW * len(x) and furthest <= FAR * half:
+        return None
+    known = f"{low:.4g} to {high:.4g}, the range of the data" if job.model.data_range else f"+-{UNKNOWN:g}"
+    return (
+        f"{outside} of {len(x)} samples lie far outside of {known}: |x| reaches {float(flat.abs().max()):.3g}; "
+        f"{_ways_out(job)}"
+    )
+
+
+def _ways_out(job: Job) -> str:
+    """What may have been the cause, and what to try."""
+    model, steps = job.model, f"more steps than {job.steps}"
+    ways = [steps if job.sampler is None or not job.sampler.adaptive else "tighter tolerances"]
+    if abs(model.guidance) > 1:
+        ways.append(f"less guidance than {model.guidance:g}")
+    if job.sampler is not None and (job.sampler.accuracy or 0) > 2:
+        ways.append("a lower order")
+    if model.predicts in ("eps", "score") and job.origin.alpha < NEAR_ZERO:
+        worse = f"{job.origin.level:.0f} times an error of {model.predicts}"
+        ways.append(f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}")
+    if model.data_range is not None:
+        ways.append("clipping")
+    return f"try {', '.join(ways)}; or the network is not trained well enough"
