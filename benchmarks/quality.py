@@ -45,7 +45,7 @@ from difftool.study import References, SampleLaw, steps_within, sweep
 
 NFES = "5,8,10,15,20,35,50,100"
 
-Method = tuple[Sampler, Grid | None]
+Method = tuple[Sampler | None, Grid | None]
 Setting = tuple[str, Problem, Schedule]
 
 
@@ -58,13 +58,13 @@ def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
     for text in texts:
         name, _, grid = text.partition("@")
         try:
-            sampler = make("samplers", name)
+            sampler = None if name == "default" else make("samplers", name)
         except DifftoolError as error:
             if args.specs:
                 raise
             console.print(f"left out: {error}", highlight=False)
             continue
-        if sampler.stochastic == stochastic and re.search(args.filter, text):
+        if (sampler is not None and sampler.stochastic) == stochastic and re.search(args.filter, text):
             out[text] = sampler, make("grids", grid) if grid else None
     return out
 

@@ -75,7 +75,7 @@ def figures(plan: Plan, model: str, sampler: str) -> dict[str, str]:
             f"velocities of a Lipschitz constant up to {found.real / max(steps):.3g}"
         )
     exact = make("models", model)
-    facts |= _network_error(plan, exact.predicts)
+    facts |= _network_error(plan, exact.predicts or "x0")
     if not isinstance(exact, GaussianMixture):
         return facts
     data = gaussian_of(exact)

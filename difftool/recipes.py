@@ -44,6 +44,7 @@ class Recipe:
     seed: int = 0
     label: int | str | None = None  # a class, or a range of them taken in turn, "0-9"
     guidance: float | None = None  # of a conditional model, 1: none
+    clip: bool = False  # keep the estimates of x0 within the range of the data
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     noise: Literal["independent", "path", "generator"] = "independent"
@@ -129,7 +130,7 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe of version 1 in today's words: it named its sampler, and `flow-abm` had an order of its own."""
     if data["version"] > 1:
         return data
-    data = {"stochastic": False, "chosen": None, **data}
+    data = {"stochastic": False, "chosen": None, "clip": False, **data}
     steps = data.get("steps") or data.get("nfe")
     if data.get("sampler") == "flow-abm" and isinstance(steps, int):
         data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10)}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError, DifftoolWarning, enough_memory
 from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
-from difftool.models import GaussianMixture, Guided, Model
+from difftool.models import Clipped, GaussianMixture, Guided, Model
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
@@ -51,6 +51,8 @@ class Run:
             if recipe.label is None:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
+        if recipe.clip:
+            model = Clipped(model)
         file = recipe.plan_file
         if recipe.plan is not None:
             recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler or ""))

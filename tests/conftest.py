@@ -22,7 +22,7 @@ os.environ.setdefault("COLUMNS", "120")
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Small tensors: threads only get in each other's way, with several test processes above all."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("DIFFTOOL_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,7 +108,7 @@ def test_a_method_that_is_not_zero_stable_has_no_interval():
     class Dahlquist(Adams):
         def __call__(self, model, x, path, noise):
             before = None
-            for now, nxt in zip(path[:-1], path[1:], strict=True):
+            for now, nxt in pairwise(path):
                 y = x / (now.alpha + now.sigma)
                 v = (x - now.alpha * model(x, now)) / now.sigma - model(x, now)
                 h = nxt.flow - now.flow

@@ -69,6 +69,10 @@ def sample(
             help="How far to lead to the class; 1: not beyond it.", show_default="none", rich_help_panel=SAMPLES
         ),
     ] = None,
+    clip: Annotated[
+        bool,
+        typer.Option("--clip", help="Keep estimates of the data within their range.", rich_help_panel=SAMPLES),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps", rich_help_panel=MACHINE)
     ] = "auto",
@@ -104,8 +108,8 @@ def sample(
 
     options = {
         "model": model, "sampler": sampler, "stochastic": stochastic, "schedule": schedule, "grid": grid,
-        "steps": steps, "nfe": nfe, "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed, "noise": noise,
-        "label": class_of(label), "guidance": guidance, "device": device, "dtype": dtype,
+        "steps": steps, "nfe": nfe, "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed,
+        "noise": noise, "label": class_of(label), "guidance": guidance, "clip": clip, "device": device, "dtype": dtype,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")

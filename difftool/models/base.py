@@ -44,7 +44,8 @@ class Model(ABC):
     schedule: the schedule that it was trained on, None if it knows every point.
     shape: the shape of one sample, None if any goes.
     divides_by_alpha: True if the estimate is undefined at alpha = 0 (networks that predict eps or the score).
-    predicts: what it answers with (see `parametrization`): by that its errors grow on the way to x0.
+    predicts: what a network answers with (see `parametrization`), by which its errors grow on the way to x0; None if
+        nothing is known of them.
     guidance: the scale of classifier-free guidance; 1: none.
     data_range: the smallest and the largest number in the data; None if that is not known.
     device: where it is; a run takes place there if nothing else is asked for.
@@ -53,7 +54,7 @@ class Model(ABC):
     schedule: Schedule | None = None
     shape: tuple[int, ...] | None = None
     divides_by_alpha: bool = False
-    predicts: str = "x0"
+    predicts: str | None = None
     guidance: float = 1.0
     data_range: tuple[float, float] | None = None
     device: torch.device | str = "cpu"

@@ -1,14 +1,40 @@
-"""What runs where no sampler is named."""
+"""What runs where no sampler is named, and why. Found on trained networks; docs/choosing.md has the figures.
+
+A network's answers are steep and wrong, and both decide more than the order does.
+
+eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
+    says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
+    its end tapered. Too few for that (N < 8): DEIS-2, whose history is of eps, on a grid that steps finely through high
+    noise. Where a run starts below a level of 40 this is no concern: as v.
+x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
+v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
+    halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
+    order grows with log2 N: 2 below 40 steps, 3 below 80, 4 above.
+guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 steps the corrector,
+    which costs half of the stability, is left out; where even then the plan shows that a run would end larger than the
+    data, DDIM runs.
+stochastic: flow-sde, whose noise fades towards the data.
+
+No rule asks whether a model is exact.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from difftool.grids import Explicit, FlowGrid, Grid, check_steps
+from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, check_steps
 from difftool.models.base import Model
-from difftool.samplers import FlowABM, FlowSDE
+from difftool.plan.stability import guided_growth
+from difftool.plan.trace import trace
+from difftool.samplers import DDIM, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
-from difftool.sampling.rule import DEFAULT_STEPS, as_grid
+from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
+
+STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
+FEW = 8  # steps
+LARGEST = 1.0  # a guided run on data of variance 1/2 that ends larger than this runs away
+
+Choice = tuple[Sampler, Grid]
 
 
 def choose(
@@ -18,13 +44,54 @@ def choose(
     nfe: int | None = None,
     grid: Grid | Sequence[float] | None = None,
     stochastic: bool = False,
-) -> tuple[Sampler, Grid]:
-    """The sampler and the grid of a run in which no sampler is named."""
+) -> Choice:
+    """The sampler and the grid of a run in which no sampler is named.
+
+    It follows from what the model predicts, from the level its schedule starts at, from its guidance and from the
+    number of steps N (`steps`, or `nfe`, since all that is chosen takes one evaluation a step; default 50; an explicit
+    grid has its own), and from nothing else. grid: the one that was named, which then replaces the second answer.
+    """
     named = None if grid is None else as_grid(grid)
     if isinstance(named, Explicit):
-        steps = len(named.times) - 1
-    n = DEFAULT_STEPS if steps is None and nfe is None else (nfe if steps is None else steps)
+        n = len(named.times) - 1
+    else:
+        n = next((number for number in (steps, nfe) if number is not None), DEFAULT_STEPS)
     check_steps(n)
     if stochastic:
         return FlowSDE(), FlowGrid(b=2.0)
-    return FlowABM(order=2), FlowGrid(a=4 / 3, b=5 / 3)
+    choice = _usual(model, n)
+    if abs(model.guidance) > 1 and model.predicts not in NOISE and _growth(model, n, choice) > LARGEST:
+        return DDIM(), FlowGrid()
+    return choice
+
+
+NOISE = ("eps", "score")
+
+
+def _usual(model: Model, n: int) -> Choice:
+    """The choice for N steps, but for guidance under which it would run away."""
+    two = min(n, 2)
+    if model.predicts in NOISE and _first_level(model) > STEEP:
+        if n < FEW:
+            return Adams(two, interpolates="eps", variable="half-log-snr"), FlowGrid(a=5 / 2, b=3 / 2)
+        return UniPC(2, taper=True), HalfLogSNR(level_min=round(0.4 / n, 5))
+    if model.predicts == "x0":
+        return FlowSDE(tau=0.0), FlowGrid(b=2.0)
+    scale = max(abs(model.guidance), 1.0)
+    if n >= FEW:
+        return FlowABM(2 if n < 40 * scale else 3 if n < 80 * scale else 4), FlowGrid(a=4 / 3, b=2.0)
+    if scale > 1:
+        return Adams(two, interpolates="flow", variable="flow"), FlowGrid(a=7 / 4, b=2.0)
+    return FlowABM(two), FlowGrid(a=4 / 3, b=5 / 3)
+
+
+def _first_level(model: Model) -> float:
+    """sigma / alpha where a run of the model starts."""
+    schedule = model.schedule
+    return 0.0 if schedule is None else float(schedule.level(schedule.t_start(model.divides_by_alpha)))
+
+
+def _growth(model: Model, n: int, choice: Choice) -> float:
+    """How large a guided run ends, see `plan.stability.guided_growth`."""
+    sampler, grid = choice
+    return guided_growth(trace(sampler, make_path(model, sampler, steps=n, grid=grid)), model.guidance)

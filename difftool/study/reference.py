@@ -8,10 +8,10 @@ and regular from pure noise to sigma = 0, so that the two ends of a path say all
 
     one Gaussian N(m, v)    in closed form: (x - alpha m) / sqrt(alpha^2 v + sigma^2) stays what it is
     a Gaussian mixture      DOP853 in float64, by the score below s = 1/2
-    any other model         the classical Runge-Kutta method, its N steps doubled until the end stands still: half of the
-                            points at s_i ~ (1 - i/N)^2, half at t_i ~ (1 - i/N)^2, for a network's answer is smooth in
-                            the t that it is told, of which s near 1 has little; a last step into sigma = 0 is the
-                            mean, of local error s_{N-1}^2 ~ N^-4 as the others
+    any other model         the classical Runge-Kutta method, its N steps doubled until the end stands still: half of
+                            the points at s_i ~ (1 - i/N)^2, half at t_i ~ (1 - i/N)^2, for a network's answer is
+                            smooth in the t that it is told, of which s near 1 has little; a last step into sigma = 0
+                            is the mean, of local error s_{N-1}^2 ~ N^-4 as the others
 
 Sources: Prince & Dormand 1981 (DOP853: Hairer, Norsett & Wanner 1993, Solving ordinary differential equations I);
 Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman et al. 2022, arXiv 2210.02747.

@@ -15,12 +15,12 @@ from difftool.errors import DifftoolError, NonFinite
 from difftool.grids import Explicit, Grid
 from difftool.models.base import Model
 from difftool.samplers.base import Sampler, nfe_of
-from difftool.sampling import make_path, prepare
+from difftool.sampling import choose, make_path, prepare
 from difftool.schedules import Path, Schedule
 from difftool.study.errors import Errors, errors
 from difftool.study.reference import Reference, reference
 
-Method = tuple[Sampler, Grid | None]
+Method = tuple[Sampler | None, Grid | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +65,17 @@ def sweep(
 ) -> Iterator[Cell]:
     """Every method at every budget of evaluations, in the most steps whose cost is within it.
 
-    methods: by name, a deterministic sampler and its grid (None: the default). Adaptive samplers choose their cost:
-    they run once and count for every budget that covers it. Budgets that no step fits into are left out. Raises
+    methods: by name, a deterministic sampler (None: what `choose` takes) and its grid (None: the default). Adaptive
+    samplers choose their cost: they run once and count for every budget that covers it. Budgets that no step fits into
+    are left out. Raises
     `DifftoolError` for stochastic samplers, and if there is no reference.
     """
     for name, (sampler, grid) in methods.items():
-        if sampler.stochastic:
+        if sampler is not None and sampler.stochastic:
             raise DifftoolError(f"{name} draws noise; a sweep compares end points, study.SampleLaw compares laws")
         options = {"grid": grid, "schedule": schedule}
-        own = _run(references, Cell(name, 0), sampler, options) if sampler.adaptive else None
+        adaptive = sampler is not None and sampler.adaptive
+        own = _run(references, Cell(name, 0), sampler, options) if adaptive else None
         for budget in nfes:
             if own is None:
                 cell = _run(references, Cell(name, budget), sampler, options)
@@ -83,9 +85,12 @@ def sweep(
                 yield cell
 
 
-def _run(references: References, cell: Cell, sampler: Sampler, options: dict[str, Any]) -> Cell:
+def _run(references: References, cell: Cell, sampler: Sampler | None, options: dict[str, Any]) -> Cell:
     model, z = references.model, references.z
     try:
+        if sampler is None:
+            sampler, own = choose(model, nfe=cell.budget, grid=options["grid"])
+            options = {**options, "grid": options["grid"] or own}
         steps = None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
         if steps == 0:
             return cell

@@ -1,0 +1,150 @@
+"""Clipping: estimates of x0 within the data's range, for every sampler, with plans kept; and results that ran away."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from registered import ONE_EACH
+
+from difftool.errors import DifftoolError, DifftoolWarning
+from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
+from difftool.nn import MLP
+from difftool.sampling import prepare, sample
+from difftool.schedules import DDPMLinear, Flow, VPLinear
+from difftool.specs import make
+
+F64 = torch.float64
+LABELS = torch.tensor([0, 2, 1, 1])
+
+
+def network(predicts="eps", schedule=None, data_range=(-0.5, 0.5)):
+    torch.manual_seed(0)
+    net = MLP(2, (16,), classes=3).double()
+    return NetworkModel(net, schedule or DDPMLinear(), predicts, data_range=data_range)
+
+
+@pytest.mark.parametrize("predicts", sorted(PARAMETRIZATIONS))
+@given(t=st.floats(0.02, 0.98), low=st.floats(-2, 0), width=st.floats(0.01, 3))
+def test_an_estimate_is_cut_and_nothing_else_is_changed(predicts, t, low, width):
+    model, p = network(predicts), DDPMLinear().at(t)
+    x = torch.randn(4, 2, dtype=F64, generator=torch.Generator().manual_seed(1))
+    free, cut = (m.bind(DDPMLinear(), {"label": LABELS})(x, p) for m in (model, Clipped(model, low, low + width)))
+    torch.testing.assert_close(cut, free.clamp(low, low + width))
+    wide = Clipped(model, -1e9, 1e9).bind(DDPMLinear(), {"label": LABELS})(x, p)
+    assert torch.equal(wide, free)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("predicts", sorted(PARAMETRIZATIONS))
+def test_the_plan_is_kept(predicts, guidance):
+    """The plan against the plain loop, on the network's own schedule and on another."""
+    for schedule in (DDPMLinear(), VPLinear(beta_max=12.0)):
+        model = Clipped(Guided(network(predicts), guidance))
+        options = {"shape": (4, 2), "steps": 6, "cond": {"label": LABELS}, "schedule": schedule, "dtype": F64}
+        sampler = make("samplers", "dpmpp-2m")
+        assert prepare(model, sampler, **options).plan is not None
+        planned, loop = (sample(model, sampler, **options, grad=grad) for grad in (False, True))
+        torch.testing.assert_close(planned, loop, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_sampler_goes_with_it(name):
+    """And those whose last step is the estimate itself end within the range."""
+    sampler = make("samplers", name)
+    steps = None if sampler.adaptive else 5
+    x = sample(Clipped(network("v")), sampler, shape=(4, 2), steps=steps, cond={"label": LABELS}, dtype=F64)
+    assert torch.isfinite(x).all()
+    x = sample(
+        Clipped(network("v")), sampler, shape=(4, 2), steps=steps, cond={"label": LABELS}, dtype=F64, last="mean"
+    )
+    assert float(x.abs().max()) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: Clipped(network(data_range=None)), r"does not know; give it: Clipped\(model, -1, 1\)"),
+        (lambda: Clipped(GaussianMixture(torch.zeros(1, 2), 1.0)), "the range of the data, which this model does not"),
+        (lambda: Clipped(network(), 1, -1), "a range is two finite numbers, low < high, got low=1, high=-1"),
+        (lambda: Clipped(network(), 0, math.inf), "two finite numbers"),
+        (lambda: Clipped(network(), None, 1.0), "two finite numbers"),
+        (lambda: Clipped(network(), True, 2.0), "two finite numbers"),
+        (lambda: Clipped(torch.nn.Linear(2, 2)), "clipping takes a model"),
+    ],
+)
+def test_bad_input_is_one_line(made, words):
+    with pytest.raises(DifftoolError, match=words) as caught:
+        made()
+    assert "\n" not in str(caught.value)
+
+
+# --- results that ran away --------------------------------------------------------------------------------------------
+
+
+def constant(value, data_range=(-1.0, 1.0), predicts="x0"):
+    """A network that is sure of the data."""
+    return NetworkModel(lambda x, t: value.expand_as(x).clone(), Flow(), predicts, data_range=data_range)
+
+
+@given(
+    size=st.floats(1e-2, 1e30),
+    low=st.floats(-10, 0.9),
+    width=st.floats(0.1, 5),
+    known=st.booleans(),
+)
+def test_samples_far_outside_are_said_and_others_are_not(size, low, width, known):
+    """More than the range's own half-width outside of it; where no range is known, beyond 1000."""
+    data_range = (low, low + width) if known else None
+    model = constant(torch.tensor(size), data_range)
+    low, high = (low, low + width) if known else (-1e3, 1e3)
+    half = (high - low) / 2
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        x = sample(model, shape=(8, 2), steps=4)
+    beyond = max(float(x.max()) - high, low - float(x.min()))
+    if abs(beyond / half - 1) > 1e-3:  # float32
+        assert bool(caught) == (beyond > half)
+    for each in caught:
+        assert issubclass(each.category, DifftoolWarning)
+        assert "8 of 8 samples lie far outside" in str(each.message)
+        assert "\n" not in str(each.message)
+
+
+def test_a_few_samples_may_stray_but_not_far():
+    def run(stray, far):
+        value = torch.zeros(300, 2)
+        value[:stray] = far
+        model = NetworkModel(lambda x, t: value.clone(), Flow(), "x0", data_range=(-1.0, 1.0))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sample(model, shape=(300, 2), steps=3)
+        return [str(w.message) for w in caught]
+
+    assert run(2, 3.0) == []
+    assert "5 of 300 samples" in run(5, 3.0)[0]
+    assert "1 of 300 samples" in run(1, 30.0)[0]
+    assert "|x| reaches 1e+20" in run(1, 1e20)[0]
+
+
+def test_noise_that_is_left_is_allowed_for():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sample(constant(torch.tensor(0.0), (-0.01, 0.01)), shape=(400, 2), grid=(1.0, 0.5, 0.2))
+
+
+def test_the_causes_are_those_of_the_run():
+    model = network("eps", data_range=(-1e-6, 1e-6))
+    with pytest.warns(DifftoolWarning) as caught:
+        sample(Guided(model, 7.0), shape=(4, 2), steps=9, cond={"label": LABELS}, dtype=F64)
+    text = next(str(w.message) for w in caught if "far outside" in str(w.message))
+    for words in ("more steps than 9", "less guidance than 7", "a later start than alpha", "clipping"):
+        assert words in text
+    with pytest.warns(DifftoolWarning) as caught:
+        sample(network("v", data_range=(-1e-6, 1e-6)), shape=(4, 2), steps=9)
+    assert not any(words in str(caught[0].message) for words in ("guidance", "a later start"))
