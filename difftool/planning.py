@@ -9,16 +9,18 @@ from typing import Any
 from difftool.errors import DifftoolError, NotAffine
 from difftool.files import check_kind
 from difftool.grids import Explicit
-from difftool.models import GaussianMixture
+from difftool.models import GaussianMixture, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, stability
-from difftool.sampling import make_path
+from difftool.sampling import DEFAULT_STEPS, choose, default, make_path
+from difftool.schedules import DDPMLinear
 from difftool.spec_text import parse
-from difftool.specs import make
+from difftool.specs import make, spec_of
 
 STEPS = 10
+KINDS = {"predicts eps": "eps", "predicts x0": "x0", "predicts v or flow": "v"}
 SHOWN = 10  # of an error's ways, from each end of a run
 
 
@@ -59,8 +61,11 @@ def check_plan_file(file: Path | None, force: bool) -> None:
     check_kind(file, ".json", force)
 
 
-def figures(plan: Plan, model: str, sampler: str) -> dict[str, str]:
-    """NFE, registers, stability and amplification; the exact errors on Gaussian data like those of an exact model."""
+def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str]:
+    """NFE, registers, amplification; the exact errors on Gaussian data like that of an exact model.
+
+    sampler: whose stability intervals are told as well.
+    """
     formed, program = compile_plan(plan, None)
     facts = {
         "NFE": str(plan.nfe),
@@ -68,11 +73,11 @@ def figures(plan: Plan, model: str, sampler: str) -> dict[str, str]:
         "noises": str(len(plan.noises)),
     }
     steps = [abs(a.point.flow - b.point.flow) for a, b in pairwise(row for row in plan.rows if row.kind == "grid")]
-    found = None if sampler.endswith(".json") else stability(make("samplers", sampler))
+    found = None if sampler is None or sampler.endswith(".json") else stability(make("samplers", sampler))
     if found is not None and steps:
         facts["stability"] = (
-            f"real {found.real:.3g}, complex {found.disc:.3g}; the largest step of s is {max(steps):.3g}, which suits "
-            f"velocities of a Lipschitz constant up to {found.real / max(steps):.3g}"
+            f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "
+            f"Lipschitz constant of {found.real / max(steps):.3g}"
         )
     exact = make("models", model)
     facts |= _network_error(plan, exact.predicts or "x0")
@@ -84,6 +89,37 @@ def figures(plan: Plan, model: str, sampler: str) -> dict[str, str]:
         facts["path error"] = f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
     facts["prior mismatch"] = f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
     return facts
+
+
+def default_of(
+    model: str | None, steps: int | None, nfe: int | None, guidance: float | None, stochastic: bool
+) -> tuple[str, dict[str, str]]:
+    """Why the default is what it is; what `sample` would run for that model, or a table of what it runs when."""
+    why = (default.__doc__ or "").strip()
+    if model is None:
+        if not (steps is nfe is guidance is None) or stochastic:
+            raise DifftoolError("say for which model: difftool show default --model NAME")
+        return why, {kind: _by_steps(predicts) for kind, predicts in KINDS.items()}
+    made: Model = make("models", model)
+    if guidance is not None:
+        made = Guided(made, guidance)
+    sampler, grid = choose(made, steps=steps, nfe=nfe, stochastic=stochastic)
+    n = DEFAULT_STEPS if steps is nfe is None else steps or nfe
+    facts = {"sampler": spec_of("samplers", sampler), "grid": spec_of("grids", grid), "steps": str(n), "NFE": str(n)}
+    if not sampler.stochastic:
+        plan = trace(sampler, make_path(made, sampler, steps=n, grid=grid))
+        facts |= _network_error(plan, made.predicts or "x0")
+    return why, facts
+
+
+def _by_steps(predicts: str) -> str:
+    """The choices by the number of steps, for a network on DDPM's table."""
+    model = NetworkModel(lambda x, time: x, DDPMLinear(), predicts)
+    told: dict[str, list[int]] = {}
+    for n in (5, 10, 20, 50, 100):
+        sampler, grid = choose(model, steps=n)
+        told.setdefault(f"{spec_of('samplers', sampler)}@{spec_of('grids', grid)}", []).append(n)
+    return "; ".join(f"{spec} in {', '.join(map(str, ns))} steps" for spec, ns in told.items())
 
 
 def _network_error(plan: Plan, predicts: str) -> dict[str, str]:

@@ -29,9 +29,7 @@ def sample(
     ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(
-            help="Grid of times.", metavar=SPEC, show_default="the default's, else the sampler's own, else flow"
-        ),
+        typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
     nfe: Annotated[int | None, typer.Option(help="Network evaluations, in place of --steps.")] = None,

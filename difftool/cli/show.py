@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as _json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,12 +22,35 @@ def show(
             "--as", help="What it is called in comfyui, a1111, diffusers, k-diffusion or azula.", metavar="TOOL"
         ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Of default: for which model.", metavar="name:key=value,...")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(help="Of default: for how many steps.", metavar="<int>", show_default="50")
+    ] = None,
+    nfe: Annotated[
+        str | None, typer.Option(help="Of default: evaluations, in place of --steps.", metavar="<int>")
+    ] = None,
+    guidance: Annotated[
+        str | None, typer.Option(help="Of default: with how much guidance.", metavar="<float>")
+    ] = None,  # numbers as text: typer's own conversion of them loads pydantic, where that is installed
+    stochastic: Annotated[bool, typer.Option("--stochastic", help="Of default: a stochastic sampler.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the formula, the reference, the options and the claims of NAME."""
+    """Show the formula, the reference, the options and the claims of NAME; of `default`, what runs if none is named.
+
+    Try: difftool show default --model digits-unet --nfe 20 --guidance 3
+    """
     if tool is not None:
         _show_as(tool, " ".join(name), json)
         return
+    if name == ["default"]:
+        _show_default(model, steps, nfe, guidance, stochastic, json)
+        return
+    if stochastic or not (model is steps is nfe is guidance is None):
+        from difftool.errors import DifftoolError
+
+        raise DifftoolError("--model, --steps, --nfe, --guidance and --stochastic are for difftool show default")
     from difftool.cli.text import print_columns, print_facts, print_text, print_title
     from difftool.describe import descriptions
 
@@ -46,6 +69,33 @@ def show(
             print()
             rows = [[option["name"], option["type"], option["default"]] for option in thing["options"]]
             print_columns(rows, ("option", "type", "default"))
+
+
+def _number(name: str, text: str | None, kind: type) -> Any:
+    """A number as it was typed."""
+    from difftool.errors import DifftoolError
+
+    try:
+        return None if text is None else kind(text)
+    except ValueError:
+        raise DifftoolError(f"--{name} takes a number, got {text!r}") from None
+
+
+def _show_default(
+    model: str | None, steps: str | None, nfe: str | None, guidance: str | None, stochastic: bool, json: bool
+) -> None:
+    """Which sampler runs where none is named, and why."""
+    from difftool.cli.text import print_facts, print_text
+    from difftool.planning import default_of
+
+    n, evaluations = _number("steps", steps, int), _number("nfe", nfe, int)
+    why, facts = default_of(model, n, evaluations, _number("guidance", guidance, float), stochastic)
+    if json:
+        print(_json.dumps({"text": why, **facts}))
+        return
+    print_text(why)
+    print()
+    print_facts(facts)
 
 
 def _show_as(tool: str, name: str, json: bool) -> None:

@@ -19,6 +19,7 @@ arXiv 2210.02747), Song et al. 2021 (score, arXiv 2011.13456).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +82,15 @@ PARAMETRIZATIONS = {
 
 
 def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
-    """What an error of 1 of such an answer is as an error of x0, at a point: |c_out|."""
-    coefficients = PARAMETRIZATIONS[predicts].coefficients
-    return lambda p: abs(float(coefficients(p, data_std)[1]))
+    """What an error of 1 of such an answer is as one of x0, at a point: |c_out|; infinite if nothing bounds it."""
+    form = PARAMETRIZATIONS[predicts]
+
+    def size(p: Point) -> float:
+        if form.divides_by_alpha and p.alpha == 0:
+            return math.inf
+        return abs(float(form.coefficients(p, data_std)[1]))
+
+    return size
 
 
 def _index(p: Point) -> Any:

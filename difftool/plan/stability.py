@@ -13,8 +13,8 @@ equations II, chapters IV.2 and V.1; the disc: Spijker 1983, Contractivity in th
 problems, Numerische Mathematik 42.
 
 Errors of the network. An error e_k of the network's answer at row k is an error |c_out e_k| of x0 (c_out = sigma /
-alpha if the network predicts eps) and ends as g_k e_k. On Gaussian data of a given variance the g_k follow from the table;
-independent errors of unit size end as sqrt(sum_k g_k^2).
+alpha if the network predicts eps) and ends as g_k e_k. On Gaussian data of a given variance the g_k follow from the
+table; independent errors of unit size end as sqrt(sum_k g_k^2).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """sample(), the one front door: model, sampler, schedule and grid meet here and nowhere else."""
 
+from difftool.sampling import default
 from difftool.sampling.default import choose
 from difftool.sampling.front import sample
 from difftool.sampling.job import Job, batches, prepare
@@ -21,6 +22,7 @@ __all__ = [
     "as_grid",
     "batches",
     "choose",
+    "default",
     "make_path",
     "prepare",
     "ran_away",

@@ -9,11 +9,12 @@ eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the st
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 40 steps, 3 below 80, 4 above.
+    order grows with log2 N: 2 below 32 steps, 3 below 96, 4 above.
 guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 steps the corrector,
     which costs half of the stability, is left out; where even then the plan shows that a run would end larger than the
     data, DDIM runs.
-stochastic: flow-sde, whose noise fades towards the data.
+stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, SDE-DPM-Solver++(2M) with
+    half of the noise, again in equal steps of log SNR.
 
 No rule asks whether a model is exact.
 """
@@ -28,6 +29,7 @@ from difftool.plan.stability import guided_growth
 from difftool.plan.trace import trace
 from difftool.samplers import DDIM, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
+from difftool.samplers.dpmpp import dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
 
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
@@ -58,7 +60,7 @@ def choose(
         n = next((number for number in (steps, nfe) if number is not None), DEFAULT_STEPS)
     check_steps(n)
     if stochastic:
-        return FlowSDE(), FlowGrid(b=2.0)
+        return _stochastic(model, n)
     choice = _usual(model, n)
     if abs(model.guidance) > 1 and model.predicts not in NOISE and _growth(model, n, choice) > LARGEST:
         return DDIM(), FlowGrid()
@@ -68,27 +70,39 @@ def choose(
 NOISE = ("eps", "score")
 
 
+def _stochastic(model: Model, n: int) -> Choice:
+    if _noisy(model):
+        return dpmpp_2m_sde(min(n, 2), eta=0.5), _log_snr(n)
+    return FlowSDE(tau=0.5 if n < FEW else 1.0), FlowGrid(b=2.0)
+
+
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
     two = min(n, 2)
-    if model.predicts in NOISE and _first_level(model) > STEEP:
+    if _noisy(model):
         if n < FEW:
-            return Adams(two, interpolates="eps", variable="half-log-snr"), FlowGrid(a=5 / 2, b=3 / 2)
-        return UniPC(2, taper=True), HalfLogSNR(level_min=round(0.4 / n, 5))
+            return Adams(two, interpolates="eps", variable="half-log-snr"), FlowGrid(a=5 / 2, b=2.0)
+        return UniPC(2, taper=True), _log_snr(n)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     scale = max(abs(model.guidance), 1.0)
     if n >= FEW:
-        return FlowABM(2 if n < 40 * scale else 3 if n < 80 * scale else 4), FlowGrid(a=4 / 3, b=2.0)
+        return FlowABM(2 if n < 32 * scale else 3 if n < 96 * scale else 4), FlowGrid(a=4 / 3, b=2.0)
     if scale > 1:
         return Adams(two, interpolates="flow", variable="flow"), FlowGrid(a=7 / 4, b=2.0)
     return FlowABM(two), FlowGrid(a=4 / 3, b=5 / 3)
 
 
-def _first_level(model: Model) -> float:
-    """sigma / alpha where a run of the model starts."""
+def _noisy(model: Model) -> bool:
+    """Whether it predicts the noise, and starts where an error of that is a much larger one of x0."""
     schedule = model.schedule
-    return 0.0 if schedule is None else float(schedule.level(schedule.t_start(model.divides_by_alpha)))
+    if model.predicts not in NOISE or schedule is None:
+        return False
+    return float(schedule.level(schedule.t_start(model.divides_by_alpha))) > STEEP
+
+
+def _log_snr(n: int) -> Grid:
+    return HalfLogSNR(level_min=round(0.4 / n, 5))
 
 
 def _growth(model: Model, n: int, choice: Choice) -> float:

@@ -83,6 +83,8 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
 
     def cost(steps: int) -> int:
+        if steps < sampler.needs_steps:  # it does not run at all
+            return 0
         path = make_path(model, sampler, steps=steps, last=last, **options)
         return nfe_of(sampler, path, last or sampler.last) or 0
 
