@@ -85,6 +85,8 @@ def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
     """
     grid = [r for r, row in enumerate(plan.rows) if row.kind == "grid"]
     last, n = last_uses(plan.rows), STEPS // 2
+    if len(grid) <= n + max(PERIODS):  # the points of the grid are not where it asks
+        return None
 
     def alive(r: int) -> list[Value]:
         """By age; the row itself and its answer included."""
