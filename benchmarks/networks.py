@@ -8,7 +8,7 @@
 An evaluation is an answer to the sampler: with guidance it costs the network two. The error of a cell is the RMS over
 the samples (512 points, 64 pictures) of the distance of the end points to the reference: the classical Runge-Kutta
 method with its steps doubled; errors of less than ten times what its end points moved by at last are left out. Score of
-a method: the geometric mean, and the worst, of its error over the best of RIVALS in that cell.
+a method: the geometric mean, and the worst, of its error over the best of RIVALS, in cells that hold all of these.
 
 Networks: those of `networks.toml`, and `digits-unet` and `moons` of the package. What is done is kept in
 `benchmarks/networks.json`, by the digest of the weights; references in `benchmarks/references`.
@@ -158,13 +158,13 @@ def _attempt(setting: Setting, method: str, nfe: int) -> Tensor | None:
 
 
 def ratios(cells: dict[str, list[float]], method: str, nfes: Sequence[int]) -> list[float]:
-    """The method's RMS error over that of the best rival, cell by cell."""
+    """The method's RMS error over that of the best rival, in the cells where every rival is known."""
     out = []
     for n in nfes:
-        rivals = [cell[0] for r in RIVALS if (cell := cells.get(f"{r} | {n}"))]
+        rivals = [cells.get(f"{r} | {n}") for r in RIVALS]
         cell = cells.get(f"{method} | {n}")
-        if rivals and cell:
-            out.append(cell[0] / min(rivals))
+        if cell and all(rivals):
+            out.append(cell[0] / min(rival[0] for rival in rivals if rival))
     return out
 
 

@@ -80,6 +80,27 @@ class Model(ABC):
         return Bound(self, schedule, dict(cond or {}))
 
 
+class Wrapped(Model):
+    """A model around another one, `model`: what is not its own it has from that."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
+        self.predicts, self.guidance, self.data_range = model.predicts, model.guidance, model.data_range
+
+    @property
+    def device(self) -> torch.device | str:  # type: ignore[override]
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        self.model = self.model.to(device, dtype)
+        return self
+
+
 class Bound:
     """A model tied to a sampling schedule and a conditioning: `bound(x, p) -> x0`.
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, Model
+from difftool.models.base import Bound, Evaluations, Model, Wrapped
 from difftool.schedules.base import Point, Schedule
 
 
-class Clipped(Model):
+class Clipped(Wrapped):
     """A model with its estimates of x0 kept within [low, high], to sample with any sampler; no evaluation more.
 
     model: any model, a guided one too; low, high: the range; default: the model's own `data_range`. Raises
@@ -41,22 +41,9 @@ class Clipped(Model):
             low, high = model.data_range
         if not (_number(low) and _number(high) and low < high):  # type: ignore[operator]
             raise DifftoolError(f"a range is two finite numbers, low < high, got low={low!r}, high={high!r}")
+        super().__init__(model)
         self.limits = float(low), float(high)  # type: ignore[arg-type]
-        self.model, self.data_range = model, self.limits
-        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
-        self.predicts, self.guidance = model.predicts, model.guidance
-
-    @property
-    def device(self) -> torch.device | str:  # type: ignore[override]
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.model.dtype
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        self.model = self.model.to(device, dtype)
-        return self
+        self.data_range = self.limits
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         return self.model.x0(x, p, **cond).clamp(*self.limits)

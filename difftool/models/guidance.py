@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Affine, Bound, Evaluations, Model
+from difftool.models.base import Affine, Bound, Evaluations, Model, Wrapped
 from difftool.schedules.base import Point, Schedule
 
 
-class Guided(Model):
+class Guided(Wrapped):
     """A conditional model with guidance, to sample with any sampler; two evaluations of the model for each of its own.
 
     model: any model that takes conditioning and does without it.
@@ -37,21 +37,9 @@ class Guided(Model):
             raise DifftoolError(f"guidance takes a model, got {model!r}")
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
-        self.model, self.scale, self.without = model, float(scale), dict(without or {})
-        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
-        self.predicts, self.guidance, self.data_range = model.predicts, self.scale, model.data_range
-
-    @property
-    def device(self) -> torch.device | str:  # type: ignore[override]
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.model.dtype
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        self.model = self.model.to(device, dtype)
-        return self
+        super().__init__(model)
+        self.scale, self.without = float(scale), dict(without or {})
+        self.guidance = self.scale
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         plain = self.model.x0(x, p, **self.without)

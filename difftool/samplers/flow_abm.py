@@ -1,4 +1,4 @@
-"""flow-abm, the default: Adams-Bashforth-Moulton in the flow time, one evaluation per step.
+"""flow-abm: Adams-Bashforth-Moulton in the flow time, one evaluation per step.
 
 In s = sigma / (alpha + sigma) and y = x / (alpha + sigma) the probability flow is dy/ds = v = eps - x0, regular at both
 ends. The velocity is evaluated at the predicted state and never again (PEC mode); the corrector uses it, the result is
@@ -20,7 +20,7 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class FlowABM(Sampler):
-    """Adams-Bashforth-Moulton on the flow velocity in the flow time, the deterministic default.
+    """Adams-Bashforth-Moulton on the flow velocity in the flow time.
 
     predictor   yp_{i+1} = y_i + sum_j v_j int L_j ds      over [s_i, s_{i+1}], the newest min(p, i+1, N-i+1) velocities
     corrector   y_i = y_{i-1} + sum_j v_j int L_j ds       over [s_{i-1}, s_i], the newest min(p+1, i+1, N-i+2)

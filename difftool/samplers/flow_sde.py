@@ -1,4 +1,4 @@
-"""flow-sde, the stochastic default: second-order exponential Adams on x0 with noise that fades towards the data."""
+"""flow-sde: second-order exponential Adams on x0 with noise that fades towards the data."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ from difftool.samplers.base import Sampler
 from difftool.samplers.dpmpp import dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
 
+NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
 FEW = 8  # steps
 LARGEST = 1.0  # a guided run on data of variance 1/2 that ends larger than this runs away
@@ -65,9 +66,6 @@ def choose(
     if abs(model.guidance) > 1 and model.predicts not in NOISE and _growth(model, n, choice) > LARGEST:
         return DDIM(), FlowGrid()
     return choice
-
-
-NOISE = ("eps", "score")
 
 
 def _stochastic(model: Model, n: int) -> Choice:

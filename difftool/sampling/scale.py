@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from difftool.sampling.default import NOISE, STEEP
 from difftool.sampling.job import Job
 
 UNKNOWN = 1e3  # |x0| that no data have whose range is not known: networks are trained on data of about unit size
 FEW = 0.01  # part of the samples that may lie outside twice the data's range
 FAR = 10.0  # half-widths of the range that not even one sample may lie outside it
-STEEP = 40.0  # sigma / alpha at the start, by which an error of eps is multiplied, that is worth a word
 
 
 def ran_away(job: Job, x: Tensor) -> str | None:
@@ -40,7 +40,7 @@ def _ways_out(job: Job) -> str:
         ways.append(f"less guidance than {model.guidance:g}")
     if job.sampler is not None and (job.sampler.accuracy or 0) > 2:
         ways.append("a lower order")
-    if model.predicts in ("eps", "score") and job.origin.level > STEEP:
+    if model.predicts in NOISE and job.origin.level > STEEP:
         worse = f"{job.origin.level:.0f} times an error of {model.predicts}"
         ways.append(f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}")
     if model.data_range is not None:
