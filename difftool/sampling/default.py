@@ -4,15 +4,15 @@ A network's answers are steep and wrong, and both decide more than the order doe
 
 eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
     says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
-    its end tapered. Too few for that (N < 8): DEIS-2, whose history is of eps, on a grid that steps finely through high
-    noise. Where a run starts below a level of 40 this is no concern: as v.
+    its end tapered. Too few for that (N < 8): a line through the newest two x0 in the noise level, which extrapolates
+    least where the level is high, down to 1.25 / N. Where a run starts below a level of 40 this is no concern: as v.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 32 steps, 3 below 96, 4 above.
-guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 steps the corrector,
-    which costs half of the stability, is left out; where even then the plan shows that a run would end larger than the
-    data, DDIM runs.
+    order grows with log2 N: 2 below 16 steps, 3 below 48, 4 above.
+guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 w steps the corrector,
+    which costs half of the stability, is left out: Adams-Bashforth, and DPM-Solver++(2M) for eps. Where the plan shows
+    that even then a run would end several times as large as the data, DDIM runs.
 stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, SDE-DPM-Solver++(2M) with
     half of the noise, again in equal steps of log SNR.
 
@@ -29,13 +29,14 @@ from difftool.plan.stability import guided_growth
 from difftool.plan.trace import trace
 from difftool.samplers import DDIM, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
-from difftool.samplers.dpmpp import dpmpp_2m_sde
+from difftool.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
 
 NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
 FEW = 8  # steps
-LARGEST = 1.0  # a guided run on data of variance 1/2 that ends larger than this runs away
+CORRECTED = 8  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
+LARGEST = 4.0  # a guided run on data of variance 1/2 that ends larger than this runs away
 
 Choice = tuple[Sampler, Grid]
 
@@ -63,8 +64,8 @@ def choose(
     if stochastic:
         return _stochastic(model, n)
     choice = _usual(model, n)
-    if abs(model.guidance) > 1 and model.predicts not in NOISE and _growth(model, n, choice) > LARGEST:
-        return DDIM(), FlowGrid()
+    if abs(model.guidance) > 1 and _growth(model, n, choice) > LARGEST:
+        return DDIM(), choice[1]
     return choice
 
 
@@ -76,19 +77,17 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
-    two = min(n, 2)
+    two, scale = min(n, 2), max(abs(model.guidance), 1.0)
+    guided = scale > 1 and n < CORRECTED * scale
     if _noisy(model):
         if n < FEW:
-            return Adams(two, interpolates="eps", variable="half-log-snr"), FlowGrid(a=5 / 2, b=2.0)
-        return UniPC(2, taper=True), _log_snr(n)
+            return Adams(two, interpolates="x0", variable="level"), HalfLogSNR(level_min=round(1.25 / n, 5))
+        return dpmpp_2m() if guided else UniPC(2, taper=True), _log_snr(n)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    scale = max(abs(model.guidance), 1.0)
-    if n >= FEW:
-        return FlowABM(2 if n < 32 * scale else 3 if n < 96 * scale else 4), FlowGrid(a=4 / 3, b=2.0)
-    if scale > 1:
-        return Adams(two, interpolates="flow", variable="flow"), FlowGrid(a=7 / 4, b=2.0)
-    return FlowABM(two), FlowGrid(a=4 / 3, b=5 / 3)
+    order = 2 if n < 16 * scale else 3 if n < 48 * scale else 4
+    sampler = Adams(two, interpolates="flow", variable="flow") if guided else FlowABM(min(n, order))
+    return sampler, FlowGrid(a=5 / 4 if guided else 9 / 7, b=9 / 4)
 
 
 def _noisy(model: Model) -> bool:

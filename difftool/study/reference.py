@@ -8,10 +8,11 @@ and regular from pure noise to sigma = 0, so that the two ends of a path say all
 
     one Gaussian N(m, v)    in closed form: (x - alpha m) / sqrt(alpha^2 v + sigma^2) stays what it is
     a Gaussian mixture      DOP853 in float64, by the score below s = 1/2
-    any other model         the classical Runge-Kutta method, its N steps doubled until the end stands still: half of
-                            the points at s_i ~ (1 - i/N)^2, half at t_i ~ (1 - i/N)^2, for a network's answer is
-                            smooth in the t that it is told, of which s near 1 has little; a last step into sigma = 0
-                            is the mean, of local error s_{N-1}^2 ~ N^-4 as the others
+    any other model         the classical Runge-Kutta method, its N steps doubled until the end stands still: a third of
+                            the points at s_i ~ (1 - i/N)^2; a third at t_i ~ (1 - i/N)^2, for a network's answer is
+                            smooth in the t that it is told, of which s near 1 has little; a third in equal steps of
+                            log SNR, for eps networks are steep in it at high noise; a last step into sigma = 0 is the
+                            mean, of local error s_{N-1}^2 ~ N^-4 as the others
 
 Sources: Prince & Dormand 1981 (DOP853: Hairer, Norsett & Wanner 1993, Solving ordinary differential equations I);
 Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman et al. 2022, arXiv 2210.02747.
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.grids import FlowGrid, Quadratic
+from difftool.grids import FlowGrid, HalfLogSNR, Quadratic
 from difftool.models import GaussianMixture
 from difftool.models.base import Bound, Model
 from difftool.schedules import Path, Point
@@ -117,10 +118,13 @@ def _dop853(model: GaussianMixture, x: Tensor, first: Point, final: Point, label
 
 
 def _doubled(model: Bound, x: Tensor, path: Path, tolerance: float, most: int, strict: bool) -> Reference:
+    low, high = sorted((path.times[0], path.times[-1]))
+    noisiest = max(min(high, path.schedule.t_start(divides_by_alpha=True)), (low + high) / 2)
+    ends = {"start": high, "end": low}
+
     def solve(steps: int) -> Tensor:
-        ends = {"start": path.times[0], "end": path.times[-1]}
-        grids = FlowGrid(b=2.0, **ends), Quadratic(**ends)
-        times = sorted({t for grid in grids for t in grid(path.schedule, steps // 2)}, reverse=path.downwards)
+        grids = FlowGrid(b=2.0, **ends), Quadratic(**ends), HalfLogSNR(start=noisiest, end=low, level_min=1e-3)
+        times = sorted({t for grid in grids for t in grid(path.schedule, steps // 3)}, reverse=path.downwards)
         return _runge_kutta(model, x, Path(path.schedule, times))
 
     steps, coarse = 16, solve(16)
