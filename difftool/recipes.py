@@ -75,6 +75,8 @@ class Recipe:
         if "sampler" in options or anew:
             forget.update(last=None, plan=None, stochastic=anew and self.stochastic, chosen=None)
             forget.update(dict.fromkeys(chosen))
+        elif "grid" in options and chosen:
+            forget.update(chosen=[name for name in chosen if name != "grid"])
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
         if options.keys() & {"steps", "nfe", "grid"}:

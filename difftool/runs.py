@@ -19,7 +19,17 @@ from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import Device, Recipe
 from difftool.samplers import Sampler
-from difftool.sampling import Callback, Job, batches, choose, make_path, prepare, ran_away, steps_for_nfe
+from difftool.sampling import (
+    Callback,
+    Job,
+    batches,
+    choose,
+    make_path,
+    prepare,
+    ran_away,
+    steps_for_nfe,
+    will_run_away,
+)
 from difftool.specs import files_of, make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
@@ -90,6 +100,10 @@ class Run:
 
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
         """The samples of one batch after the other."""
+        told = will_run_away(self.job)
+        if told is not None:
+            self.warned = True
+            warnings.warn(told, DifftoolWarning, stacklevel=2)
         text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
             with enough_memory(f"{text}; give a smaller --batch-size"):
@@ -150,8 +164,7 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     grid = make("grids", recipe.grid) if recipe.grid else None
     chosen = recipe.chosen or [name for name in ("sampler", "grid") if getattr(recipe, name) is None]
     if recipe.sampler is None:
-        sampler, own = choose(model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, stochastic=recipe.stochastic)
-        grid = own if grid is None else grid
+        sampler, grid = choose(model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, stochastic=recipe.stochastic)
         recipe = replace(recipe, sampler=spec_of("samplers", sampler))
     else:
         sampler = make("samplers", recipe.sampler)

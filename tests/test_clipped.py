@@ -14,6 +14,7 @@ from registered import ONE_EACH
 from difftool.errors import DifftoolError, DifftoolWarning
 from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
 from difftool.nn import MLP
+from difftool.samplers import DDIM, FlowABM, UniPC
 from difftool.sampling import prepare, sample
 from difftool.schedules import DDPMLinear, Flow, VPLinear
 from difftool.specs import make
@@ -148,3 +149,36 @@ def test_the_causes_are_those_of_the_run():
     with pytest.warns(DifftoolWarning) as caught:
         sample(network("v", data_range=(-1e-6, 1e-6)), shape=(4, 2), steps=9)
     assert not any(words in str(caught[0].message) for words in ("guidance", "a later start"))
+
+
+# --- runs that will run away ------------------------------------------------------------------------------------------
+
+
+def gaussians(x, t, label=None):
+    """Exact x0 for data of variance 1/2, whose classes have the variance 1/20."""
+    variance, t = 0.5 if label is None else 0.05, t[:, None]
+    return x * (1 - t) * variance / ((1 - t) ** 2 * variance + t**2)
+
+
+def told_before(scale, steps, sampler, clip=False):
+    model = Guided(NetworkModel(gaussians, Flow(), "x0"), scale)
+    asked = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sample(
+            Clipped(model, -1, 1) if clip else model, sampler, shape=(64, 2), steps=steps, cond={"label": torch.zeros(64)},
+            callback=lambda step: asked.append(len(caught)),
+        )  # fmt: skip
+    lines = [str(each.message) for each in caught]
+    assert all("\n" not in line for line in lines)
+    return [line for line in lines if "is unstable in" in line], asked[0]
+
+
+@pytest.mark.parametrize("sampler", [FlowABM(order=2), FlowABM(order=4), DDIM(), UniPC(order=2)], ids=str)
+def test_a_guidance_that_is_too_strong_for_the_steps_is_said_before_they_are_spent(sampler):
+    said, before = told_before(30.0, 10, sampler)
+    assert "guidance 30 is unstable in 10 steps" in said[0]
+    assert before == 1
+    for harmless in ((1.0, 10), (1.5, 10), (30.0, 400)):
+        assert told_before(*harmless, sampler)[0] == []
+    assert told_before(30.0, 10, sampler, clip=True)[0] == []

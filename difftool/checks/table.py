@@ -11,14 +11,16 @@ from typing import Any
 from difftool.checks.orders import global_order, one_step_order, weak_order
 from difftool.checks.sampler import without_noise
 from difftool.errors import DifftoolError, NotAffine
-from difftool.grids import FlowGrid
-from difftool.plan import compile_plan, trace
+from difftool.grids import FlowGrid, Grid
+from difftool.models.parametrization import errors_of
+from difftool.plan import Plan, compile_plan, trace
+from difftool.plan.stability import Stability, amplification, stability
 from difftool.plugins import registry
 from difftool.samplers.base import Sampler
-from difftool.schedules import Path, VPLinear
+from difftool.schedules import DDPMLinear, Path, Schedule, VPLinear
 from difftool.specs import make
 
-STEPS = 20  # of the run whose registers are counted
+STEPS = 20  # of the run whose registers are counted and whose errors are followed
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Line:
     quiet: bool  # the first two are those at zero noise
     evaluations: int | None
     registers: int | None  # None if it has no plan
+    stability: Stability | None
+    gains: tuple[float, float] | None  # of errors of eps and of v
     reference: str
 
     @property
@@ -70,28 +74,44 @@ def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
         weak = float(sampler.weak_order), weak_order(sampler)
     return Line(
         name, accuracy, over_a_run, weak, sampler.stochastic and over_a_run is not None, sampler.evaluations,
-        _registers(sampler), reference or sampler.reference,
+        _registers(sampler), stability(sampler), _gains(sampler), reference or sampler.reference,
     )  # fmt: skip
 
 
 def _registers(sampler: Sampler) -> int | None:
     """Buffers of the size of the state that its plan needs."""
-    schedule = VPLinear()
-    times = FlowGrid(start=schedule.t_start(sampler.divides_by_alpha))(schedule, STEPS)
+    plan = _plan(sampler, VPLinear(), FlowGrid())
+    return None if plan is None else compile_plan(plan, None)[1].registers
+
+
+def _gains(sampler: Sampler) -> tuple[float, float] | None:
+    """How independent errors of size 1 of all answers end, of eps and of v, on the sampler's own grid."""
+    plan = _plan(sampler, DDPMLinear(), sampler.grid or FlowGrid())
+    return None if plan is None else (amplification(plan, errors_of("eps")), amplification(plan, errors_of("v")))
+
+
+def _plan(sampler: Sampler, schedule: Schedule, grid: Grid) -> Plan | None:
+    """A run of `STEPS` steps; None if no plan holds it."""
+    times = grid.starting(schedule.t_start(sampler.divides_by_alpha or grid.needs_level))(schedule, STEPS)
     try:
-        return compile_plan(trace(sampler, Path(schedule, times)), None)[1].registers
+        return trace(sampler, Path(schedule, times))
     except (NotAffine, DifftoolError):
         return None
 
 
 def markdown(table: list[Line]) -> str:
     """The page."""
-    head = ("name", "order of a step", "over a run", "weak order", "NFE per step", "registers", "reference")
+    head = (
+        "name", "order of a step", "over a run", "weak order", "NFE per step", "registers", "stability", "error of eps",
+        "of v", "reference",
+    )  # fmt: skip
     rows = [
         (
             f"`{line.name}`", _pair(line.accuracy, line.quiet), _pair(line.over_a_run, line.quiet), _pair(line.weak),
             "chosen in the run" if line.evaluations is None else str(line.evaluations),
-            "no plan" if line.registers is None else str(line.registers), line.reference,
+            "no plan" if line.registers is None else str(line.registers),
+            "" if line.stability is None else f"{line.stability.real:.2g}; {line.stability.disc:.2g}",
+            *(("", "") if line.gains is None else (f"{gain:.2g}" for gain in line.gains)), line.reference,
         )
         for line in table
     ]  # fmt: skip
@@ -116,4 +136,9 @@ probability flow is known. *Order of a step*: the slope of the defect of one ful
 less 1. *Over a run*: of the end point over a fixed interval that does not start in noise, start-up included. *Weak
 order*: of the law of the end point, exactly, on Gaussian data. An asterisk: at zero noise. *Registers*: buffers of the
 size of the state in a run of 20 steps. NFE: evaluations of the network; a last step into sigma = 0 may take fewer.
+
+*Stability*: the real and the complex interval, the largest Lipschitz constant of the network's velocity times the step
+of s = sigma / (alpha + sigma) at which nothing grows (Euler: 2; 2); guidance multiplies that constant. *Error of eps*,
+*of v*: what independent errors of size 1 of all answers of such a network are at the end, in 20 steps on DDPM's table,
+the data's variance 1/2, on the sampler's own grid, else flow. `difftool plan` has both for any grid and steps.
 """

@@ -11,7 +11,7 @@ from difftool.sampling.rule import (
     start_of,
     steps_for_nfe,
 )
-from difftool.sampling.scale import ran_away
+from difftool.sampling.scale import ran_away, will_run_away
 from difftool.sampling.watch import Callback, Step
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "sample",
     "start_of",
     "steps_for_nfe",
+    "will_run_away",
 ]

@@ -5,7 +5,7 @@ A network's answers are steep and wrong, and both decide more than the order doe
 eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
     says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
     its end tapered. Too few for that (N < 8): a line through the newest two x0 in the noise level, which extrapolates
-    least where the level is high, down to 1.25 / N. Where a run starts below a level of 40 this is no concern: as v.
+    least where the level is high, down to 1.5 / N. Where a run starts below a level of 40 this is no concern: as v.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
@@ -53,7 +53,7 @@ def choose(
 
     It follows from what the model predicts, from the level its schedule starts at, from its guidance and from the
     number of steps N (`steps`, or `nfe`, since all that is chosen takes one evaluation a step; default 50; an explicit
-    grid has its own), and from nothing else. grid: the one that was named, which then replaces the second answer.
+    grid has its own), and from nothing else. grid: the one that was named; it is then the second answer.
     """
     named = None if grid is None else as_grid(grid)
     if isinstance(named, Explicit):
@@ -61,12 +61,11 @@ def choose(
     else:
         n = next((number for number in (steps, nfe) if number is not None), DEFAULT_STEPS)
     check_steps(n)
-    if stochastic:
-        return _stochastic(model, n)
-    choice = _usual(model, n)
-    if abs(model.guidance) > 1 and _growth(model, n, choice) > LARGEST:
-        return DDIM(), choice[1]
-    return choice
+    sampler, own = _stochastic(model, n) if stochastic else _usual(model, n)
+    used = own if named is None else named
+    if not stochastic and abs(model.guidance) > 1 and _growth(model, n, sampler, used) > LARGEST:
+        return DDIM(), used
+    return sampler, used
 
 
 def _stochastic(model: Model, n: int) -> Choice:
@@ -81,7 +80,7 @@ def _usual(model: Model, n: int) -> Choice:
     guided = scale > 1 and n < CORRECTED * scale
     if _noisy(model):
         if n < FEW:
-            return Adams(two, interpolates="x0", variable="level"), HalfLogSNR(level_min=round(1.25 / n, 5))
+            return Adams(two, interpolates="x0", variable="level"), HalfLogSNR(level_min=round(1.5 / n, 5))
         return dpmpp_2m() if guided else UniPC(2, taper=True), _log_snr(n)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
@@ -102,7 +101,6 @@ def _log_snr(n: int) -> Grid:
     return HalfLogSNR(level_min=round(0.4 / n, 5))
 
 
-def _growth(model: Model, n: int, choice: Choice) -> float:
+def _growth(model: Model, n: int, sampler: Sampler, grid: Grid) -> float:
     """How large a guided run ends, see `plan.stability.guided_growth`."""
-    sampler, grid = choice
     return guided_growth(trace(sampler, make_path(model, sampler, steps=n, grid=grid)), model.guidance)

@@ -16,7 +16,7 @@ from difftool.noise import Noise
 from difftool.plan.plan import Plan
 from difftool.samplers.base import Last, Sampler
 from difftool.sampling.job import batches, prepare
-from difftool.sampling.scale import ran_away
+from difftool.sampling.scale import ran_away, will_run_away
 from difftool.sampling.watch import Callback
 from difftool.schedules import Schedule
 
@@ -84,6 +84,7 @@ def sample(
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job.dtype = torch.float64
+    _warn(will_run_away(job))
     parts: list[Tensor] = []
     for first, count in batches(job.total, batch_size):
         start = None if x is None else x[first : first + count]
@@ -93,7 +94,11 @@ def sample(
             error.done = torch.cat(parts) if parts else None
             raise
     out = torch.cat(parts) if len(parts) > 1 else parts[0]
-    told = ran_away(job, out)
-    if told is not None:
-        warnings.warn(told, DifftoolWarning, stacklevel=2)
+    _warn(ran_away(job, out))
     return out
+
+
+def _warn(told: str | None) -> None:
+    """On behalf of whoever called `sample`."""
+    if told is not None:
+        warnings.warn(told, DifftoolWarning, stacklevel=3)

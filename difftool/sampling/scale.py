@@ -1,15 +1,37 @@
-"""Results that ran away: finite numbers far outside of where the data lie."""
+"""Results that ran away, finite numbers far outside of where the data lie; and runs that will."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from difftool.sampling.default import NOISE, STEEP
+from difftool.models import Clipped
+from difftool.plan.stability import guided_growth, stability
+from difftool.sampling.default import LARGEST, NOISE, STEEP
 from difftool.sampling.job import Job
 
 UNKNOWN = 1e3  # |x0| that no data have whose range is not known: networks are trained on data of about unit size
 FEW = 0.01  # part of the samples that may lie outside twice the data's range
 FAR = 10.0  # half-widths of the range that not even one sample may lie outside it
+
+
+def will_run_away(job: Job) -> str | None:
+    """The line about a guidance under which the plan is unstable, before a network is asked; None if it is not.
+
+    By `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a stable run draws together. What is
+    clipped cannot run away.
+    """
+    scale, plan = job.model.guidance, job.plan
+    if plan is None or abs(scale) <= 1 or isinstance(job.model, Clipped) or job.end.flow > job.origin.flow:
+        return None
+    growth = guided_growth(plan, scale)
+    if growth <= LARGEST:
+        return None
+    found = None if job.sampler is None else stability(job.sampler)
+    known = "" if found is None else f" (it is stable up to a Lipschitz constant of {found.real:.2g} over the step)"
+    return (
+        f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler or 'this plan'}{known}: on Gaussian data "
+        f"the samples end {growth:.2g} times as large as those; try more steps, less guidance or clipping"
+    )
 
 
 def ran_away(job: Job, x: Tensor) -> str | None:

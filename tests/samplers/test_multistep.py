@@ -144,11 +144,11 @@ def unipc(path, x, order, bh):
     return predicted
 
 
-@given(st.sampled_from([VPLinear(), Flow(), Cosine()]), st.integers(1, 60))
-def test_flow_abm_by_its_definition(schedule, n):
+@given(st.sampled_from([VPLinear(), Flow(), Cosine()]), st.integers(1, 60), st.integers(1, 5))
+def test_flow_abm_by_its_definition(schedule, n, p):
     """In y and s, with the integrals of numpy's polynomials."""
+    p = min(p, n)
     path = Path(schedule, FlowGrid(a=4 / 3, b=5 / 3)(schedule, n))
-    p = min(5, 2 + n // 10)
     s = [q.flow for q in path]
     v = []
 
@@ -170,7 +170,13 @@ def test_flow_abm_by_its_definition(schedule, n):
             y += area([*range(i, i - min(p + 1, i + 1, n - i + 2), -1)], s[i - 1], s[i])
         predicted = y + area([*range(i, i - min(p, i + 1, n - i + 1), -1)], s[i], s[i + 1])
     expected = predicted * (path[-1].alpha + path[-1].sigma)
-    assert run(FlowABM(), path) == pytest.approx(expected, abs=1e-8)  # poly1d loses some digits at order 5
+    assert run(FlowABM(p), path) == pytest.approx(expected, abs=1e-8)  # poly1d loses some digits at order 5
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (5, 2), (39, 2), (40, 3), (79, 3), (80, 4), (159, 4), (160, 5), (400, 5)])
+def test_the_order_of_flow_abm_grows_with_the_logarithm_of_the_steps(n, p):
+    path = Path(Flow(), FlowGrid()(Flow(), n))
+    assert run(FlowABM(), path) == run(FlowABM(p), path)
 
 
 def slope_weight(r, k, q, s):

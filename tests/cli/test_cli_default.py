@@ -1,0 +1,54 @@
+"""The default from the command line: what a recipe keeps of it, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from difftool.recipes import Recipe
+
+
+def recipe_of(ok, file, *options):
+    ok("sample", *options, "--num-samples", "2", "--out", str(file))
+    return Recipe.load(file)
+
+
+def test_a_recipe_keeps_what_was_chosen_and_says_so(ok, tmp_path):
+    told = recipe_of(ok, tmp_path / "a.npz", "--model", "digits-unet", "--steps", "9")
+    assert told.chosen == ["sampler", "grid"]
+    assert told.sampler.startswith("flow-abm")
+    other = told.changed(steps=3, label=3, guidance=8.0)
+    assert (other.sampler, other.grid, other.steps) == (None, None, 3)  # chosen anew for what is asked now
+    named = told.changed(sampler="ddim")
+    assert (named.sampler, named.grid) == ("ddim", None)
+
+
+def test_a_grid_that_is_named_later_is_no_longer_one_that_was_chosen(ok, tmp_path):
+    told = recipe_of(ok, tmp_path / "a.npz", "--sampler", "ddim", "--steps", "5")
+    assert told.chosen == ["grid"]
+    assert told.changed(grid="karras").chosen == []
+
+
+@pytest.mark.parametrize(("steps", "order"), [(5, 2), (10, 3), (29, 4), (50, 5)])
+def test_a_recipe_of_the_first_version_runs_as_it_did(ok, tmp_path, steps, order):
+    """Its `flow-abm` had the order min(5, 2 + N // 10), on the same grid."""
+    file = tmp_path / "new.json"
+    today = recipe_of(ok, tmp_path / "a.npz", "--sampler", f"flow-abm:order={order}", "--steps", str(steps)).to_dict()
+    old = {k: v for k, v in today.items() if k not in ("stochastic", "chosen", "clip")}
+    file.write_text(json.dumps({**old, "version": 1, "sampler": "flow-abm"}))
+    read = Recipe.load(file)
+    assert (read.sampler, read.grid) == (f"flow-abm:order={order}", today["grid"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--model digits-unet --steps 9", ["flow-abm", "flow:a="]),
+        ("--model digits-unet --steps 9 --guidance 5", ["adams:order=2", "flow:a="]),
+        ("--model digits-unet --steps 9 --stochastic", ["flow-sde"]),
+    ],
+)
+def test_show_default_says_what_will_run(ok, options, told):
+    out = ok("show", "default", *options.split()).stdout
+    assert all(text in out for text in told)

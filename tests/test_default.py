@@ -1,0 +1,94 @@
+"""What runs where no sampler is named: it runs at any number of steps, and is stable."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from difftool import NetworkModel
+from difftool.grids import Explicit, Karras
+from difftool.models import Guided
+from difftool.models.parametrization import PARAMETRIZATIONS, errors_of
+from difftool.plan import trace
+from difftool.plan.stability import amplification, guided_growth, stability
+from difftool.sampling import choose, make_path, prepare
+from difftool.sampling.default import LARGEST
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, VPLinear
+
+SCHEDULES = DDPMLinear(), ScaledLinear(), VPLinear(), Cosine(), Flow(), VE(sigma_max=80.0)
+STEPS = st.one_of(st.integers(1, 60), st.integers(61, 1000))
+
+
+class Tenth(torch.nn.Module):
+    def forward(self, x, time):
+        return 0.1 * x
+
+
+def network(predicts="v", schedule=None, guidance=1.0):
+    model = NetworkModel(Tenth(), schedule or Cosine(), predicts=predicts)
+    return model if guidance == 1 else Guided(model, guidance)
+
+
+def plan_of(model, steps, **options):
+    sampler, grid = choose(model, steps=steps, **options)
+    return trace(sampler, make_path(model, sampler, steps=steps, grid=grid))
+
+
+def bound(model, steps):
+    """What independent errors of size 1 may become: of v, flow and edm no more; of x0, whose end is steep, 2.5; of eps
+    the level that it starts at, and 6 where there are steps to average over."""
+    if model.predicts in ("eps", "score"):
+        level = float(model.schedule.level(model.schedule.t_start(model.divides_by_alpha)))
+        return level * 1.01 if steps < 5 else 6.0
+    return 2.5 if model.predicts == "x0" else 1.1
+
+
+@given(
+    st.sampled_from(sorted(PARAMETRIZATIONS)), st.sampled_from(SCHEDULES), STEPS,
+    st.sampled_from([1.0, 1.5, 3.0, 8.0, 30.0]),
+)  # fmt: skip
+def test_one_answer_a_step_and_errors_of_the_network_stay_bounded(predicts, schedule, steps, guidance):
+    model = network(predicts, schedule, guidance)
+    plan = plan_of(model, steps)
+    assert plan.nfe == steps
+    assert amplification(plan, errors_of(predicts)) <= bound(model, steps)
+
+
+@given(st.sampled_from(sorted(PARAMETRIZATIONS)), STEPS, st.floats(1.0, 40.0))
+def test_under_guidance_it_is_stable_or_the_most_stable_there_is(predicts, steps, guidance):
+    model = network(predicts, DDPMLinear(), guidance)
+    sampler, _ = choose(model, steps=steps)
+    assert sampler.name == "ddim" or guided_growth(plan_of(model, steps), guidance) <= LARGEST
+
+
+@given(st.integers(16, 1000), st.sampled_from([1.0, 3.0, 8.0]))
+def test_the_order_grows_no_faster_than_the_stable_steepness(steps, guidance):
+    """Interval x steps / guidance: how steep a network may be, in 16 steps and in 1000; and what has no corrector."""
+    sampler, _ = choose(network("v", Cosine(), guidance), steps=steps)
+    assert stability(sampler).real * steps >= (4.0 if sampler.name == "flow-abm" else 2.0) * guidance
+
+
+@given(st.sampled_from(sorted(PARAMETRIZATIONS)), st.sampled_from(SCHEDULES), st.integers(1, 40))
+def test_the_stochastic_one_draws_noise(predicts, schedule, steps):
+    model = network(predicts, schedule)
+    plan = plan_of(model, steps, stochastic=True)
+    assert plan.nfe == steps
+    assert choose(model, steps=steps, stochastic=True)[0].stochastic
+
+
+def test_a_grid_that_is_named_replaces_the_grid_alone():
+    model = network()
+    sampler, grid = choose(model, steps=20, grid=Karras())
+    assert (sampler, grid) == (choose(model, steps=20)[0], Karras())
+    by_times, explicit = choose(model, grid=[1.0, 0.5, 0.2, 0.0])
+    assert isinstance(explicit, Explicit)
+    assert by_times == choose(model, steps=3)[0]
+
+
+def test_a_plain_run_is_the_chosen_one():
+    model = network("eps", DDPMLinear())
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sampler, grid = choose(model, steps=9)
+    plain, named = prepare(model, steps=9, shape=(3, 2)), prepare(model, sampler, steps=9, grid=grid, shape=(3, 2))
+    assert torch.equal(plain.batch(0, 3, 157.0 * x), named.batch(0, 3, 157.0 * x))
