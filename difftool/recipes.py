@@ -44,14 +44,14 @@ class Recipe:
     seed: int = 0
     label: int | str | None = None  # a class, or a range of them taken in turn, "0-9"
     guidance: float | None = None  # of a conditional model, 1: none
-    clip: bool = False  # keep the estimates of x0 within the range of the data
+    clip: bool | None = None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     noise: Literal["independent", "path", "generator"] = "independent"
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
-    chosen: list[str] | None = None  # which of `sampler` and `grid` nobody named
+    chosen: list[str] | None = None  # which of `sampler`, `grid` and `clip` nobody named
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
@@ -75,8 +75,10 @@ class Recipe:
         if "sampler" in options or anew:
             forget.update(last=None, plan=None, stochastic=anew and self.stochastic, chosen=None)
             forget.update(dict.fromkeys(chosen))
-        elif "grid" in options and chosen:
-            forget.update(chosen=[name for name in chosen if name != "grid"])
+        elif chosen:
+            forget.update(chosen=[name for name in chosen if name not in options])
+        if "model" in options and "clip" in chosen:
+            forget.update(clip=None)
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
         if options.keys() & {"steps", "nfe", "grid"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
 from difftool.models import Clipped, GaussianMixture, Guided, Model
 from difftool.noise import BrownianPath, Generator, Independent, Noise
+from difftool.outputs import is_picture
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import Device, Recipe
@@ -61,6 +63,8 @@ class Run:
             if recipe.label is None:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
+        chosen = recipe.chosen or [name for name in ("sampler", "grid", "clip") if getattr(recipe, name) is None]
+        recipe = replace(recipe, chosen=chosen, clip=_of_pictures(model) if recipe.clip is None else recipe.clip)
         if recipe.clip:
             model = Clipped(model)
         file = recipe.plan_file
@@ -162,7 +166,6 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
         raise DifftoolError("give --steps or --nfe, not both")
     schedule = make("schedules", recipe.schedule) if recipe.schedule else None
     grid = make("grids", recipe.grid) if recipe.grid else None
-    chosen = recipe.chosen or [name for name in ("sampler", "grid") if getattr(recipe, name) is None]
     if recipe.sampler is None:
         sampler, grid = choose(model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, stochastic=recipe.stochastic)
         recipe = replace(recipe, sampler=spec_of("samplers", sampler))
@@ -177,9 +180,15 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     recipe = replace(
         recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
         schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),
-        grid=recipe.grid or (None if free else spec_of("grids", grid or grid_of(sampler))), chosen=chosen,
+        grid=recipe.grid or (None if free else spec_of("grids", grid or grid_of(sampler))),
     )  # fmt: skip
     return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
+
+
+def _of_pictures(model: Model) -> bool:
+    """Whether its data were pictures in [-1, 1]: to keep estimates there helps under guidance and harms nothing."""
+    low, high = model.data_range or (-math.inf, math.inf)
+    return model.shape is not None and is_picture(model.shape) and low >= -1 and high <= 1
 
 
 def _device(name: Device) -> Device:

@@ -166,8 +166,8 @@ def told_before(scale, steps, sampler, clip=False):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         sample(
-            Clipped(model, -1, 1) if clip else model, sampler, shape=(64, 2), steps=steps, cond={"label": torch.zeros(64)},
-            callback=lambda step: asked.append(len(caught)),
+            Clipped(model, -1, 1) if clip else model, sampler, shape=(64, 2), steps=steps,
+            cond={"label": torch.zeros(64)}, callback=lambda step: asked.append(len(caught)),
         )  # fmt: skip
     lines = [str(each.message) for each in caught]
     assert all("\n" not in line for line in lines)

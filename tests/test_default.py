@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difftool import NetworkModel
@@ -17,7 +19,7 @@ from difftool.sampling.default import LARGEST
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, VPLinear
 
 SCHEDULES = DDPMLinear(), ScaledLinear(), VPLinear(), Cosine(), Flow(), VE(sigma_max=80.0)
-STEPS = st.one_of(st.integers(1, 60), st.integers(61, 1000))
+STEPS = st.one_of(st.integers(1, 60), st.integers(61, 300), st.just(1000))
 
 
 class Tenth(torch.nn.Module):
@@ -37,13 +39,14 @@ def plan_of(model, steps, **options):
 
 def bound(model, steps):
     """What independent errors of size 1 may become: of v, flow and edm no more; of x0, whose end is steep, 2.5; of eps
-    the level that it starts at, and 6 where there are steps to average over."""
+    the level that it starts at, and 6 where there are steps to average over. That of a score is told as one of eps."""
     if model.predicts in ("eps", "score"):
-        level = float(model.schedule.level(model.schedule.t_start(model.divides_by_alpha)))
+        level = float(model.schedule.level(model.schedule.t_start(True)))
         return level * 1.01 if steps < 5 else 6.0
     return 2.5 if model.predicts == "x0" else 1.1
 
 
+@settings(max_examples=25)
 @given(
     st.sampled_from(sorted(PARAMETRIZATIONS)), st.sampled_from(SCHEDULES), STEPS,
     st.sampled_from([1.0, 1.5, 3.0, 8.0, 30.0]),
@@ -52,9 +55,10 @@ def test_one_answer_a_step_and_errors_of_the_network_stay_bounded(predicts, sche
     model = network(predicts, schedule, guidance)
     plan = plan_of(model, steps)
     assert plan.nfe == steps
-    assert amplification(plan, errors_of(predicts)) <= bound(model, steps)
+    assert amplification(plan, errors_of("eps" if predicts == "score" else predicts)) <= bound(model, steps)
 
 
+@settings(max_examples=25)
 @given(st.sampled_from(sorted(PARAMETRIZATIONS)), STEPS, st.floats(1.0, 40.0))
 def test_under_guidance_it_is_stable_or_the_most_stable_there_is(predicts, steps, guidance):
     model = network(predicts, DDPMLinear(), guidance)
@@ -62,11 +66,14 @@ def test_under_guidance_it_is_stable_or_the_most_stable_there_is(predicts, steps
     assert sampler.name == "ddim" or guided_growth(plan_of(model, steps), guidance) <= LARGEST
 
 
+interval = functools.cache(stability)
+
+
 @given(st.integers(16, 1000), st.sampled_from([1.0, 3.0, 8.0]))
 def test_the_order_grows_no_faster_than_the_stable_steepness(steps, guidance):
     """Interval x steps / guidance: how steep a network may be, in 16 steps and in 1000; and what has no corrector."""
     sampler, _ = choose(network("v", Cosine(), guidance), steps=steps)
-    assert stability(sampler).real * steps >= (4.0 if sampler.name == "flow-abm" else 2.0) * guidance
+    assert interval(sampler).real * steps >= (4.0 if sampler.name == "flow-abm" else 2.0) * guidance
 
 
 @given(st.sampled_from(sorted(PARAMETRIZATIONS)), st.sampled_from(SCHEDULES), st.integers(1, 40))

@@ -1,4 +1,4 @@
-"""docs/samplers.md: what it says is what is registered, claimed and measured."""
+"""The generated pages: samplers.md says what is registered, claimed and measured, choosing.md what networks gave."""
 
 from __future__ import annotations
 
@@ -44,3 +44,10 @@ def test_no_figure_is_further_than_its_claim_allows():
     table = lines()
     assert {line.name: line.worst for line in table if not line.worst <= 0.15} == {}
     assert cells(markdown(table)) == cells(PAGE.read_text())
+
+
+def test_the_page_on_choosing_is_that_of_the_figures(monkeypatch):
+    monkeypatch.syspath_prepend(str(PAGE.parent.parent / "benchmarks"))
+    import choosing
+
+    assert choosing.page() == (PAGE.parent / "choosing.md").read_text()

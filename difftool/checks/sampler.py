@@ -140,7 +140,7 @@ def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: object) -> 
 
 def _runs(sampler: Sampler) -> str:
     for schedule in SCHEDULES:
-        for steps in (1, 2, 3, 10):
+        for steps in (1,) if sampler.adaptive else (1, 2, 3, 10):
             run = job(sampler, max(steps, sampler.needs_steps), schedule=schedule)
             run.batch(0, 6)
     return f"{len(SCHEDULES)} schedules"
@@ -163,7 +163,7 @@ def _upwards(sampler: Sampler) -> str:
 def _evaluations(sampler: Sampler) -> str:
     counts = []
     for end in (None, 0.01):
-        for steps in sorted({max(steps, sampler.needs_steps) for steps in (1, 2, 7)}):
+        for steps in (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in (1, 2, 7)}):
             run = job(sampler, steps, grid=None if sampler.adaptive else FlowGrid(end=end))
             assert run.path is not None
             declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from difftool.cli.text import print_facts
 from difftool.errors import DifftoolError, NonFinite
 from difftool.files import free_name
+from difftool.models import Clipped
 from difftool.outputs import check_picture, is_picture, save
 from difftool.recipes import Recipe
 from difftool.runs import Run
@@ -138,6 +139,9 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
         "NFE": f"{least}{facts['nfe']}",
         "time": f"{facts['seconds']:.2f} s, {facts[f'milliseconds_per_{unit}']:.2f} ms per {unit}, {facts['device']}",
     }
+    if isinstance(run.job.model, Clipped):
+        low, high = run.job.model.limits
+        words["clipped"] = f"estimates of x0 within {low:g} to {high:g}"
     if "sliced_wasserstein" in facts:
         distance, floor = facts["sliced_wasserstein"], facts["sliced_wasserstein_of_exact"]
         words["sliced Wasserstein"] = f"{distance:.4f} to exact samples (as many exact ones: {floor:.4f})"

@@ -68,9 +68,13 @@ def sample(
         ),
     ] = None,
     clip: Annotated[
-        bool,
-        typer.Option("--clip", help="Keep estimates of the data within their range.", rich_help_panel=SAMPLES),
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Keep estimates of the data within their range.",
+            show_default="for pictures in [-1, 1]",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps", rich_help_panel=MACHINE)
     ] = "auto",

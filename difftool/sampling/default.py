@@ -13,8 +13,9 @@ v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashfor
 guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 w steps the corrector,
     which costs half of the stability, is left out: Adams-Bashforth, and DPM-Solver++(2M) for eps. Where the plan shows
     that even then a run would end several times as large as the data, DDIM runs.
-stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, SDE-DPM-Solver++(2M) with
-    half of the noise, again in equal steps of log SNR.
+stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, in equal steps of log SNR
+    again, SDE-DPM-Solver++(2M) with half of the noise, and below 8 steps, wherever the run starts, ER-SDE, whose noise
+    is large where the level is.
 
 No rule asks whether a model is exact.
 """
@@ -27,7 +28,7 @@ from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, check_steps
 from difftool.models.base import Model
 from difftool.plan.stability import guided_growth
 from difftool.plan.trace import trace
-from difftool.samplers import DDIM, Adams, FlowABM, FlowSDE, UniPC
+from difftool.samplers import DDIM, ERSDE, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
 from difftool.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
@@ -69,8 +70,10 @@ def choose(
 
 
 def _stochastic(model: Model, n: int) -> Choice:
+    if model.predicts in NOISE and n < FEW:
+        return ERSDE(), _log_snr(n)
     if _noisy(model):
-        return dpmpp_2m_sde(min(n, 2), eta=0.5), _log_snr(n)
+        return dpmpp_2m_sde(eta=0.5), _log_snr(n)
     return FlowSDE(tau=0.5 if n < FEW else 1.0), FlowGrid(b=2.0)
 
 
@@ -80,8 +83,8 @@ def _usual(model: Model, n: int) -> Choice:
     guided = scale > 1 and n < CORRECTED * scale
     if _noisy(model):
         if n < FEW:
-            return Adams(two, interpolates="x0", variable="level"), HalfLogSNR(level_min=round(1.5 / n, 5))
-        return dpmpp_2m() if guided else UniPC(2, taper=True), _log_snr(n)
+            return Adams(two, interpolates="x0", variable="level"), _log_snr(n)
+        return (dpmpp_2m() if guided else UniPC(2, taper=True)), _log_snr(n)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     order = 2 if n < 16 * scale else 3 if n < 48 * scale else 4
@@ -98,7 +101,8 @@ def _noisy(model: Model) -> bool:
 
 
 def _log_snr(n: int) -> Grid:
-    return HalfLogSNR(level_min=round(0.4 / n, 5))
+    """Equal steps of log SNR to a level that falls with the number of steps, and a last one into sigma = 0."""
+    return HalfLogSNR(level_min=round((1.5 if n < FEW else 0.4) / n, 5))
 
 
 def _growth(model: Model, n: int, sampler: Sampler, grid: Grid) -> float:

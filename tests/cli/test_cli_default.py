@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from difftool.recipes import Recipe
@@ -16,7 +17,7 @@ def recipe_of(ok, file, *options):
 
 def test_a_recipe_keeps_what_was_chosen_and_says_so(ok, tmp_path):
     told = recipe_of(ok, tmp_path / "a.npz", "--model", "digits-unet", "--steps", "9")
-    assert told.chosen == ["sampler", "grid"]
+    assert told.chosen == ["sampler", "grid", "clip"]
     assert told.sampler.startswith("flow-abm")
     other = told.changed(steps=3, label=3, guidance=8.0)
     assert (other.sampler, other.grid, other.steps) == (None, None, 3)  # chosen anew for what is asked now
@@ -26,8 +27,23 @@ def test_a_recipe_keeps_what_was_chosen_and_says_so(ok, tmp_path):
 
 def test_a_grid_that_is_named_later_is_no_longer_one_that_was_chosen(ok, tmp_path):
     told = recipe_of(ok, tmp_path / "a.npz", "--sampler", "ddim", "--steps", "5")
-    assert told.chosen == ["grid"]
-    assert told.changed(grid="karras").chosen == []
+    assert told.chosen == ["grid", "clip"]
+    assert told.changed(grid="karras").chosen == ["clip"]
+
+
+def test_estimates_of_pictures_are_clipped_unless_that_is_turned_off(ok, tmp_path):
+    """Of a network whose data were pictures in [-1, 1]; not of points, nor of an exact model."""
+    network = "--model", "digits-unet", "--class", "3", "--guidance", "8", "--steps", "6"
+    cut = recipe_of(ok, tmp_path / "cut.npz", *network)
+    free = recipe_of(ok, tmp_path / "free.npz", *network, "--no-clip")
+    assert (cut.clip, free.clip) == (True, False)
+    assert "clip" in cut.chosen
+    assert "clip" not in free.chosen
+    x = {name: np.load(tmp_path / f"{name}.npz")["samples"] for name in ("cut", "free")}
+    assert np.abs(x["cut"]).max() < 1.2 < np.abs(x["free"]).max()
+    assert cut.changed(model="moons", label=None).clip is None
+    for name in ("moons", "digits-exact"):
+        assert recipe_of(ok, tmp_path / f"{name}.npz", "--model", name, "--steps", "6").clip is False
 
 
 @pytest.mark.parametrize(("steps", "order"), [(5, 2), (10, 3), (29, 4), (50, 5)])

@@ -1,0 +1,161 @@
+"""The page docs/choosing.md: what the default takes, why, and how it and its rivals do on trained networks.
+
+Written by `python docs/generate.py` from `networks.json` and `stochastic.json`, with nothing measured anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+
+import networks as ode
+import stochastic as sde
+import torch
+from networks import CHOICE, CONFIRM, GUIDANCES, NFES
+from torch import nn
+
+from difftool.models import Guided, Model, NetworkModel
+from difftool.sampling import choose, default
+from difftool.schedules import Cosine, DDPMLinear, Schedule
+from difftool.specs import spec_of
+
+KINDS = {
+    "eps, from pure noise": lambda name: "-eps" in name and "scaled" not in name,
+    "v, flow, and eps from a noise level below 40": lambda name: not KINDS["eps, from pure noise"](name),
+}
+EXAMPLES: dict[str, tuple[str, Schedule]] = {
+    "eps on DDPM's table": ("eps", DDPMLinear()),
+    "v, cosine": ("v", Cosine()),
+    "x0, cosine": ("x0", Cosine()),
+}
+STEPS = 1, 5, 10, 20, 50, 100
+
+
+def page() -> str:
+    known = json.loads(ode.RESULTS.read_text())
+    laws = json.loads(sde.RESULTS.read_text())
+    parts = [INTRODUCTION, _reasons(), "## What it takes\n\n" + _examples(), DETERMINISTIC, _scores(known)]
+    for kind, belongs in KINDS.items():
+        parts += [f"### Networks that predict {kind}", _by_steps(known, belongs)]
+    parts += ["### Where the default loses", _worst(known), STOCHASTIC, _laws(laws)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _reasons() -> str:
+    """The reasons of `sampling/default.py`, its paragraphs as a list."""
+    _, first, *rules, final = (default.__doc__ or "").strip().split("\n\n")
+    lines: list[str] = []
+    for line in "\n".join(rules).splitlines():
+        lines.append("  " + line.strip() if line.startswith(" ") else "- **" + line.replace(":", ":**", 1))
+    return "\n\n".join(["## Why", " ".join(first.split()), "\n".join(lines), " ".join(final.split())])
+
+
+def _examples() -> str:
+    rows = [["model", "guidance", *(f"{n} steps" for n in STEPS)]]
+    for label, (predicts, schedule) in EXAMPLES.items():
+        for scale in GUIDANCES:
+            model: Model = NetworkModel(nn.Identity(), schedule, predicts=predicts)
+            model = model if scale == 1 else Guided(model, scale)
+            rows.append([label, f"{scale:g}", *(_choice(model, n) for n in STEPS)])
+    return _table(rows)
+
+
+def _choice(model: Model, steps: int) -> str:
+    sampler, grid = choose(model, steps=steps)
+    return f"`{spec_of('samplers', sampler)}` @ `{spec_of('grids', grid)}`"
+
+
+def _scores(known: ode.Cells) -> str:
+    rows = [["method", "confirm: mean", "worst", "cells", "choice: mean", "worst", "cells"]]
+    for method in ("default", *ode.RIVALS):
+        row = [f"`{method}`" if method != "default" else "**the default**"]
+        for names in (CONFIRM, CHOICE):
+            found = [r for key in _keys(known, names) for r in ode.ratios(known[key], method, NFES)]
+            row += [_mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
+        rows.append(row)
+    return _table(rows)
+
+
+def _by_steps(known: ode.Cells, belongs: Callable[[str], bool]) -> str:
+    """Means over all networks of a kind."""
+    rows = [["guidance", "method", *map(str, NFES)]]
+    for scale in GUIDANCES:
+        keys = [k for k in _keys(known, (*CHOICE, *CONFIRM)) if belongs(k.split(" ")[0]) and _scale(k) == scale]
+        for method in ("default", *ode.RIVALS):
+            cells = [_mean([r for key in keys for r in ode.ratios(known[key], method, (n,))]) for n in NFES]
+            rows.append([f"{scale:g}", "**the default**" if method == "default" else f"`{method}`", *cells])
+    return _table(rows)
+
+
+def _worst(known: ode.Cells) -> str:
+    """Cells in which it is more than twice as wrong as the best rival."""
+    rows = [["network", "", "guidance", "steps", "error", "over the best", "which is"]]
+    for title, names in (("confirm", CONFIRM), ("choice", CHOICE)):
+        for key in _keys(known, names):
+            for n in NFES:
+                ratio = ode.ratios(known[key], "default", (n,))
+                if ratio and ratio[0] > 2:
+                    best = min(ode.RIVALS, key=lambda m: known[key][f"{m} | {n}"][0])
+                    error = known[key][f"default | {n}"][0]
+                    rows.append([
+                        key.split(" ")[0], title, f"{_scale(key):g}", str(n), f"{error:.2g}", f"{ratio[0]:.2g}",
+                        f"`{best}`",
+                    ])  # fmt: skip
+    return _table(rows)
+
+
+def _laws(laws: sde.Cells) -> str:
+    rows = [["method", "confirm: mean", "worst", "cells", "choice: mean", "worst", "cells"]]
+    for method in ("default", *sde.RIVALS):
+        row = ["**the stochastic default**" if method == "default" else f"`{method}`"]
+        for names in (CONFIRM, CHOICE):
+            found = [r for key in _keys(laws, names) for r in sde.ratios(laws[key], method, NFES)]
+            row += [_mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
+        rows.append(row)
+    return _table(rows)
+
+
+def _keys(known: Iterable[str], names: Sequence[str]) -> list[str]:
+    return [key for key in known if key.split(" ")[0] in names]
+
+
+def _scale(key: str) -> float:
+    """The guidance that a key names; 1 for networks without classes."""
+    return float([*key.split(" "), "1"][3])
+
+
+def _mean(ratios: Sequence[float]) -> str:
+    return f"{math.exp(fmean(map(math.log, ratios))):.3g}" if ratios else ""
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+INTRODUCTION = """# Which sampler to take
+
+Generated by `python docs/generate.py`. Name no sampler: `sample(model, steps=20)` and `difftool sample` take what this
+page is about, and `difftool show default --model M --nfe N --guidance W` says what will run. Name one to compare, to
+repeat a paper, or where a table below says that another is better for your kind of network."""
+
+DETERMINISTIC = """## How good it is
+
+`python benchmarks/networks.py` (`networks.json`): RMS distance of the end points to those of the converged flow of the
+same network from the same noise, over that of the best of seven rivals *for that cell*: a network, a guidance (1, 3, 8)
+and a number of answers (5, 10, 20, 30, 50; a guided answer is one). 1 is the best rival, chosen anew for every cell;
+means are geometric. The rule was chosen on the networks called *choice*; *confirm* took no part in it and was measured
+once. Cells whose reference is not ten times as exact as every error shown are left out, most of those with small errors
+among them. Nothing is clipped here."""
+
+STOCHASTIC = """## Stochastic
+
+`python benchmarks/stochastic.py` (`stochastic.json`): the sliced Wasserstein distance of the samples to the data,
+unguided, over that of the best of three rivals, cell by cell. Many cells are at the floor that as many of the data
+themselves have."""
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(page())

@@ -1,0 +1,131 @@
+"""How far the samples of stochastic samplers are from the data, on trained networks; beside what others run.
+
+    python benchmarks/stochastic.py                                      # the networks of points and digits
+    python benchmarks/stochastic.py --networks mnist-eps --pictures DATA # from copies in DATA/mnist, DATA/cifar10
+    python benchmarks/stochastic.py --networks moons --methods default sa-solver dpmpp-2m-sde@karras
+
+The sliced Wasserstein distance (order 2) of 4000 points or 500 pictures to the data, points to ones drawn afresh; the
+mean over two seeds. Floor: that of as many of the data. Score: geometric mean and worst of a method's distance over the
+best of RIVALS, cell by cell. Networks, and which of them took part in the choice: `benchmarks/networks.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from networks import CHOICE, CONFIRM, NFES, TABLE, console, file_of
+from rich.table import Table
+from torch import Tensor
+
+from difftool.errors import NonFinite
+from difftool.experiments import Table as Experiments
+from difftool.files import digest, writing
+from difftool.metrics import SlicedDistance
+from difftool.sampling import sample
+from difftool.specs import make
+from difftool.training.config import load_model
+
+RESULTS = Path(__file__).parent / "stochastic.json"
+RIVALS = "euler-a", "dpmpp-2m-sde", "sa-solver"
+POINTS, PICTURES, DATA, SEEDS = 4000, 500, 10_000, (3, 4)
+PACKAGED = {"digits-unet": "digits", "moons": "moons"}
+
+Cells = dict[str, dict[str, float]]  # by network; by "method | NFE", and the floor
+
+
+def data_of(name: str, pictures: Path | None) -> Tensor:
+    """The data that a network learned; points of another seed than those that it saw."""
+    spec = PACKAGED.get(name) or Experiments.load(TABLE).experiments[name].data
+    if spec in ("mnist", "cifar10"):
+        spec = f"{spec}:path={pictures / spec}" if pictures else spec
+    elif spec != "digits":
+        spec += (":" if ":" not in spec else ",") + "seed=7"
+    data = make("datasets", spec)
+    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))[:DATA]
+    return data.batch(rows).x
+
+
+def measure(name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Path | None, known: Cells) -> str:
+    """Fills in what is missing of a network's cells; their key."""
+    model = load_model(file_of(name))
+    assert model.shape is not None
+    count = POINTS if len(model.shape) == 1 else PICTURES
+    key = f"{name} {digest(file_of(name))[:12]} {count}"
+    cells = known.setdefault(key, {})
+    wanted = [(m, n) for m in methods for n in nfes if f"{m} | {n}" not in cells]
+    if not wanted:
+        return key
+    data = data_of(name, pictures)
+    distance = SlicedDistance(data[count:] if len(data) > 2 * count else data)
+    cells["floor"] = float(distance(data[:count]))
+    classes = getattr(model.net, "classes", None)
+    cond = {"label": torch.arange(count) % classes} if classes else {}
+    for m, n in wanted:
+        cells[f"{m} | {n}"] = fmean(float(distance(_run(model, m, n, count, cond, seed))) for seed in SEEDS)
+    return key
+
+
+def _run(model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor], seed: int) -> Tensor:
+    """Samples; infinite ones for a run that came to nothing finite."""
+    name, _, grid = method.partition("@")
+    default = name == "default"
+    try:
+        return sample(
+            model, None if default else make("samplers", name), stochastic=default, shape=(count, *model.shape),
+            nfe=nfe, grid=make("grids", grid) if grid else None, cond=cond, seed=seed,
+        )  # fmt: skip
+    except NonFinite:
+        return torch.full((count, *model.shape), math.inf)
+
+
+def ratios(cells: dict[str, float], method: str, nfes: Sequence[int]) -> list[float]:
+    """The method's distance over that of the best rival."""
+    told = [n for n in nfes if f"{method} | {n}" in cells and all(f"{r} | {n}" in cells for r in RIVALS)]
+    return [cells[f"{method} | {n}"] / min(cells[f"{r} | {n}"] for r in RIVALS) for n in told]
+
+
+def show(known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequence[int]) -> None:
+    for key in keys:
+        table = Table(
+            "evaluations", *map(str, nfes), title=f"{key.split(' ')[0]}: distance (floor {known[key]['floor']:.3g})"
+        )
+        for m in methods:
+            table.add_row(m, *(f"{known[key][f'{m} | {n}']:.3g}" for n in nfes))
+        console.print(table)
+    table = Table("method", "networks", "mean", "worst", title="distance over the best rival, cell by cell")
+    for title, names in (("choice", CHOICE), ("confirm", CONFIRM)):
+        for m in methods:
+            found = [r for key in keys if key.split(" ")[0] in names for r in ratios(known[key], m, nfes)]
+            if found:
+                table.add_row(m, title, f"{math.exp(fmean(map(math.log, found))):.3g}", f"{max(found):.3g}")
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    plain = [name for name in (*CHOICE, *CONFIRM) if not name.startswith(("mnist", "cifar"))]
+    parser.add_argument("--networks", nargs="+", default=plain, metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=("default", *RIVALS), metavar="SAMPLER[@GRID]")
+    parser.add_argument("--nfes", nargs="+", type=int, default=NFES, metavar="N")
+    parser.add_argument("--pictures", type=Path, help="folder with copies of mnist and cifar10")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are kept")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    known: Cells = json.loads(args.results.read_text()) if args.results.exists() else {}
+    keys = []
+    for name in args.networks:
+        keys.append(measure(name, args.methods, args.nfes, args.pictures, known))
+        with writing(args.results) as file:
+            file.write_text(json.dumps(known, indent=1) + "\n")
+    show(known, keys, args.methods, args.nfes)
+
+
+if __name__ == "__main__":
+    main()
