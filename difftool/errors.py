@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -59,3 +60,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     if near and len(names) > MANY:
         return DifftoolError(f"no {what} {name!r}; {hint}")
     return DifftoolError(f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}")
+
+
+def warn(told: str | None, level: int = 1) -> None:
+    """A `DifftoolWarning`, if there is anything to tell, on behalf of the caller's caller (`level` 1) or above."""
+    if told is not None:
+        warnings.warn(told, DifftoolWarning, stacklevel=2 + level)

@@ -100,6 +100,8 @@ def default_of(
         if not (steps is nfe is guidance is None) or stochastic:
             raise DifftoolError("say for which model: difftool show default --model NAME")
         return why, {kind: _by_steps(predicts) for kind, predicts in KINDS.items()}
+    if steps is not None and nfe is not None:
+        raise DifftoolError(f"give --steps or --nfe, not both; got steps={steps}, nfe={nfe}")
     made: Model = make("models", model)
     if guidance is not None:
         made = Guided(made, guidance)

@@ -18,6 +18,7 @@ from difftool.spec_text import parse
 from difftool.specs import spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
+FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -51,7 +52,7 @@ class Recipe:
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
-    chosen: list[str] | None = None  # which of `sampler`, `grid` and `clip` nobody named
+    chosen: list[str] | None = None  # which options of `FILLED_IN` nobody named
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
@@ -73,12 +74,12 @@ class Recipe:
         chosen = self.chosen or []
         anew = "sampler" in chosen and bool(options.keys() & CHOSEN_BY)
         if "sampler" in options or anew:
-            forget.update(last=None, plan=None, stochastic=anew and self.stochastic, chosen=None)
-            forget.update(dict.fromkeys(chosen))
+            forget.update(plan=None, stochastic=anew and self.stochastic, chosen=None)
+            forget.update(dict.fromkeys([*chosen, *(["last"] if "sampler" in options else [])]))
         elif chosen:
             forget.update(chosen=[name for name in chosen if name not in options])
-        if "model" in options and "clip" in chosen:
-            forget.update(clip=None)
+        if "model" in options:
+            forget.update(dict.fromkeys({"schedule", "clip"} & set(chosen)))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
         if options.keys() & {"steps", "nfe", "grid"}:
@@ -137,7 +138,7 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
     data = {"stochastic": False, "chosen": None, "clip": False, **data}
     steps = data.get("steps") or data.get("nfe")
     if data.get("sampler") == "flow-abm" and isinstance(steps, int):
-        data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10)}"
+        data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
     return data
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -11,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, DifftoolWarning, enough_memory
+from difftool.errors import DifftoolError, enough_memory, warn
 from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
 from difftool.models import Clipped, GaussianMixture, Guided, Model
@@ -19,7 +18,7 @@ from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.outputs import is_picture
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
-from difftool.recipes import Device, Recipe
+from difftool.recipes import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import (
     Callback,
@@ -63,7 +62,7 @@ class Run:
             if recipe.label is None:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
-        chosen = recipe.chosen or [name for name in ("sampler", "grid", "clip") if getattr(recipe, name) is None]
+        chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
         recipe = replace(recipe, chosen=chosen, clip=_of_pictures(model) if recipe.clip is None else recipe.clip)
         if recipe.clip:
             model = Clipped(model)
@@ -104,19 +103,15 @@ class Run:
 
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
         """The samples of one batch after the other."""
-        told = will_run_away(self.job)
-        if told is not None:
-            self.warned = True
-            warnings.warn(told, DifftoolWarning, stacklevel=2)
+        warn(will_run_away(self.job))
         text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
             with enough_memory(f"{text}; give a smaller --batch-size"):
                 part = self.job.batch(first, count, callback=callback)
             self.nfe.append(self.job.nfe or 0)
             told = None if self.warned else ran_away(self.job, part)
-            if told is not None:
-                self.warned = True
-                warnings.warn(told, DifftoolWarning, stacklevel=2)
+            self.warned |= told is not None
+            warn(told)
             yield part
 
     def quality(self, samples: Tensor) -> tuple[float, float] | None:
@@ -166,8 +161,12 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
         raise DifftoolError("give --steps or --nfe, not both")
     schedule = make("schedules", recipe.schedule) if recipe.schedule else None
     grid = make("grids", recipe.grid) if recipe.grid else None
+    if recipe.stochastic and "sampler" not in (recipe.chosen or []):
+        raise DifftoolError(f"--stochastic picks the sampler where none is named, and {recipe.sampler} is")
     if recipe.sampler is None:
-        sampler, grid = choose(model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, stochastic=recipe.stochastic)
+        sampler, grid = choose(
+            model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, schedule=schedule, stochastic=recipe.stochastic
+        )
         recipe = replace(recipe, sampler=spec_of("samplers", sampler))
     else:
         sampler = make("samplers", recipe.sampler)
@@ -186,9 +185,9 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
 
 
 def _of_pictures(model: Model) -> bool:
-    """Whether its data were pictures in [-1, 1]: to keep estimates there helps under guidance and harms nothing."""
+    """Whether its data were pictures in [-1, 1]: estimates kept there help guidance, and matter little else."""
     low, high = model.data_range or (-math.inf, math.inf)
-    return model.shape is not None and is_picture(model.shape) and low >= -1 and high <= 1
+    return model.shape is not None and len(model.shape) == 3 and is_picture(model.shape) and low >= -1 and high <= 1
 
 
 def _device(name: Device) -> Device:

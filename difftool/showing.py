@@ -11,14 +11,14 @@ from torch import Tensor
 
 from difftool.data.base import Dataset
 from difftool.data.given import npz
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, warn
 from difftool.files import writing
 from difftool.metrics import nearest
 from difftool.outputs import is_picture
 from difftool.plots import animation, beside
 from difftool.recipes import Recipe
 from difftool.runs import Run
-from difftool.sampling import Step
+from difftool.sampling import Step, ran_away, will_run_away
 from difftool.specs import make
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -96,7 +96,9 @@ def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> di
     shape = (2 * pairs, *job.shape)
     ends = job.noise.source(shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype).initial()
     starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
+    warn(will_run_away(job))
     x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts)).cpu()
+    warn(ran_away(job, x))
     with writing(out, overwrite) as file:
         sets, titles = x.split(pairs), [f"{k / (between - 1):.3g}" for k in range(between)]
         (animation if out.suffix == ".gif" else beside)(sets, titles, file)

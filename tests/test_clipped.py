@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registered import ONE_EACH
 
-from difftool.errors import DifftoolError, DifftoolWarning
+from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
 from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
 from difftool.nn import MLP
 from difftool.samplers import DDIM, FlowABM, UniPC
@@ -144,7 +144,7 @@ def test_the_causes_are_those_of_the_run():
     with pytest.warns(DifftoolWarning) as caught:
         sample(Guided(model, 7.0), shape=(4, 2), steps=9, cond={"label": LABELS}, dtype=F64)
     text = next(str(w.message) for w in caught if "far outside" in str(w.message))
-    for words in ("more steps than 9", "less guidance than 7", "a later start than alpha", "clipping"):
+    for words in ("more steps than 9", "a guidance nearer to 1 than 7", "a later start than alpha", "clipping"):
         assert words in text
     with pytest.warns(DifftoolWarning) as caught:
         sample(network("v", data_range=(-1e-6, 1e-6)), shape=(4, 2), steps=9)
@@ -179,6 +179,18 @@ def test_a_guidance_that_is_too_strong_for_the_steps_is_said_before_they_are_spe
     said, before = told_before(30.0, 10, sampler)
     assert "guidance 30 is unstable in 10 steps" in said[0]
     assert before == 1
-    for harmless in ((1.0, 10), (1.5, 10), (30.0, 400)):
+    for harmless in ((1.0, 10), (1.5, 10), (-2.0, 10), (30.0, 400)):
         assert told_before(*harmless, sampler)[0] == []
     assert told_before(30.0, 10, sampler, clip=True)[0] == []
+
+
+def test_what_is_infinite_is_no_estimate():
+    model = NetworkModel(lambda x, t: torch.full_like(x, math.inf), Flow(), "flow", data_range=(-1.0, 1.0))
+    with pytest.raises(NonFinite):
+        sample(Clipped(model), shape=(2, 2), steps=4)
+
+
+def test_an_answer_of_another_shape_is_refused():
+    model = NetworkModel(lambda x, t: x[:, :1], Flow(), "flow", data_range=(-1.0, 1.0))
+    with pytest.raises(DifftoolError, match=r"returned shape \(4, 1\), expected \(4, 2\)"):
+        sample(Clipped(model), shape=(4, 2), steps=4)

@@ -8,12 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difftool import NetworkModel
-from difftool.grids import Explicit, Karras
+from difftool import NetworkModel, sample
+from difftool.grids import Explicit, FlowGrid, Karras
 from difftool.models import Guided
 from difftool.models.parametrization import PARAMETRIZATIONS, errors_of
 from difftool.plan import trace
 from difftool.plan.stability import amplification, guided_growth, stability
+from difftool.samplers import DDIM
 from difftool.sampling import choose, make_path, prepare
 from difftool.sampling.default import LARGEST
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, VPLinear
@@ -23,7 +24,7 @@ STEPS = st.one_of(st.integers(1, 60), st.integers(61, 300), st.just(1000))
 
 
 class Tenth(torch.nn.Module):
-    def forward(self, x, time):
+    def forward(self, x, time, label=None):
         return 0.1 * x
 
 
@@ -59,11 +60,28 @@ def test_one_answer_a_step_and_errors_of_the_network_stay_bounded(predicts, sche
 
 
 @settings(max_examples=25)
-@given(st.sampled_from(sorted(PARAMETRIZATIONS)), STEPS, st.floats(1.0, 40.0))
-def test_under_guidance_it_is_stable_or_the_most_stable_there_is(predicts, steps, guidance):
+@given(st.sampled_from(sorted(PARAMETRIZATIONS)), STEPS, st.floats(1.0, 1e6))
+def test_under_guidance_it_is_stable_or_no_worse_than_ddim(predicts, steps, guidance):
     model = network(predicts, DDPMLinear(), guidance)
-    sampler, _ = choose(model, steps=steps)
-    assert sampler.name == "ddim" or guided_growth(plan_of(model, steps), guidance) <= LARGEST
+    sampler, grid = choose(model, steps=steps)
+    growth, calm = (
+        guided_growth(trace(each, make_path(model, each, steps=steps, grid=grid)), guidance)
+        for each in (sampler, DDIM())
+    )
+    assert growth <= max(LARGEST, calm)
+
+
+def test_noise_that_is_left_and_a_way_up_are_no_growth():
+    """A run that ends at a level of 10 has samples of that size; one that goes up is to be one of noise."""
+    model = network("v", VE(sigma_max=80.0), 1.5)
+    for grid in (Karras(end=10.0), FlowGrid(start=0.1, end=80.0)):
+        assert choose(model, steps=40, grid=grid)[0].name == "flow-abm"
+
+
+def test_a_schedule_of_the_run_is_that_of_its_growth():
+    model = network("v", Cosine(), 3.0)
+    x = torch.zeros(2, 2)
+    sample(model, x=x, grid=[80.0, 10.0, 0.0], schedule=VE(sigma_max=80.0), cond={"label": torch.zeros(2)})
 
 
 interval = functools.cache(stability)

@@ -10,7 +10,7 @@ from typing import Any
 
 from difftool.checks.orders import global_order, one_step_order, weak_order
 from difftool.checks.sampler import without_noise
-from difftool.errors import DifftoolError, NotAffine
+from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
 from difftool.models.parametrization import errors_of
 from difftool.plan import Plan, compile_plan, trace
@@ -95,7 +95,7 @@ def _plan(sampler: Sampler, schedule: Schedule, grid: Grid) -> Plan | None:
     times = grid.starting(schedule.t_start(sampler.divides_by_alpha or grid.needs_level))(schedule, STEPS)
     try:
         return trace(sampler, Path(schedule, times))
-    except (NotAffine, DifftoolError):
+    except DifftoolError:
         return None
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, Model, Wrapped
+from difftool.models.base import Bound, Evaluations, Model, Wrapped, check_output
 from difftool.schedules.base import Point, Schedule
 
 
@@ -46,7 +46,7 @@ class Clipped(Wrapped):
         self.data_range = self.limits
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
-        return self.model.x0(x, p, **cond).clamp(*self.limits)
+        return _clamp(self.model.x0(x, p, **cond), self.limits)
 
     def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
         return BoundClipped(self, self.model.bind(schedule, cond))
@@ -62,12 +62,12 @@ class BoundClipped(Bound):
         self.free, self.limits = free, model.limits
 
     def evaluate(self, x: Tensor, p: Point) -> Tensor:
-        return self.free.evaluate(x, p).clamp(*self.limits)
+        return _clamp(self.free.evaluate(x, p), self.limits)
 
     def more(self, x: Tensor, p: Point, outputs: int) -> Any:
         """x0, clipped; what else there is as the model has it."""
         x0, *rest = self.free.more(x, p, outputs)
-        return x0.clamp(*self.limits), *rest
+        return _clamp(x0, self.limits), *rest
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         call, told = self.free.prepare(points, x)
@@ -75,13 +75,19 @@ class BoundClipped(Bound):
 
         def clipped(x: Tensor, told: tuple[Any, Any]) -> Tensor:
             answer, form = call(x, told[0]), told[1]
+            check_output(answer, x, "the model")
             x0 = answer if form is None else torch.add(form.skip * x, answer, alpha=form.out)
-            return x0.clamp(*self.limits)
+            return _clamp(x0, self.limits)
 
         return clipped, list(zip(told, forms, strict=True))
 
     def rows(self, index: Tensor, total: int) -> Bound:
         return BoundClipped(self.model, self.free.rows(index, total))
+
+
+def _clamp(x0: Tensor, limits: tuple[float, float]) -> Tensor:
+    """Within the limits; what is infinite is no estimate, and becomes NaN."""
+    return x0.clamp(*limits) + (x0 - x0)
 
 
 def _number(value: Any) -> bool:

@@ -9,10 +9,10 @@ eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the st
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 16 steps, 3 below 48, 4 above.
+    order grows with log2 N: 2 below 32 steps, 3 below 48, 4 above.
 guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 w steps the corrector,
     which costs half of the stability, is left out: Adams-Bashforth, and DPM-Solver++(2M) for eps. Where the plan shows
-    that even then a run would end several times as large as the data, DDIM runs.
+    that even then a run would end several times as large as the data, DDIM runs, if it ends smaller.
 stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, in equal steps of log SNR
     again, SDE-DPM-Solver++(2M) with half of the noise, and below 8 steps, wherever the run starts, ER-SDE, whose noise
     is large where the level is.
@@ -32,12 +32,13 @@ from difftool.samplers import DDIM, ERSDE, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
 from difftool.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
+from difftool.schedules import Schedule
 
 NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
 FEW = 8  # steps
 CORRECTED = 8  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
-LARGEST = 4.0  # a guided run on data of variance 1/2 that ends larger than this runs away
+LARGEST = 5.6  # times the size of the data: a guided run that ends larger than this runs away
 
 Choice = tuple[Sampler, Grid]
 
@@ -48,6 +49,7 @@ def choose(
     steps: int | None = None,
     nfe: int | None = None,
     grid: Grid | Sequence[float] | None = None,
+    schedule: Schedule | None = None,
     stochastic: bool = False,
 ) -> Choice:
     """The sampler and the grid of a run in which no sampler is named.
@@ -55,6 +57,7 @@ def choose(
     It follows from what the model predicts, from the level its schedule starts at, from its guidance and from the
     number of steps N (`steps`, or `nfe`, since all that is chosen takes one evaluation a step; default 50; an explicit
     grid has its own), and from nothing else. grid: the one that was named; it is then the second answer.
+    schedule: that of the run, if not the model's own.
     """
     named = None if grid is None else as_grid(grid)
     if isinstance(named, Explicit):
@@ -64,7 +67,10 @@ def choose(
     check_steps(n)
     sampler, own = _stochastic(model, n) if stochastic else _usual(model, n)
     used = own if named is None else named
-    if not stochastic and abs(model.guidance) > 1 and _growth(model, n, sampler, used) > LARGEST:
+    if stochastic or model.guidance <= 1:
+        return sampler, used
+    growth = _growth(model, n, sampler, used, schedule)
+    if growth > LARGEST and _growth(model, n, DDIM(), used, schedule) < growth:
         return DDIM(), used
     return sampler, used
 
@@ -87,7 +93,7 @@ def _usual(model: Model, n: int) -> Choice:
         return (dpmpp_2m() if guided else UniPC(2, taper=True)), _log_snr(n)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    order = 2 if n < 16 * scale else 3 if n < 48 * scale else 4
+    order = 2 if n < 32 * scale else 3 if n < 48 * scale else 4
     sampler = Adams(two, interpolates="flow", variable="flow") if guided else FlowABM(min(n, order))
     return sampler, FlowGrid(a=5 / 4 if guided else 9 / 7, b=9 / 4)
 
@@ -105,6 +111,7 @@ def _log_snr(n: int) -> Grid:
     return HalfLogSNR(level_min=round((1.5 if n < FEW else 0.4) / n, 5))
 
 
-def _growth(model: Model, n: int, sampler: Sampler, grid: Grid) -> float:
+def _growth(model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None) -> float:
     """How large a guided run ends, see `plan.stability.guided_growth`."""
-    return guided_growth(trace(sampler, make_path(model, sampler, steps=n, grid=grid)), model.guidance)
+    path = make_path(model, sampler, steps=n, grid=grid, schedule=schedule)
+    return guided_growth(trace(sampler, path), model.guidance)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
+from difftool.errors import DifftoolError, NonFinite, warn
 from difftool.grids import Grid
 from difftool.models.base import Model
 from difftool.noise import Noise
@@ -84,7 +83,7 @@ def sample(
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job.dtype = torch.float64
-    _warn(will_run_away(job))
+    warn(will_run_away(job))
     parts: list[Tensor] = []
     for first, count in batches(job.total, batch_size):
         start = None if x is None else x[first : first + count]
@@ -94,11 +93,5 @@ def sample(
             error.done = torch.cat(parts) if parts else None
             raise
     out = torch.cat(parts) if len(parts) > 1 else parts[0]
-    _warn(ran_away(job, out))
+    warn(ran_away(job, out))
     return out
-
-
-def _warn(told: str | None) -> None:
-    """On behalf of whoever called `sample`."""
-    if told is not None:
-        warnings.warn(told, DifftoolWarning, stacklevel=3)

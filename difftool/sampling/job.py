@@ -171,7 +171,7 @@ def prepare(
     """Everything that is decided before the first number is drawn; options and errors as `sample`."""
     check_kind("model", model, Model)
     if sampler is None:
-        sampler, grid = choose(model, steps=steps, nfe=nfe, grid=grid, stochastic=stochastic)
+        sampler, grid = choose(model, steps=steps, nfe=nfe, grid=grid, schedule=schedule, stochastic=stochastic)
     elif stochastic:
         raise DifftoolError("stochastic picks the sampler where none is named; leave it out, or the sampler")
     check_kind("sampler", sampler, (Sampler, Plan))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from difftool.models import Clipped
+from difftool.models import Clipped, Model
+from difftool.models.base import Wrapped
 from difftool.plan.stability import guided_growth, stability
 from difftool.sampling.default import LARGEST, NOISE, STEEP
 from difftool.sampling.job import Job
@@ -17,20 +18,21 @@ FAR = 10.0  # half-widths of the range that not even one sample may lie outside 
 def will_run_away(job: Job) -> str | None:
     """The line about a guidance under which the plan is unstable, before a network is asked; None if it is not.
 
-    By `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a stable run draws together. What is
-    clipped cannot run away.
+    By `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a stable run draws together. It says
+    nothing of negative guidance, whose very flow grows, and of models that are clipped.
     """
     scale, plan = job.model.guidance, job.plan
-    if plan is None or abs(scale) <= 1 or isinstance(job.model, Clipped) or job.end.flow > job.origin.flow:
+    if plan is None or scale <= 1 or _clipped(job.model):
         return None
     growth = guided_growth(plan, scale)
     if growth <= LARGEST:
         return None
     found = None if job.sampler is None else stability(job.sampler)
-    known = "" if found is None else f" (it is stable up to a Lipschitz constant of {found.real:.2g} over the step)"
+    known = "" if found is None else f", whose stability interval is {found.real:.2g}"
     return (
-        f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler or 'this plan'}{known}: on Gaussian data "
-        f"the samples end {growth:.2g} times as large as those; try more steps, less guidance or clipping"
+        f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler.name if job.sampler else 'this plan'}"
+        f"{known}: on Gaussian data the samples end {growth:.2g} times as large as the data; "
+        f"try {', '.join(['more steps', 'less guidance', *_clipping(job.model)])}"
     )
 
 
@@ -59,12 +61,24 @@ def _ways_out(job: Job) -> str:
     model, steps = job.model, f"more steps than {job.steps}"
     ways = [steps if job.sampler is None or not job.sampler.adaptive else "tighter tolerances"]
     if abs(model.guidance) > 1:
-        ways.append(f"less guidance than {model.guidance:g}")
-    if job.sampler is not None and (job.sampler.accuracy or 0) > 2:
-        ways.append("a lower order")
+        ways.append(f"a guidance nearer to 1 than {model.guidance:g}")
+    if job.sampler is not None and (job.sampler.accuracy or 0) > 1:
+        ways.append("a sampler of lower order than " + job.sampler.name)
     if model.predicts in NOISE and job.origin.level > STEEP:
         worse = f"{job.origin.level:.0f} times an error of {model.predicts}"
         ways.append(f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}")
-    if model.data_range is not None:
-        ways.append("clipping")
+    ways += _clipping(model)
     return f"try {', '.join(ways)}; or the network is not trained well enough"
+
+
+def _clipping(model: Model) -> list[str]:
+    """Clipping, where the range is known; where it is done already, to leave it out: it costs orders above 1."""
+    if _clipped(model):
+        return ["no clipping"]
+    return [] if model.data_range is None else ["clipping"]
+
+
+def _clipped(model: Model) -> bool:
+    while isinstance(model, Wrapped) and not isinstance(model, Clipped):
+        model = model.model
+    return isinstance(model, Clipped)

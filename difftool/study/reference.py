@@ -132,7 +132,7 @@ def _doubled(model: Bound, x: Tensor, path: Path, tolerance: float, most: int, s
         steps, before = 2 * steps, coarse
         coarse = solve(steps)
         change = errors(before, coarse)
-        if change.rms <= tolerance or (not strict and 4 * steps > 2 * most):
+        if change.rms <= tolerance or (not strict and 2 * steps > most):
             return Reference(coarse, change, "doubling")
     raise DifftoolError(
         f"no reference: the end points still move by {change.rms:.3g} (RMS; median {change.median:.3g}) from "

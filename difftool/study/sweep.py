@@ -89,8 +89,8 @@ def _run(references: References, cell: Cell, sampler: Sampler | None, options: d
     model, z = references.model, references.z
     try:
         if sampler is None:
-            sampler, own = choose(model, nfe=cell.budget, grid=options["grid"])
-            options = {**options, "grid": options["grid"] or own}
+            sampler, grid = choose(model, nfe=cell.budget, **options)
+            options = {**options, "grid": grid}
         steps = None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
         if steps == 0:
             return cell

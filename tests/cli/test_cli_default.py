@@ -17,7 +17,7 @@ def recipe_of(ok, file, *options):
 
 def test_a_recipe_keeps_what_was_chosen_and_says_so(ok, tmp_path):
     told = recipe_of(ok, tmp_path / "a.npz", "--model", "digits-unet", "--steps", "9")
-    assert told.chosen == ["sampler", "grid", "clip"]
+    assert told.chosen == ["sampler", "schedule", "grid", "last", "clip"]
     assert told.sampler.startswith("flow-abm")
     other = told.changed(steps=3, label=3, guidance=8.0)
     assert (other.sampler, other.grid, other.steps) == (None, None, 3)  # chosen anew for what is asked now
@@ -27,8 +27,8 @@ def test_a_recipe_keeps_what_was_chosen_and_says_so(ok, tmp_path):
 
 def test_a_grid_that_is_named_later_is_no_longer_one_that_was_chosen(ok, tmp_path):
     told = recipe_of(ok, tmp_path / "a.npz", "--sampler", "ddim", "--steps", "5")
-    assert told.chosen == ["grid", "clip"]
-    assert told.changed(grid="karras").chosen == ["clip"]
+    assert told.chosen == ["schedule", "grid", "last", "clip"]
+    assert told.changed(grid="karras").chosen == ["schedule", "last", "clip"]
 
 
 def test_estimates_of_pictures_are_clipped_unless_that_is_turned_off(ok, tmp_path):
@@ -46,7 +46,7 @@ def test_estimates_of_pictures_are_clipped_unless_that_is_turned_off(ok, tmp_pat
         assert recipe_of(ok, tmp_path / f"{name}.npz", "--model", name, "--steps", "6").clip is False
 
 
-@pytest.mark.parametrize(("steps", "order"), [(5, 2), (10, 3), (29, 4), (50, 5)])
+@pytest.mark.parametrize(("steps", "order"), [(1, 1), (5, 2), (10, 3), (29, 4), (50, 5)])
 def test_a_recipe_of_the_first_version_runs_as_it_did(ok, tmp_path, steps, order):
     """Its `flow-abm` had the order min(5, 2 + N // 10), on the same grid."""
     file = tmp_path / "new.json"
@@ -60,11 +60,26 @@ def test_a_recipe_of_the_first_version_runs_as_it_did(ok, tmp_path, steps, order
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--model digits-unet --steps 9", ["flow-abm", "flow:a="]),
-        ("--model digits-unet --steps 9 --guidance 5", ["adams:order=2", "flow:a="]),
-        ("--model digits-unet --steps 9 --stochastic", ["flow-sde"]),
+        ("--model digits-unet --steps 9", ["flow-abm:order=2", "flow:a="]),
+        ("--model digits-unet --nfe 9 --guidance 5", ["adams:order=2", "flow:a="]),
+        ("--model digits-unet --steps 9 --stochastic", ["flow-sde", "flow:b=2"]),
     ],
 )
 def test_show_default_says_what_will_run(ok, options, told):
-    out = ok("show", "default", *options.split()).stdout
-    assert all(text in out for text in told)
+    said = json.loads(ok("show", "default", *options.split(), "--json").stdout)
+    assert said["sampler"] == told[0]
+    assert said["grid"].startswith(told[1])
+
+
+def test_what_a_model_brings_goes_with_it_and_what_was_named_stays(ok, tmp_path):
+    exact = recipe_of(ok, tmp_path / "a.npz", "--sampler", "ddim", "--steps", "4")
+    assert exact.schedule == "vp-linear"
+    assert exact.changed(model="digits-unet").schedule is None
+    named = recipe_of(ok, tmp_path / "b.npz", "--model", "digits-unet", "--last", "mean", "--steps", "4")
+    assert named.changed(steps=5).last == "mean"
+    assert named.changed(sampler="heun").last is None
+
+
+def test_a_recipe_with_a_sampler_that_was_named_is_not_made_stochastic(ok, refused, tmp_path):
+    ok("sample", "--sampler", "heun", "--steps", "3", "--num-samples", "2", "--out", str(tmp_path / "a.npz"))
+    refused("sample", "--recipe", str(tmp_path / "a.npz"), "--stochastic", says=["--stochastic", "heun"])
