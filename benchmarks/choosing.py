@@ -167,11 +167,12 @@ repeat a paper, or where a table below says that another is better for your kind
 DETERMINISTIC = """## How good it is
 
 `python benchmarks/networks.py` (`networks.json`): RMS distance of the end points to those of the converged flow of the
-same network from the same noise, over that of the best of seven rivals *for that cell*: a network, a guidance (1, 3, 8)
-and a number of answers (5, 10, 20, 30, 50; a guided answer is one). 1 is the best rival, chosen anew for every cell;
-means are geometric. The rule was chosen on the networks called *choice*; *confirm* took no part in it and was measured
-once (then order 3 was put off from 16 to 32 steps, for `moons`, and what that changed was measured again). A cell is left out where the error of the default or of a rival is not ten times what the reference moved by when
-its steps were doubled last: the most exact cells, of the default above all. Nothing is clipped here."""
+same network from the same noise, over that of the best of seven rivals *for that cell*: a network, a guidance (1, 3,
+8) and a number of answers (5, 10, 20, 30, 50; a guided answer is one). 1 is the best rival, chosen anew for every
+cell; means are geometric. The rule was chosen on the networks called *choice*; *confirm* took no part in it and was
+measured once (then order 3 was put off from 16 to 32 steps, for `moons`, and what that changed was measured again). A
+cell is left out where the error of the default or of a rival is not ten times what the reference moved by when its
+steps were doubled last: the most exact cells, of the default above all. Nothing is clipped here."""
 
 NONE = """Without a cell is what was not measured since the rule was last changed, or whose reference is not exact
 enough. Networks that predict x0 are among the latter: their flow has no end at sigma = 0 that refinement converges to,
