@@ -63,7 +63,7 @@ class Run:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
         chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
-        recipe = replace(recipe, chosen=chosen, clip=_of_pictures(model) if recipe.clip is None else recipe.clip)
+        recipe = replace(recipe, chosen=chosen, clip=of_pictures(model) if recipe.clip is None else recipe.clip)
         if recipe.clip:
             model = Clipped(model)
         file = recipe.plan_file
@@ -184,7 +184,7 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
 
 
-def _of_pictures(model: Model) -> bool:
+def of_pictures(model: Model) -> bool:
     """Whether its data were pictures in [-1, 1]: estimates kept there help guidance, and matter little else."""
     low, high = model.data_range or (-math.inf, math.inf)
     return model.shape is not None and len(model.shape) == 3 and is_picture(model.shape) and low >= -1 and high <= 1

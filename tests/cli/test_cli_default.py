@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from difftool import NetworkModel
 from difftool.recipes import Recipe
+from difftool.runs import of_pictures
+from difftool.schedules import Flow
 
 
 def recipe_of(ok, file, *options):
@@ -44,6 +47,10 @@ def test_estimates_of_pictures_are_clipped_unless_that_is_turned_off(ok, tmp_pat
     assert cut.changed(model="moons", label=None).clip is None
     for name in ("moons", "digits-exact"):
         assert recipe_of(ok, tmp_path / f"{name}.npz", "--model", name, "--steps", "6").clip is False
+    kinds = [((2,), (-1.0, 1.0), False), ((1, 8, 8), (-1.0, 1.0), True), ((1, 8, 8), (-1.0, 1.5), False)]
+    for shape, data_range, expected in kinds:
+        model = NetworkModel(lambda x, t: x, Flow(), shape=shape, data_range=data_range)
+        assert of_pictures(model) == expected
 
 
 @pytest.mark.parametrize(("steps", "order"), [(1, 1), (5, 2), (10, 3), (29, 4), (50, 5)])
