@@ -6,17 +6,14 @@ Written by `python docs/generate.py` from `networks.json` and `stochastic.json`,
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean
 
 import networks as ode
 import stochastic as sde
-import torch
-from networks import CHOICE, CONFIRM, GUIDANCES, NFES
+from networks import CHOICE, CONFIRM, GUIDANCES, NFES, mean
 from torch import nn
 
-from difftool.models import Guided, Model, NetworkModel
+from difftool.models import Model, NetworkModel
 from difftool.sampling import choose, default
 from difftool.schedules import Cosine, DDPMLinear, Schedule
 from difftool.specs import spec_of
@@ -30,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, Schedule]] = {
     "v, cosine": ("v", Cosine()),
     "x0, cosine": ("x0", Cosine()),
 }
+METHODS = "default", *ode.RIVALS
 STEPS = 1, 5, 10, 20, 50, 100
 
 
@@ -41,12 +39,13 @@ def page() -> str:
         _reasons(),
         "## What it takes\n\n" + _examples(),
         DETERMINISTIC,
-        _scores(known),
+        _scores(known, METHODS, lambda key, method: _ratios(known[key], method, NFES)),
         _networks(known),
     ]
     for kind, belongs in KINDS.items():
         parts += [f"### Networks that predict {kind}", _by_steps(known, belongs)]
-    parts += ["### Where the default loses", _worst(known), STOCHASTIC, _laws(laws)]
+    parts += ["### Where the default loses", _worst(known), STOCHASTIC]
+    parts.append(_scores(laws, ("default", *sde.RIVALS), lambda key, method: sde.ratios(laws[key], method, NFES)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,8 +62,7 @@ def _examples() -> str:
     rows = [["model", "guidance", *(f"{n} steps" for n in STEPS)]]
     for label, (predicts, schedule) in EXAMPLES.items():
         for scale in GUIDANCES:
-            model: Model = NetworkModel(nn.Identity(), schedule, predicts=predicts)
-            model = model if scale == 1 else Guided(model, scale)
+            model = ode.guided(NetworkModel(nn.Identity(), schedule, predicts=predicts), scale)
             rows.append([label, f"{scale:g}", *(_choice(model, n) for n in STEPS)])
     return _table(rows)
 
@@ -74,15 +72,20 @@ def _choice(model: Model, steps: int) -> str:
     return f"`{spec_of('samplers', sampler)}` @ `{spec_of('grids', grid)}`"
 
 
-def _scores(known: ode.Cells) -> str:
+def _scores(known: Iterable[str], methods: Sequence[str], ratios: Callable[[str, str], list[float]]) -> str:
+    """ratios: of a key and a method."""
     rows = [["method", "confirm: mean", "worst", "cells", "choice: mean", "worst", "cells"]]
-    for method in ("default", *ode.RIVALS):
-        row = [f"`{method}`" if method != "default" else "**the default**"]
+    for method in methods:
+        row = [_named(method)]
         for names in (CONFIRM, CHOICE):
-            found = [r for key in _keys(known, names) for r in _ratios(known[key], method, NFES)]
-            row += [_mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
+            found = [r for key in _keys(known, names) for r in ratios(key, method)]
+            row += [mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
         rows.append(row)
     return _table(rows)
+
+
+def _named(method: str) -> str:
+    return f"`{method}`" if method != "default" else "**the default**"
 
 
 def _by_steps(known: ode.Cells, belongs: Callable[[str], bool]) -> str:
@@ -90,9 +93,9 @@ def _by_steps(known: ode.Cells, belongs: Callable[[str], bool]) -> str:
     rows = [["guidance", "method", *map(str, NFES)]]
     for scale in GUIDANCES:
         keys = [k for k in _keys(known, (*CHOICE, *CONFIRM)) if belongs(k.split(" ")[0]) and _scale(k) == scale]
-        for method in ("default", *ode.RIVALS):
-            cells = [_mean([r for key in keys for r in _ratios(known[key], method, (n,))]) for n in NFES]
-            rows.append([f"{scale:g}", "**the default**" if method == "default" else f"`{method}`", *cells])
+        for method in METHODS:
+            cells = [mean([r for key in keys for r in _ratios(known[key], method, (n,))]) for n in NFES]
+            rows.append([f"{scale:g}", _named(method), *cells])
     return _table(rows)
 
 
@@ -129,17 +132,6 @@ def _networks(known: ode.Cells) -> str:
     return " ".join(lines) + "\n\n" + NONE
 
 
-def _laws(laws: sde.Cells) -> str:
-    rows = [["method", "confirm: mean", "worst", "cells", "choice: mean", "worst", "cells"]]
-    for method in ("default", *sde.RIVALS):
-        row = ["**the stochastic default**" if method == "default" else f"`{method}`"]
-        for names in (CONFIRM, CHOICE):
-            found = [r for key in _keys(laws, names) for r in sde.ratios(laws[key], method, NFES)]
-            row += [_mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
-        rows.append(row)
-    return _table(rows)
-
-
 def _keys(known: Iterable[str], names: Sequence[str]) -> list[str]:
     return [key for key in known if key.split(" ")[0] in names]
 
@@ -147,10 +139,6 @@ def _keys(known: Iterable[str], names: Sequence[str]) -> list[str]:
 def _scale(key: str) -> float:
     """The guidance that a key names; 1 for networks without classes."""
     return float([*key.split(" "), "1"][3])
-
-
-def _mean(ratios: Sequence[float]) -> str:
-    return f"{math.exp(fmean(map(math.log, ratios))):.3g}" if ratios else ""
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -183,7 +171,3 @@ STOCHASTIC = """## Stochastic
 `python benchmarks/stochastic.py` (`stochastic.json`): the sliced Wasserstein distance of the samples to the data,
 unguided, over that of the best of three rivals, cell by cell. Many cells are at the floor that as many of the data
 themselves have."""
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(page())

@@ -34,7 +34,9 @@ from torch import Tensor
 from difftool.errors import DifftoolError, NonFinite
 from difftool.experiments import Table as Experiments
 from difftool.files import CHECKPOINT, digest, writing
+from difftool.grids import Grid
 from difftool.models import Guided, Model, NetworkModel
+from difftool.samplers import Sampler
 from difftool.sampling import prepare
 from difftool.schedules import DDPMLinear
 from difftool.schedules import Path as Points
@@ -84,7 +86,7 @@ class Setting:
         count = 8 * starts if len(network.shape) == 1 else starts
         generator = torch.Generator().manual_seed(SEED)
         self.z = torch.randn(count, *network.shape, generator=generator, dtype=torch.float64)
-        self.network, self.model, self.cond = network, _guided(network, guidance), {}
+        self.network, self.model, self.cond = network, guided(network, guidance), {}
         if guidance is not None:
             self.cond = {"label": torch.arange(count) % network.net.classes}  # type: ignore[attr-defined]
 
@@ -114,18 +116,21 @@ class Setting:
         """The end points of a method; infinite ones for a run that came to nothing finite."""
         if method.startswith("diffusers "):
             return diffusers_on(method.removeprefix("diffusers "), self.network, self.z, nfe, self.cond, self.guidance)
-        name, _, grid = method.partition("@")
-        job = prepare(
-            self.model, None if name == "default" else make("samplers", name), nfe=nfe, cond=self.cond,
-            grid=make("grids", grid) if grid else None, shape=tuple(self.z.shape),
-        )  # fmt: skip
+        sampler, grid = method_of(method)
+        job = prepare(self.model, sampler, nfe=nfe, cond=self.cond, grid=grid, shape=tuple(self.z.shape))
         try:
             return job.batch(0, len(self.z), math.hypot(job.origin.alpha, job.origin.sigma) * self.z)
         except NonFinite:
             return torch.full_like(self.z, math.inf)
 
 
-def _guided(network: NetworkModel, guidance: float | None) -> Model:
+def method_of(text: str) -> tuple[Sampler | None, Grid | None]:
+    """`sampler@grid`, or `default`; None where nothing is named."""
+    name, _, grid = text.partition("@")
+    return None if name == "default" else make("samplers", name), make("grids", grid) if grid else None
+
+
+def guided(network: NetworkModel, guidance: float | None) -> Model:
     return network if guidance in (None, 1) else Guided(network, guidance)  # type: ignore[arg-type]
 
 
@@ -194,11 +199,12 @@ def show(known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequen
             found = [r for key in mine for r in ratios(known[key], m, nfes)]
             if found:
                 each = [[r for key in mine for r in ratios(known[key], m, (n,))] for n in nfes]
-                table.add_row(m, title, _mean(found), f"{max(found):.3g}", *map(_mean, each))
+                table.add_row(m, title, mean(found), f"{max(found):.3g}", *map(mean, each))
     console.print(table)
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean(values: Sequence[float]) -> str:
+    """The geometric one."""
     return f"{math.exp(fmean(math.log(v) for v in values)):.3g}" if values else "-"
 
 

@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from networks import CHOICE, CONFIRM, NFES, TABLE, console, file_of
+from networks import CHOICE, CONFIRM, NFES, TABLE, console, file_of, mean, method_of
 from rich.table import Table
 from torch import Tensor
 
@@ -35,14 +35,14 @@ from difftool.training.config import load_model
 RESULTS = Path(__file__).parent / "stochastic.json"
 RIVALS = "euler-a", "dpmpp-2m-sde", "sa-solver"
 POINTS, PICTURES, DATA, SEEDS = 4000, 500, 10_000, (3, 4)
-PACKAGED = {"digits-unet": "digits", "moons": "moons"}
+LEARNED = {"digits-unet": "digits", "moons": "moons"}
 
 Cells = dict[str, dict[str, float]]  # by network; by "method | NFE", and the floor
 
 
 def data_of(name: str, pictures: Path | None) -> Tensor:
     """The data that a network learned; points of another seed than those that it saw."""
-    spec = PACKAGED.get(name) or Experiments.load(TABLE).experiments[name].data
+    spec = LEARNED.get(name) or Experiments.load(TABLE).experiments[name].data
     if spec in ("mnist", "cifar10"):
         spec = f"{spec}:path={pictures / spec}" if pictures else spec
     elif spec != "digits":
@@ -74,12 +74,11 @@ def measure(name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Pa
 
 def _run(model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor], seed: int) -> Tensor:
     """Samples; infinite ones for a run that came to nothing finite."""
-    name, _, grid = method.partition("@")
-    default = name == "default"
+    sampler, grid = method_of(method)
     try:
         return sample(
-            model, None if default else make("samplers", name), stochastic=default, shape=(count, *model.shape),
-            nfe=nfe, grid=make("grids", grid) if grid else None, cond=cond, seed=seed,
+            model, sampler, stochastic=sampler is None, shape=(count, *model.shape), nfe=nfe, grid=grid, cond=cond,
+            seed=seed,
         )  # fmt: skip
     except NonFinite:
         return torch.full((count, *model.shape), math.inf)
@@ -104,7 +103,7 @@ def show(known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequen
         for m in methods:
             found = [r for key in keys if key.split(" ")[0] in names for r in ratios(known[key], m, nfes)]
             if found:
-                table.add_row(m, title, f"{math.exp(fmean(map(math.log, found))):.3g}", f"{max(found):.3g}")
+                table.add_row(m, title, mean(found), f"{max(found):.3g}")
     console.print(table)
 
 

@@ -62,7 +62,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     return DifftoolError(f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}")
 
 
-def warn(told: str | None, level: int = 1) -> None:
-    """A `DifftoolWarning`, if there is anything to tell, on behalf of the caller's caller (`level` 1) or above."""
+def warn(told: str | None) -> None:
+    """A `DifftoolWarning`, if there is anything to tell, on behalf of the caller's caller."""
     if told is not None:
-        warnings.warn(told, DifftoolWarning, stacklevel=2 + level)
+        warnings.warn(told, DifftoolWarning, stacklevel=3)

@@ -74,10 +74,11 @@ class Recipe:
         chosen = self.chosen or []
         anew = "sampler" in chosen and bool(options.keys() & CHOSEN_BY)
         if "sampler" in options or anew:
-            forget.update(plan=None, stochastic=anew and self.stochastic, chosen=None)
-            forget.update(dict.fromkeys([*chosen, *(["last"] if "sampler" in options else [])]))
+            forget.update(dict.fromkeys(chosen), plan=None, stochastic=anew and self.stochastic, chosen=None)
         elif chosen:
             forget.update(chosen=[name for name in chosen if name not in options])
+        if "sampler" in options:
+            forget.update(last=None)
         if "model" in options:
             forget.update(dict.fromkeys({"schedule", "clip"} & set(chosen)))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
