@@ -13,7 +13,7 @@ from torch import nn
 from difftool.data.digits import digits
 
 settings.register_profile(
-    "ci", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci", deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci")
 os.environ.setdefault("COLUMNS", "120")

@@ -558,13 +558,12 @@ class Aliasing(torch.nn.Module):
 PLANS = [name for name in ONE_EACH if not make("samplers", name).adaptive]
 
 
-@pytest.mark.parametrize("how", ["input", "view", "part"])
 @pytest.mark.parametrize("name", PLANS)
-def test_a_network_may_return_its_input(how, name):
-    """The run is the same as with a twin that returns a copy."""
+def test_a_network_may_return_its_input(name):
+    """The run is the same as with a twin that returns a copy; over all samplers every way meets every prediction."""
     sampler, options = make("samplers", name), {"shape": (4, 3), "grid": FlowGrid(end=0.3), "steps": 5}
-    for predicts in PARAMETRIZATIONS:
-        net = Aliasing(how)
+    for i, predicts in enumerate(PARAMETRIZATIONS, PLANS.index(name)):
+        net = Aliasing(("input", "view", "part")[i % 3])
         model = NetworkModel(net, VPLinear(), predicts)
         twin = NetworkModel(lambda x, t, net=net: net(x, t).clone(), VPLinear(), predicts)
         assert torch.equal(sample(model, sampler, **options), sample(twin, sampler, **options)), predicts

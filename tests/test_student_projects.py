@@ -105,6 +105,7 @@ def test_there_are_five():
     assert all(blocks[0][0] == "sh" for blocks in SECTIONS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SECTIONS)
 def test_a_block(place, name):
     for kind, text in SECTIONS[name]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -139,8 +140,9 @@ def _x0(x: Array, p: Point) -> Array:
     return (r * (MEANS + p.alpha * STD**2 / std**2 * (x[:, None] - centres))).sum(1)
 
 
+@lru_cache(maxsize=4096)  # every sampler is asked about the same points
 def _exact(p: Point) -> Array:
-    """The quantiles of x_t at the probes, by bisection to the last bit."""
+    """The quantiles of x_t at the probes, by bisection to the last bit; read-only."""
     from scipy.special import ndtr
 
     centres, std = _moments(p)
@@ -149,7 +151,9 @@ def _exact(p: Point) -> Array:
         middle = (low + high) / 2
         below = (WEIGHTS * ndtr((middle[:, None] - centres) / std)).sum(1) < PROBES
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+    found = (low + high) / 2
+    found.flags.writeable = False
+    return found
 
 
 def _slope(steps: Array, errors: Sequence[float]) -> float:

@@ -239,6 +239,7 @@ def test_the_last_bit_of_an_answer_decides_nothing(sampler, dtype, bit, toleranc
 # --- the reverse SDE --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [VPLinear(), VE(), Flow()], ids=str)
 def test_gotta_go_fast_has_the_right_law(schedule):
     """64 means and variances, on each schedule; the start is N(0, sigma^2), next to the true law."""

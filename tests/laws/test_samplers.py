@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from registered import SAMPLERS
+from registered import ONE_EACH, SAMPLERS
 
 from difftool.checks import check_sampler
 from difftool.errors import DifftoolError
@@ -36,7 +36,7 @@ def test_everything_registered_is_held_to_the_contract():
     assert built_in == {parse(spec)[0] for spec in SAMPLERS}
 
 
-@pytest.mark.parametrize("spec", SAMPLERS)
+@pytest.mark.parametrize("spec", [s if s in ONE_EACH else pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS])
 def test_contract(spec):
     for finding in check_sampler(make("samplers", spec)):
         assert finding.ok, finding
