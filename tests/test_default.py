@@ -92,11 +92,11 @@ interval = functools.cache(stability)
 
 
 @settings(max_examples=25)
-@given(st.one_of(st.integers(16, 300), st.just(1000)), st.sampled_from([1.0, 3.0, 8.0]))
+@given(st.one_of(st.integers(5, 300), st.just(1000)), st.sampled_from([1.0, 1.5, 3.0, 8.0]))
 def test_the_order_grows_no_faster_than_the_stable_steepness(steps, guidance):
-    """Interval x steps / guidance: how steep a network may be, in 16 steps and in 1000; and what has no corrector."""
+    """How steep a network may be, from 5 steps on: 2.4 or more, or N / w, which is what Adams-Bashforth alone allows."""
     sampler, _ = choose(network("v", Cosine(), guidance), steps=steps)
-    assert interval(sampler).real * steps >= (4.0 if sampler.name == "flow-abm" else 2.0) * guidance
+    assert interval(sampler).real * steps / guidance >= 0.99 * min(2.4, steps / guidance)
 
 
 @given(st.sampled_from(sorted(PARAMETRIZATIONS)), st.sampled_from(SCHEDULES), st.integers(1, 40))

@@ -1,18 +1,21 @@
 """What runs where no sampler is named, and why. Found on trained networks; docs/choosing.md has the figures.
 
-A network's answers are steep and wrong, and both decide more than the order does.
+A network's answers are steep and wrong, and both decide more than the order does. Guidance makes them steeper by its
+scale w, so that nearly everything below is said of N / w: steps per unit of guidance.
 
 eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
     says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
     its end tapered. Too few for that (N < 8): a line through the newest two x0 in the noise level, which extrapolates
-    least where the level is high, down to 1.5 / N. Where a run starts below a level of 40 this is no concern: as v.
+    least where the level is high, down to 1.5 / N. Guided, UniPC-1 in few steps, then DPM-Solver++(2M), from 6.5 w steps
+    on UniPC-2. Where a run starts below a level of 40 this is no concern: as v.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 32 steps, 3 below 48, 4 above.
-guidance: it makes the velocity steeper by its scale w, and so it is N / w that counts. Below 8 w steps the corrector,
-    which costs half of the stability, is left out: Adams-Bashforth, and DPM-Solver++(2M) for eps. Where the plan shows
-    that even then a run would end several times as large as the data, DDIM runs, if it ends smaller.
+    order grows with log2 N: 2 below 8 w steps, 3 below 48 w, 4 above. Below 6.5 w steps the corrector, which costs half
+    of the stability, is left out: Adams-Bashforth. The grid ends the closer to the data the fewer steps there are: a
+    data set of tight clusters is all detail, and an error at its end is there to stay.
+guidance: where the plan shows that a run would end several times as large as the data even so, DDIM runs, if it ends
+    smaller.
 stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, in equal steps of log SNR
     again, SDE-DPM-Solver++(2M) with half of the noise, and below 8 steps, wherever the run starts, ER-SDE, whose noise
     is large where the level is.
@@ -37,7 +40,8 @@ from difftool.schedules import Schedule
 NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
 FEW = 8  # steps
-CORRECTED = 8  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
+CORRECTED = 6.5  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
+SMOOTH = 20  # steps per unit of guidance from which on the way is what counts, and not the last step
 LARGEST = 5.6  # times the size of the data: a guided run that ends larger than this runs away
 
 Choice = tuple[Sampler, Grid]
@@ -77,7 +81,7 @@ def choose(
 
 def _stochastic(model: Model, n: int) -> Choice:
     if model.predicts in NOISE and n < FEW:
-        return ERSDE(), _log_snr(n)
+        return ERSDE(), _log_snr(n, 1.5)
     if _noisy(model):
         return dpmpp_2m_sde(eta=0.5), _log_snr(n)
     return FlowSDE(tau=0.5 if n < FEW else 1.0), FlowGrid(b=2.0)
@@ -85,17 +89,27 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
-    two, scale = min(n, 2), max(abs(model.guidance), 1.0)
-    guided = scale > 1 and n < CORRECTED * scale
+    scale = max(abs(model.guidance), 1.0)
     if _noisy(model):
-        if n < FEW:
-            return Adams(two, interpolates="x0", variable="level"), _log_snr(n)
-        return (dpmpp_2m() if guided else UniPC(2, taper=True)), _log_snr(n)
+        return _averaging(n, scale)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    order = 2 if n < 32 * scale else 3 if n < 48 * scale else 4
-    sampler = Adams(two, interpolates="flow", variable="flow") if guided else FlowABM(min(n, order))
-    return sampler, FlowGrid(a=5 / 4 if guided else 9 / 7, b=9 / 4)
+    noise = model.predicts in NOISE  # wrong at the start most of all, where a large `a` takes smaller steps
+    if scale > 1 and n < CORRECTED * scale:
+        return Adams(min(n, 2), interpolates="flow", variable="flow"), FlowGrid(a=5 / 4 if noise else 9 / 8, b=9 / 4)
+    order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
+    few = n < SMOOTH * scale and not noise
+    return FlowABM(min(n, order)), FlowGrid(b=2.0) if few else FlowGrid(a=9 / 7, b=9 / 4)
+
+
+def _averaging(n: int, scale: float) -> Choice:
+    """The choice for a network whose error of x0 at the start is a multiple of what it says."""
+    if scale == 1 and n < FEW:
+        return Adams(min(n, 2), interpolates="x0", variable="level"), _log_snr(n, 1.5)
+    if n >= CORRECTED * scale:
+        return UniPC(2, taper=True), _log_snr(max(n, 20))
+    fewest = max(FEW, scale**2 / 2)
+    return (UniPC(1) if n < fewest else dpmpp_2m()), _log_snr(n)
 
 
 def _noisy(model: Model) -> bool:
@@ -106,9 +120,9 @@ def _noisy(model: Model) -> bool:
     return float(schedule.level(schedule.t_start(model.divides_by_alpha))) > STEEP
 
 
-def _log_snr(n: int) -> Grid:
-    """Equal steps of log SNR to a level that falls with the number of steps, and a last one into sigma = 0."""
-    return HalfLogSNR(level_min=round((1.5 if n < FEW else 0.4) / n, 5))
+def _log_snr(n: int, end: float = 0.4) -> Grid:
+    """Equal steps of log SNR to a level of end / N, and a last one into sigma = 0."""
+    return HalfLogSNR(level_min=round(end / n, 5))
 
 
 def _growth(model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None) -> float:
