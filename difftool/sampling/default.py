@@ -5,9 +5,8 @@ scale w, so that nearly everything below is said of N / w: steps per unit of gui
 
 eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
     says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
-    its end tapered. Too few for that (N < 8): a line through the newest two x0 in the noise level, which extrapolates
-    least where the level is high, down to 1.5 / N. Guided, UniPC-1 in few steps, then DPM-Solver++(2M), from 6.5 w steps
-    on UniPC-2. Where a run starts below a level of 40 this is no concern: as v.
+    its end tapered. For N < 8 Adams-Bashforth-Moulton of order 1 on the velocity, which extrapolates nothing; guided,
+    DDIM, and UniPC-1 up to N = w^2. Where a run starts below a level of 40 all this is no concern: as v, of order 2.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
@@ -33,7 +32,7 @@ from difftool.plan.stability import guided_growth
 from difftool.plan.trace import trace
 from difftool.samplers import DDIM, ERSDE, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
-from difftool.samplers.dpmpp import dpmpp_2m, dpmpp_2m_sde
+from difftool.samplers.dpmpp import dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
 from difftool.schedules import Schedule
 
@@ -94,22 +93,25 @@ def _usual(model: Model, n: int) -> Choice:
         return _averaging(n, scale)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    noise = model.predicts in NOISE  # wrong at the start most of all, where a large `a` takes smaller steps
-    if scale > 1 and n < CORRECTED * scale:
-        return Adams(min(n, 2), interpolates="flow", variable="flow"), FlowGrid(a=5 / 4 if noise else 9 / 8, b=9 / 4)
-    order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
-    few = n < SMOOTH * scale and not noise
-    return FlowABM(min(n, order)), FlowGrid(b=2.0) if few else FlowGrid(a=9 / 7, b=9 / 4)
+    noise, stiff = model.predicts in NOISE, scale > 1 and n < CORRECTED * scale
+    order = 2 if noise or n < FEW * scale else 3 if n < 48 * scale else 4
+    sampler = Adams(min(n, 2), interpolates="flow", variable="flow") if stiff else FlowABM(min(n, order))
+    if noise:
+        grid = FlowGrid(a=4 / 3, b=5 / 3)
+    elif stiff:
+        grid = FlowGrid(a=9 / 8, b=9 / 4)
+    else:
+        grid = FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(a=9 / 7, b=9 / 4)
+    return sampler, grid
 
 
 def _averaging(n: int, scale: float) -> Choice:
     """The choice for a network whose error of x0 at the start is a multiple of what it says."""
-    if scale == 1 and n < FEW:
-        return Adams(min(n, 2), interpolates="x0", variable="level"), _log_snr(n, 1.5)
-    if n >= CORRECTED * scale:
-        return UniPC(2, taper=True), _log_snr(max(n, 20))
-    fewest = max(FEW, scale**2 / 2)
-    return (UniPC(1) if n < fewest else dpmpp_2m()), _log_snr(n)
+    if scale == 1:
+        return (FlowABM(1), _log_snr(n)) if n < FEW else (UniPC(2, taper=True), _log_snr(max(n, 20)))
+    if n < FEW:
+        return DDIM(), _log_snr(n)
+    return (UniPC(1) if n < scale**2 else UniPC(2, taper=True)), _log_snr(n)
 
 
 def _noisy(model: Model) -> bool:
