@@ -53,7 +53,7 @@ WEIGHTS, REFERENCES = HERE / "weights", HERE / "references"
 PACKAGED = Path(__file__).parents[1] / "difftool" / "weights"
 
 CHOICE = (
-    "digits-unet", "moons", "rings-eps", "board-v", "digits-eps", "mnist-eps", "cifar-v", "roll-eps", "grid-v",
+    "digits-unet", "moons", "rings-eps", "board-v", "digits-eps", "mnist-eps", "roll-eps", "grid-v",
     "moons-flow", "roll-x0", "digits-v", "digits-eps-cosine", "mnist-flow", "cifar-eps", "eight-v", "rings-flow",
     "grid-eps", "digits-flow", "digits-eps-scaled", "digits-x0", "mnist-v", "cifar-flow", "eight-eps", "moons-eps",
 )  # fmt: skip

@@ -94,7 +94,7 @@ interval = functools.cache(stability)
 @settings(max_examples=25)
 @given(st.one_of(st.integers(5, 300), st.just(1000)), st.sampled_from([1.0, 1.5, 3.0, 8.0]))
 def test_the_order_grows_no_faster_than_the_stable_steepness(steps, guidance):
-    """How steep a network may be, from 5 steps on: 2.4 or more, or N / w, which is what Adams-Bashforth alone allows."""
+    """How steep a network may be, from 5 steps on: 2.4 or more, or N / w, what Adams-Bashforth alone allows."""
     sampler, _ = choose(network("v", Cosine(), guidance), steps=steps)
     assert interval(sampler).real * steps / guidance >= 0.99 * min(2.4, steps / guidance)
 
