@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CELL = 48  # pixels that one small image is enlarged to, at least
 BINS = 80  # of a density, along each side
+FAR = 10  # times the spread of the samples, beyond which one is not drawn
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
 
 
@@ -90,10 +91,19 @@ def _scatters(arrays: Sequence[Any], titles: Sequence[str]) -> list[Image]:
 
 
 def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> None:
-    """Samples (n, 2) as a scatter and, beside it, their density as a histogram; written as PNG with text chunks."""
+    """Samples (n, 2) as a scatter and, beside it, their density as a histogram; written as PNG with text chunks.
+
+    Samples that lie further from the others than ten times these' spread would leave nothing to see: they are counted
+    in the title.
+    """
     from matplotlib.figure import Figure
 
-    array = np.asarray(samples)
+    whole = np.asarray(samples)
+    low, middle, high = np.percentile(whole, (5, 50, 95), axis=0)
+    near = (np.abs(whole - middle) <= FAR * (high - low)).all(1)
+    array = whole[near] if near.any() else whole
+    if len(array) < len(whole):
+        title = f"{title}; {len(whole) - len(array)} of {len(whole)} samples lie far outside"
     figure = Figure(figsize=(11, 5.5), dpi=100, layout="tight")
     left = figure.add_subplot(1, 2, 1, aspect="equal")
     left.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
