@@ -13,17 +13,18 @@ import stochastic as sde
 from networks import CHOICE, CONFIRM, GUIDANCES, NFES, mean
 from torch import nn
 
+from difftool.experiments import Table as Experiments
 from difftool.models import Model, NetworkModel
 from difftool.sampling import choose, default
-from difftool.schedules import Cosine, DDPMLinear, Schedule
+from difftool.schedules import Cosine, DDPMLinear, ScaledLinear, Schedule
 from difftool.specs import spec_of
+from difftool.training.config import Training
 
-KINDS = {
-    "eps, from pure noise": lambda name: "-eps" in name and "scaled" not in name,
-    "v, flow, and eps from a noise level below 40": lambda name: not KINDS["eps, from pure noise"](name),
-}
+NOISY, QUIET, REGULAR = "eps, from pure noise", "eps or the score, from a noise level below 40", "v and flow"
+PACKAGED = {"digits-unet": REGULAR, "moons": QUIET}
 EXAMPLES: dict[str, tuple[str, Schedule]] = {
     "eps on DDPM's table": ("eps", DDPMLinear()),
+    "eps on Stable Diffusion's table": ("eps", ScaledLinear()),
     "v, cosine": ("v", Cosine()),
     "x0, cosine": ("x0", Cosine()),
 }
@@ -42,8 +43,10 @@ def page() -> str:
         _scores(known, METHODS, lambda key, method: _ratios(known[key], method, NFES)),
         _networks(known),
     ]
-    for kind, belongs in KINDS.items():
-        parts += [f"### Networks that predict {kind}", _by_steps(known, belongs)]
+    table = Experiments.load(ode.TABLE).experiments
+    kinds = PACKAGED | {name: _kind(training) for name, training in table.items()}
+    for kind in (REGULAR, NOISY, QUIET):
+        parts += [f"### Networks that predict {kind}", _by_steps(known, [n for n in kinds if kinds[n] == kind])]
     parts += ["### Where the default loses", _worst(known), STOCHASTIC]
     parts.append(_scores(laws, ("default", *sde.RIVALS), lambda key, method: sde.ratios(laws[key], method, NFES)))
     return "\n\n".join(parts) + "\n"
@@ -88,11 +91,17 @@ def _named(method: str) -> str:
     return f"`{method}`" if method != "default" else "**the default**"
 
 
-def _by_steps(known: ode.Cells, belongs: Callable[[str], bool]) -> str:
-    """Means over all networks of a kind."""
+def _kind(training: Training) -> str:
+    if training.predicts != "eps":
+        return REGULAR
+    return QUIET if training.schedule == "scaled-linear" else NOISY
+
+
+def _by_steps(known: ode.Cells, names: Sequence[str]) -> str:
+    """Means over networks."""
     rows = [["guidance", "method", *map(str, NFES)]]
     for scale in GUIDANCES:
-        keys = [k for k in _keys(known, (*CHOICE, *CONFIRM)) if belongs(k.split(" ")[0]) and _scale(k) == scale]
+        keys = [k for k in _keys(known, names) if _scale(k) == scale]
         for method in METHODS:
             cells = [mean([r for key in keys for r in _ratios(known[key], method, (n,))]) for n in NFES]
             rows.append([f"{scale:g}", _named(method), *cells])

@@ -93,15 +93,13 @@ def _scatters(arrays: Sequence[Any], titles: Sequence[str]) -> list[Image]:
 def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> None:
     """Samples (n, 2) as a scatter and, beside it, their density as a histogram; written as PNG with text chunks.
 
-    Samples that lie further from the others than ten times these' spread would leave nothing to see: they are counted
-    in the title.
+    Samples that are not finite, or lie further from the middle than ten times what half of them spread over, would
+    leave nothing of the others to see: they are counted in the title.
     """
     from matplotlib.figure import Figure
 
-    whole = np.asarray(samples)
-    low, middle, high = np.percentile(whole, (5, 50, 95), axis=0)
-    near = (np.abs(whole - middle) <= FAR * (high - low)).all(1)
-    array = whole[near] if near.any() else whole
+    whole = np.asarray(samples, dtype=np.float64)
+    array = whole[_together(whole)]
     if len(array) < len(whole):
         title = f"{title}; {len(whole) - len(array)} of {len(whole)} samples lie far outside"
     figure = Figure(figsize=(11, 5.5), dpi=100, layout="tight")
@@ -113,3 +111,13 @@ def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> N
     right.hist2d(array[:, 0], array[:, 1], bins=bins, density=True, cmap="magma")
     figure.suptitle(title, fontsize=10, parse_math=False)
     figure.savefig(file, format="png", metadata=metadata)
+
+
+def _together(array: Any) -> Any:
+    """Which rows lie within `FAR` times the spread of the middle half, the largest of all coordinates."""
+    finite = np.isfinite(array).all(1)
+    if not finite.any():
+        return ~finite
+    low, middle, high = np.percentile(array[finite], (25, 50, 75), axis=0)
+    spread = (high - low).max()
+    return finite & ((np.abs(array - middle) <= FAR * spread).all(1) if spread > 0 else True)

@@ -49,7 +49,7 @@ SAMPLERS = [
     "euler", "euler:variable=t", "euler:variable=level", "heun", "heun:variable=t", "heun:variable=level",
     "ode", "ode:method=bosh3,rtol=1e-5,atol=1e-5", "ode:method=dopri8", "ode:method=adaptive-heun",
     "embedded", "embedded:method=bosh3", "embedded:method=heun-euler", "dpm-adaptive", "dpm-adaptive:order=2",
-    "gotta-go-fast:rtol=0.2,atol=0.1", "gotta-go-fast", "gotta-go-fast:rejected=fresh",
+    "gotta-go-fast:rtol=0.2,atol=0.1", "gotta-go-fast", "gotta-go-fast:rejected=fresh",  # the first is quick
     "ode:method=scipy-rk45", "annealed-langevin:corrections=2", "annealed-langevin:step_size=sample",
     "predictor-corrector", "predictor-corrector:step_size=batch,predictor=ddpm",
     "predictor-corrector:step_size=level,corrections=2",
@@ -87,5 +87,5 @@ SAMPLERS = [
     "picard:sweeps=2,window=3,variable=t", "picard:sweeps=3,window=3",
 ]  # fmt: skip
 
-# the first spec of every name; cheap ones first
+# the first spec of every name
 ONE_EACH = list({spec.split(":")[0]: spec for spec in reversed(SAMPLERS)}.values())[::-1]

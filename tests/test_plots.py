@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -9,18 +11,37 @@ from matplotlib.figure import Figure
 from difftool.plots import scatter
 
 
-@pytest.mark.parametrize("far", [0, 1, 3])
-def test_samples_far_away_do_not_hide_the_others(tmp_path, monkeypatch, far):
-    drawn: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: drawn.append(figure))
-    points = np.random.default_rng(0).normal(size=(500, 2))
-    points[:far] = 1e5
-    scatter(points, "points", tmp_path / "points.png", {})
-    (figure,) = drawn
-    assert max(map(abs, figure.axes[0].get_xlim())) < 10
-    assert figure.get_suptitle() == ("points" if far == 0 else f"points; {far} of 500 samples lie far outside")
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """What a scatter of points shows: its title, and the points in it."""
+
+    def draw(points):
+        figures: list[Figure] = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: figures.append(figure))
+        scatter(points, "points", tmp_path / "points.png", {})
+        (figure,) = figures
+        return figure.get_suptitle(), figure.axes[0].collections[0].get_offsets()
+
+    return draw
 
 
-def test_points_in_one_place_are_all_drawn(tmp_path):
-    scatter(np.zeros((4, 2)), "points", tmp_path / "points.png", {})
-    assert (tmp_path / "points.png").stat().st_size > 1000
+@pytest.mark.parametrize("value", [1e5, math.inf, math.nan])
+@pytest.mark.parametrize(("far", "count"), [(1, 6), (1, 500), (40, 500)])
+def test_samples_far_away_do_not_hide_the_others(drawn, far, count, value):
+    points = np.random.default_rng(0).normal(size=(count, 2))
+    points[:far] = value
+    title, shown = drawn(points)
+    assert title == f"points; {far} of {count} samples lie far outside"
+    assert np.array_equal(shown, points[far:])
+
+
+@pytest.mark.parametrize("coordinate", [0.0, 1e-3])
+def test_all_others_are_drawn(drawn, coordinate):
+    """Normal ones; all in one place; some beside a line, at a hundredth of its length."""
+    normal = np.random.default_rng(0).normal(size=(5000, 2))
+    line = np.stack([np.linspace(-1, 1, 100), np.zeros(100)], 1)
+    line[:4, 1] = coordinate
+    for points in (normal, np.full((4, 2), coordinate), line, normal[:1]):
+        title, shown = drawn(points)
+        assert title == "points"
+        assert np.array_equal(shown, points)

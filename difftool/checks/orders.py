@@ -53,7 +53,7 @@ def _end(sampler: Sampler, path: Path) -> Array:
         return _evaluate(trace(sampler, path, "step"), {0: _exact(path[0])})
     except NotAffine:
         model = lambda x, p, outputs=1: torch.from_numpy(_x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
-        x = torch.from_numpy(_exact(path[0]))[:, None]
+        x = torch.from_numpy(_exact(path[0]).copy())[:, None]  # a loop may write into it
         return sampler(model, x, path, lambda now=None, nxt=None: 0.0 * x).numpy()[:, 0]
 
 
@@ -140,12 +140,17 @@ def _x0(x: Array, p: Point) -> Array:
     return (r * (MEANS + p.alpha * STD**2 / std**2 * (x[:, None] - centres))).sum(1)
 
 
-@lru_cache(maxsize=4096)  # every sampler is asked about the same points
 def _exact(p: Point) -> Array:
-    """The quantiles of x_t at the probes, by bisection to the last bit; read-only."""
+    """The quantiles of x_t at the probes; read-only."""
+    return _quantiles(float(p.alpha), float(p.sigma))
+
+
+@lru_cache(maxsize=4096)  # every sampler is asked about the same points
+def _quantiles(alpha: float, sigma: float) -> Array:
+    """By bisection to the last bit."""
     from scipy.special import ndtr
 
-    centres, std = _moments(p)
+    centres, std = _moments(Point(0.0, alpha, sigma))
     low, high = np.full_like(PROBES, centres.min() - 9 * std), np.full_like(PROBES, centres.max() + 9 * std)
     for _ in range(80):
         middle = (low + high) / 2

@@ -4,15 +4,17 @@ A network's answers are steep and wrong, and both decide more than the order doe
 scale w, so that nearly everything below is said of N / w: steps per unit of guidance.
 
 eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
-    says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N, with UniPC-2,
-    its end tapered. For N < 8 Adams-Bashforth-Moulton of order 1 on the velocity, which extrapolates nothing; guided,
-    DDIM, and UniPC-1 up to N = w^2. Where a run starts below a level of 40 all this is no concern: as v, of order 2.
+    says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N (0.02 below 20
+    steps), with UniPC-2, its end tapered. For N < 8 Adams-Bashforth-Moulton of order 1 on the velocity, which
+    extrapolates nothing. Under guidance DDIM for N < 8, then UniPC-1 below w^2 steps. A run that starts below a level
+    of 40 needs less of this: Adams-Bashforth of order 2 in few steps, with its corrector from 8 on; under guidance,
+    from 6.5 w steps on, UniPC-2 as well.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 8 w steps, 3 below 48 w, 4 above. Below 6.5 w steps the corrector, which costs half
-    of the stability, is left out: Adams-Bashforth. The grid ends the closer to the data the fewer steps there are: a
-    data set of tight clusters is all detail, and an error at its end is there to stay.
+    order grows with log2 N: 2 below 8 w steps, 3 below 48 w, 4 above. Under guidance the corrector, which costs half
+    of the stability, is left out below 6.5 w steps: Adams-Bashforth. The fewer steps, the more of them near the data:
+    a data set of tight clusters is all detail, and an error at its end is there to stay.
 guidance: where the plan shows that a run would end several times as large as the data even so, DDIM runs, if it ends
     smaller.
 stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, in equal steps of log SNR
@@ -24,6 +26,7 @@ No rule asks whether a model is exact.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, check_steps
@@ -40,7 +43,8 @@ NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
 STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
 FEW = 8  # steps
 CORRECTED = 6.5  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
-SMOOTH = 20  # steps per unit of guidance from which on the way is what counts, and not the last step
+SMOOTH = 20  # steps per unit of guidance from which on the first steps may be smaller than equal ones in sqrt(s)
+ENOUGH = 20  # steps; with fewer the last level is as with these, for what lies below it is lost in one step
 LARGEST = 5.6  # times the size of the data: a guided run that ends larger than this runs away
 
 Choice = tuple[Sampler, Grid]
@@ -68,6 +72,7 @@ def choose(
     else:
         n = next((number for number in (steps, nfe) if number is not None), DEFAULT_STEPS)
     check_steps(n)
+    n = operator.index(n)
     sampler, own = _stochastic(model, n) if stochastic else _usual(model, n)
     used = own if named is None else named
     if stochastic or model.guidance <= 1:
@@ -88,30 +93,35 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
-    scale = max(abs(model.guidance), 1.0)
-    if _noisy(model):
-        return _averaging(n, scale)
+    scale = max(model.guidance, 1 - model.guidance, 1.0)  # below 0 it goes away from the condition, as steeply
+    guided = scale > 1
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    noise, stiff = model.predicts in NOISE, scale > 1 and n < CORRECTED * scale
-    order = 2 if noise or n < FEW * scale else 3 if n < 48 * scale else 4
-    sampler = Adams(min(n, 2), interpolates="flow", variable="flow") if stiff else FlowABM(min(n, order))
-    if noise:
-        grid = FlowGrid(a=4 / 3, b=5 / 3)
-    elif stiff:
-        grid = FlowGrid(a=9 / 8, b=9 / 4)
-    else:
-        grid = FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(a=9 / 7, b=9 / 4)
-    return sampler, grid
+    if _noisy(model):
+        return _averaging(n, scale)
+    if model.predicts in NOISE:
+        if guided and n < CORRECTED * scale:
+            return _bashforth(n), FlowGrid(a=5 / 4, b=9 / 4)
+        if guided:
+            return _averaging(n, scale)
+        return (_bashforth(n), FlowGrid(a=4 / 3, b=5 / 3)) if n < FEW else (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
+    if guided and n < CORRECTED * scale:
+        return _bashforth(n), FlowGrid(a=9 / 8, b=9 / 4)
+    order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
+    return FlowABM(min(n, order)), FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(a=9 / 7, b=9 / 4)
+
+
+def _bashforth(n: int) -> Sampler:
+    return Adams(min(n, 2), interpolates="flow", variable="flow")
 
 
 def _averaging(n: int, scale: float) -> Choice:
     """The choice for a network whose error of x0 at the start is a multiple of what it says."""
     if scale == 1:
-        return (FlowABM(1), _log_snr(n)) if n < FEW else (UniPC(2, taper=True), _log_snr(max(n, 20)))
+        return (FlowABM(1), _log_snr(n)) if n < FEW else (UniPC(2, taper=True), _log_snr(max(n, ENOUGH)))
     if n < FEW:
         return DDIM(), _log_snr(n)
-    return (UniPC(1) if n < scale**2 else UniPC(2, taper=True)), _log_snr(n)
+    return (UniPC(1) if n / scale < scale else UniPC(2, taper=True)), _log_snr(n)
 
 
 def _noisy(model: Model) -> bool:
@@ -124,7 +134,7 @@ def _noisy(model: Model) -> bool:
 
 def _log_snr(n: int, end: float = 0.4) -> Grid:
     """Equal steps of log SNR to a level of end / N, and a last one into sigma = 0."""
-    return HalfLogSNR(level_min=round(end / n, 5))
+    return HalfLogSNR(level_min=float(f"{end / n:.4g}"))
 
 
 def _growth(model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None) -> float:

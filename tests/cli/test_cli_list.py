@@ -126,7 +126,7 @@ def test_show_writes_defaults_as_they_are_typed(ok):
 
 
 def test_show_fits(ok, monkeypatch):
-    """Narrow terminals: see above."""
+    """In wider terminals than that of `test_show`."""
     for i, name in enumerate(sorted({name for _, name in NAMES})):
         width = (80, 120)[i % 2]
         monkeypatch.setenv("COLUMNS", str(width))

@@ -11,6 +11,7 @@ import torch
 from registered import ONE_EACH, SAMPLERS
 
 from difftool.checks import check_sampler
+from difftool.checks.orders import global_order
 from difftool.errors import DifftoolError
 from difftool.plugins import registry
 from difftool.samplers import (
@@ -261,6 +262,27 @@ def test_the_contract_reports_a_crash_as_a_finding():
 
 
 # --- what has no plan ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InPlace(Sampler):
+    """DDIM that looks at its numbers, so that it has no plan, and writes into the state that it is given."""
+
+    accuracy = 1
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            assert float(x.abs().max()) >= 0
+            x0 = model(x, now)
+            eps = eps_of(x, x0, now)
+            x.mul_(0).add_(nxt.alpha * x0 + nxt.sigma * eps)
+        return x
+
+
+def test_a_loop_that_writes_into_its_state_spoils_no_measure_of_another():
+    for sampler in (InPlace(), DDIM(), InPlace()):
+        assert global_order(sampler) == pytest.approx(1.0, abs=0.02)
+
 
 MEAN = torch.linspace(-1, 1, 64, dtype=torch.float64)
 VARIANCE = torch.linspace(0.05, 1.0, 64, dtype=torch.float64)
