@@ -53,13 +53,14 @@ WEIGHTS, REFERENCES = HERE / "weights", HERE / "references"
 PACKAGED = Path(__file__).parents[1] / "difftool" / "weights"
 
 CHOICE = (
-    "digits-unet", "moons", "rings-eps", "board-v", "digits-eps", "mnist-eps", "roll-eps", "grid-v",
-    "moons-flow", "roll-x0", "digits-v", "digits-eps-cosine", "mnist-flow", "cifar-eps", "eight-v", "rings-flow",
-    "grid-eps", "digits-flow", "digits-eps-scaled", "digits-x0", "mnist-v", "cifar-flow", "eight-eps", "moons-eps",
+    "digits-unet", "moons", "rings-eps", "board-v", "digits-eps", "mnist-eps", "roll-eps", "grid-v", "moons-flow",
+    "roll-x0", "digits-v", "digits-eps-cosine", "mnist-flow", "cifar-eps", "eight-v", "rings-flow", "grid-eps",
+    "digits-flow", "digits-eps-scaled", "digits-x0", "mnist-v", "cifar-flow", "eight-eps", "moons-eps",
+    "rings-eps-scaled", "moons-eps-linear", "board-eps-cosine", "grid-eps-vp", "eight-eps-scaled", "grid-eps-scaled",
 )  # fmt: skip
 CONFIRM = (
     "board-flow", "rings-v", "digits-v-linear", "mnist-flow-small", "digits-eps-small", "cifar-eps-small",
-    "rings-eps-scaled", "moons-eps-linear", "board-eps-cosine", "grid-eps-vp", "digits-eps-low",
+    "digits-eps-low", "rings-eps-vp", "roll-eps-vp",
 )  # fmt: skip
 RIVALS = (
     "flow-abm:order=2", "flow-ab:order=2@flow:a=4/3,b=5/3", "unipc:order=2,taper=true@half-log-snr:level_min=0.02",

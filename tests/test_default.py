@@ -108,7 +108,7 @@ def test_the_order_grows_no_faster_than_the_stable_steepness(guidance):
 AB, ABM = "adams:order=2,interpolates=flow,variable=flow", "flow-abm:order={}".format
 UNIPC = "unipc:order=2,taper=true"
 LEVEL = "half-log-snr:level_min={}".format
-FIRST, EVEN, LATE = "flow:a=1.3333333333333333,b=1.6666666666666667", "flow:b=2.0", "flow:a=9/7,b=2.25"
+EVEN, LATE = "flow:b=2.0", "flow:a=9/7,b=2.25"
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,13 @@ FIRST, EVEN, LATE = "flow:a=1.3333333333333333,b=1.6666666666666667", "flow:b=2.
         ("eps", DDPMLinear(), 3.0, 7, "ddim", LEVEL(0.05714)),
         ("eps", DDPMLinear(), 3.0, 8, "unipc:order=1", LEVEL(0.05)),
         ("eps", DDPMLinear(), 3.0, 9, UNIPC, LEVEL(0.04444)),
-        ("score", ScaledLinear(), 1.0, 7, AB, FIRST),
-        ("eps", ScaledLinear(), 1.0, 8, ABM(2), LATE),
+        ("score", ScaledLinear(), 1.0, 7, "flow-sde:tau=0", EVEN),
+        ("eps", ScaledLinear(), 1.0, 8, UNIPC, LEVEL(0.02)),
+        ("eps", ScaledLinear(), 1.0, 15, UNIPC, LEVEL(0.02)),
+        ("eps", ScaledLinear(), 1.0, 16, ABM(2), LATE),
         ("eps", ScaledLinear(), 1.0, 500, ABM(2), LATE),
+        ("eps", ScaledLinear(), 4.0, 3, "ddim", LEVEL(0.1333)),
+        ("eps", ScaledLinear(), 4.0, 4, AB, "flow:a=1.25,b=2.25"),
         ("eps", ScaledLinear(), 2.0, 12, AB, "flow:a=1.25,b=2.25"),
         ("eps", ScaledLinear(), 2.0, 13, UNIPC, LEVEL(0.03077)),
         ("x0", Cosine(), 2.0, 20, "flow-sde:tau=0", EVEN),

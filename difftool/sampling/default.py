@@ -7,8 +7,8 @@ eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the st
     says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N (0.02 below 20
     steps), with UniPC-2, its end tapered. For N < 8 Adams-Bashforth-Moulton of order 1 on the velocity, which
     extrapolates nothing. Under guidance DDIM for N < 8, then UniPC-1 below w^2 steps. A run that starts below a level
-    of 40 needs less of this: Adams-Bashforth of order 2 in few steps, with its corrector from 8 on; under guidance,
-    from 6.5 w steps on, UniPC-2 as well.
+    of 40 needs less of this: a line of x0 in the flow time for N < 8, from 16 steps on as v, of order 2; under
+    guidance, from w steps to 6.5 w, as v.
 x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
 v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
     halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
@@ -100,11 +100,7 @@ def _usual(model: Model, n: int) -> Choice:
     if _noisy(model):
         return _averaging(n, scale)
     if model.predicts in NOISE:
-        if guided and n < CORRECTED * scale:
-            return _bashforth(n), FlowGrid(a=5 / 4, b=9 / 4)
-        if guided:
-            return _averaging(n, scale)
-        return (_bashforth(n), FlowGrid(a=4 / 3, b=5 / 3)) if n < FEW else (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
+        return _less_noisy(n, scale)
     if guided and n < CORRECTED * scale:
         return _bashforth(n), FlowGrid(a=9 / 8, b=9 / 4)
     order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
@@ -122,6 +118,15 @@ def _averaging(n: int, scale: float) -> Choice:
     if n < FEW:
         return DDIM(), _log_snr(n)
     return (UniPC(1) if n / scale < scale else UniPC(2, taper=True)), _log_snr(n)
+
+
+def _less_noisy(n: int, scale: float) -> Choice:
+    """The choice for such a network where that multiple is not so large."""
+    if scale > 1:
+        return (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4)) if scale <= n < CORRECTED * scale else _averaging(n, scale)
+    if n < FEW:
+        return FlowSDE(tau=0.0), FlowGrid(b=2.0)
+    return _averaging(n, scale) if n < 2 * FEW else (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
 
 
 def _noisy(model: Model) -> bool:
