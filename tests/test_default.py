@@ -50,7 +50,7 @@ def bound(model, steps):
     return 2.5 if model.predicts == "x0" else 1.3
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @example("eps", DDPMLinear(), 1000, 3.0)
 @example("v", Cosine(), 1000, 1.0)
 @example("v", Flow(), 3, 1.0)
@@ -66,7 +66,7 @@ def test_one_answer_a_step_and_errors_of_the_network_stay_bounded(predicts, sche
     assert amplification(plan, errors_of("eps" if predicts == "score" else predicts)) <= bound(model, steps)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.sampled_from(sorted(PARAMETRIZATIONS)), STEPS, st.floats(1.0, 1e6))
 def test_under_guidance_it_is_stable_or_no_worse_than_ddim(predicts, steps, guidance):
     model = network(predicts, DDPMLinear(), guidance)

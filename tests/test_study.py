@@ -122,7 +122,7 @@ def test_there_and_back(seed, schedule):
 
 
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v", "flow", "score", "edm"])
-@pytest.mark.parametrize("along", [VPLinear(), Flow()])
+@pytest.mark.parametrize("along", [VPLinear(), pytest.param(Flow(), marks=pytest.mark.slow)])
 def test_a_network_is_followed_as_its_exact_model_is(predicts, along):
     """The doubling knows nothing of the mixture but what the network says; along a foreign schedule too."""
     data = mixture(3)

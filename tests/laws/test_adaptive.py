@@ -69,7 +69,10 @@ class Waves(torch.nn.Module):
 # --- the flow, to the tolerance ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schedule", [VPLinear(), Cosine(), VE(), Flow(), ScaledLinear()], ids=str)
+OTHERS = [pytest.param(s, marks=pytest.mark.slow) for s in (Cosine(), VE(), ScaledLinear())]
+
+
+@pytest.mark.parametrize("schedule", [VPLinear(), Flow(), *OTHERS], ids=str)
 @pytest.mark.parametrize("sampler", SOLVERS, ids=str)
 def test_the_exact_flow_to_the_tolerance_and_back(sampler, schedule):
     """Pure noise included where the sampler takes it: alpha = 0 at the start on flow and cosine."""

@@ -141,6 +141,7 @@ def test_an_average_of_nothing_is_the_network_itself():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_it_learns():
     """Eight Gaussians in a minute's work: samples nearer to the data than noise is, by far."""
     from difftool.metrics import SlicedDistance
