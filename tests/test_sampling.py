@@ -301,7 +301,7 @@ def test_explicit_times_are_the_grid(grid):
 
 
 @pytest.mark.parametrize("grad", [False, True], ids=["plan", "loop"])
-@pytest.mark.parametrize("kind", ["exact", "eps", "edm"])
+@pytest.mark.parametrize("kind", ["exact", "eps", pytest.param("edm", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name in FIXED if not name.startswith("churn")])  # it asks at raised levels
 def test_the_callback_is_told_every_grid_point_once(name, kind, grad):
     sampler = make("samplers", name)

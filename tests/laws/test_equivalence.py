@@ -88,7 +88,7 @@ def made_from_betas(schedule) -> bool:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-@pytest.mark.parametrize("variance", ["small", "large", "between"])
+@pytest.mark.parametrize("variance", ["small", "large", pytest.param("between", marks=pytest.mark.slow)])
 def test_ddpm_tends_to_euler_maruyama(variance, schedule):
     """Away from t = 0 the A and B rows agree to O(h^2), the C rows to O(h^1.5), for every choice of the variance.
 
