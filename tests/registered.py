@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from difftool.schedules import (
     VE,
@@ -89,3 +92,8 @@ SAMPLERS = [
 
 # the first spec of every name
 ONE_EACH = list({spec.split(":")[0]: spec for spec in reversed(SAMPLERS)}.values())[::-1]
+
+
+def slow(*values: Any) -> list[Any]:
+    """Parameters that are not for every day."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]

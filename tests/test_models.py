@@ -10,7 +10,7 @@ import torch
 from exact import KINDS, ExactNetwork, at, gen, mixture, places, randn, schedules, seeds, states
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from registered import ONE_EACH
+from registered import ONE_EACH, slow
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from difftool import sample
@@ -558,7 +558,7 @@ class Aliasing(torch.nn.Module):
 PLANS = [name for name in ONE_EACH if not make("samplers", name).adaptive]
 
 
-@pytest.mark.parametrize("shift", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
+@pytest.mark.parametrize("shift", [0, *slow(1, 2)])
 @pytest.mark.parametrize("name", PLANS)
 def test_a_network_may_return_its_input(name, shift):
     """The run is the same as with a twin that returns a copy; every way meets every prediction in one of the shifts."""

@@ -12,7 +12,7 @@ import torch
 from exact import ExactNetwork, mixture, randn, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registered import ONE_EACH
+from registered import ONE_EACH, slow
 
 from difftool import sample, trace
 from difftool.errors import DifftoolError, NonFinite
@@ -150,7 +150,7 @@ def test_batches_cover_everything_once(total, size):
 MODELS = ["exact", "eps", "x0", "v", "flow", "score", "edm", "v on a schedule of its own"]
 
 
-@pytest.mark.parametrize("shift", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 3, 4))])
+@pytest.mark.parametrize("shift", [0, *slow(1, 2, 3, 4)])
 @pytest.mark.parametrize("name", ONE_EACH)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_run_starts_and_ends_well(name, shift):
@@ -301,7 +301,7 @@ def test_explicit_times_are_the_grid(grid):
 
 
 @pytest.mark.parametrize("grad", [False, True], ids=["plan", "loop"])
-@pytest.mark.parametrize("kind", ["exact", "eps", pytest.param("edm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["exact", "eps", *slow("edm")])
 @pytest.mark.parametrize("name", [name for name in FIXED if not name.startswith("churn")])  # it asks at raised levels
 def test_the_callback_is_told_every_grid_point_once(name, kind, grad):
     sampler = make("samplers", name)

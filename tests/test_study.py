@@ -15,6 +15,7 @@ import torch
 from exact import ExactNetwork, mixture, randn, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registered import slow
 from scipy.special import ndtr
 
 from difftool.errors import DifftoolError
@@ -122,7 +123,7 @@ def test_there_and_back(seed, schedule):
 
 
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v", "flow", "score", "edm"])
-@pytest.mark.parametrize("along", [VPLinear(), pytest.param(Flow(), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("along", [VPLinear(), *slow(Flow())])
 def test_a_network_is_followed_as_its_exact_model_is(predicts, along):
     """The doubling knows nothing of the mixture but what the network says; along a foreign schedule too."""
     data = mixture(3)

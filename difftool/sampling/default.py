@@ -94,14 +94,13 @@ def _stochastic(model: Model, n: int) -> Choice:
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
     scale = max(model.guidance, 1 - model.guidance, 1.0)  # below 0 it goes away from the condition, as steeply
-    guided = scale > 1
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     if _noisy(model):
         return _averaging(n, scale)
     if model.predicts in NOISE:
         return _less_noisy(n, scale)
-    if guided and n < CORRECTED * scale:
+    if scale > 1 and n < CORRECTED * scale:
         return _bashforth(n), FlowGrid(a=9 / 8, b=9 / 4)
     order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
     return FlowABM(min(n, order)), FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(a=9 / 7, b=9 / 4)
@@ -113,11 +112,11 @@ def _bashforth(n: int) -> Sampler:
 
 def _averaging(n: int, scale: float) -> Choice:
     """The choice for a network whose error of x0 at the start is a multiple of what it says."""
-    if scale == 1:
-        return (FlowABM(1), _log_snr(n)) if n < FEW else (UniPC(2, taper=True), _log_snr(max(n, ENOUGH)))
     if n < FEW:
-        return DDIM(), _log_snr(n)
-    return (UniPC(1) if n / scale < scale else UniPC(2, taper=True)), _log_snr(n)
+        return (FlowABM(1) if scale == 1 else DDIM()), _log_snr(n)
+    if n / scale < scale:
+        return UniPC(1), _log_snr(n)
+    return UniPC(2, taper=True), _log_snr(max(n, ENOUGH) if scale == 1 else n)
 
 
 def _less_noisy(n: int, scale: float) -> Choice:

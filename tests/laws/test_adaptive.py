@@ -10,7 +10,7 @@ import torch
 from exact import ExactNetwork, gen, mixture, randn, states
 from hypothesis import given
 from hypothesis import strategies as st
-from registered import SCHEDULES
+from registered import SCHEDULES, slow
 
 from difftool.errors import DifftoolError, NonFinite
 from difftool.models import GaussianMixture, NetworkModel
@@ -69,10 +69,7 @@ class Waves(torch.nn.Module):
 # --- the flow, to the tolerance ---------------------------------------------------------------------------------------
 
 
-OTHERS = [pytest.param(s, marks=pytest.mark.slow) for s in (Cosine(), VE(), ScaledLinear())]
-
-
-@pytest.mark.parametrize("schedule", [VPLinear(), Flow(), *OTHERS], ids=str)
+@pytest.mark.parametrize("schedule", [VPLinear(), Flow(), *slow(Cosine(), VE(), ScaledLinear())], ids=str)
 @pytest.mark.parametrize("sampler", SOLVERS, ids=str)
 def test_the_exact_flow_to_the_tolerance_and_back(sampler, schedule):
     """Pure noise included where the sampler takes it: alpha = 0 at the start on flow and cosine."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registered import SCHEDULES
+from registered import SCHEDULES, slow
 
 from difftool.plan import Plan, trace
 from difftool.samplers import DDIM, DDPM, Euler, EulerMaruyama, Sampler
@@ -88,7 +88,7 @@ def made_from_betas(schedule) -> bool:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-@pytest.mark.parametrize("variance", ["small", "large", pytest.param("between", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variance", ["small", "large", *slow("between")])
 def test_ddpm_tends_to_euler_maruyama(variance, schedule):
     """Away from t = 0 the A and B rows agree to O(h^2), the C rows to O(h^1.5), for every choice of the variance.
 

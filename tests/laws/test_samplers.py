@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from registered import ONE_EACH, SAMPLERS
+from registered import ONE_EACH, SAMPLERS, slow
 
 from difftool.checks import check_sampler
 from difftool.checks.orders import global_order
@@ -37,7 +37,7 @@ def test_everything_registered_is_held_to_the_contract():
     assert built_in == {parse(spec)[0] for spec in SAMPLERS}
 
 
-@pytest.mark.parametrize("spec", [s if s in ONE_EACH else pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS])
+@pytest.mark.parametrize("spec", [*ONE_EACH, *slow(*(s for s in SAMPLERS if s not in ONE_EACH))])
 def test_contract(spec):
     for finding in check_sampler(make("samplers", spec)):
         assert finding.ok, finding
