@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any, NoReturn
 
@@ -37,14 +38,19 @@ class Symbol:
     def expand(self, known: Callable[[Value], bool] = lambda source: True) -> dict[Value, float]:
         """{source: coefficient}; symbols whose source is not `known` are taken apart (newest first, each once)."""
         terms: dict[Value, float] = {}
-        open_: dict[int, tuple[Symbol, float]] = {self.serial: (self, 1.0)}
-        while open_:
-            node, c = open_.pop(max(open_))
+        coefficients = {self: 1.0}
+        newest = [(-self.serial, self)]
+        while newest:
+            _, node = heappop(newest)
+            c = coefficients[node]
             if node.source is not None and known(node.source):
                 terms[node.source] = terms.get(node.source, 0.0) + c
                 continue
             for part, weight in node.parts:
-                open_[part.serial] = (part, open_.get(part.serial, (part, 0.0))[1] + c * weight)
+                if part not in coefficients:
+                    coefficients[part] = 0.0
+                    heappush(newest, (-part.serial, part))
+                coefficients[part] += c * weight
         return terms
 
     def __add__(self, other: Any) -> Symbol:
@@ -102,7 +108,7 @@ def _symbol(value: Any, op: str) -> Symbol:
 
 
 def _number(value: Any, op: str) -> float:
-    if not isinstance(value, numbers.Real):
+    if not isinstance(value, (float, numbers.Real)):
         refuse(f"{op} {type(value).__name__}")
     return float(value)
 

@@ -125,6 +125,7 @@ def test_show_writes_defaults_as_they_are_typed(ok):
     assert {option["name"]: option["default"] for option in found["options"]}["start"] == "none"
 
 
+@pytest.mark.slow
 def test_show_fits(ok, monkeypatch):
     """In wider terminals than that of `test_show`."""
     for i, name in enumerate(sorted({name for _, name in NAMES})):

@@ -88,12 +88,14 @@ def made_from_betas(schedule) -> bool:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-@pytest.mark.parametrize("variance", ["small", "large", *slow("between")])
-def test_ddpm_tends_to_euler_maruyama(variance, schedule):
+@pytest.mark.parametrize("shift", [0, *slow(1, 2)])
+def test_ddpm_tends_to_euler_maruyama(shift, schedule):
     """Away from t = 0 the A and B rows agree to O(h^2), the C rows to O(h^1.5), for every choice of the variance.
 
-    Iterated, that is: DDPM and Euler-Maruyama discretise the same reverse SDE.
+    Iterated, that is: DDPM and Euler-Maruyama discretise the same reverse SDE. Every schedule meets every variance in
+    one of the shifts.
     """
+    variance = ("small", "large", "between")[(SCHEDULES.index(schedule) + shift) % 3]
     low, high = schedule.domain
     low, high = low + 0.3003 * (high - low), low + 0.8003 * (high - low)
     jumps = made_from_betas(schedule)
