@@ -36,19 +36,20 @@ def keep(stops: list[Stop], out: Symbol) -> list[Stop]:
     active: dict[Symbol, float] = {}
     kept: list[Stop] = []
     for stop in stops:
-        while waiting and waiting[-1][0].serial < stop.time:
+        now = stop.time
+        while waiting and waiting[-1][0].serial < now:
             symbol, end = waiting.pop()
             active[symbol] = end
-        active = {symbol: end for symbol, end in active.items() if end > stop.time}
-        known = {s for s in active if _known(s, time, stop.time)}
-        values = {s: _sources(s, time, stop.time) for s in active if s not in known}
+        active = {symbol: end for symbol, end in active.items() if end > now}
+        known = {s for s in active if _known(s, time, now)}
+        values = {s: _sources(s, time, now) for s in active if s not in known}
         chosen: list[Symbol] = []
         while values and _size(known.union(*values.values()), owner) > _size(known, owner) + len(values):
             longest = max(values, key=lambda s: (len(values[s]), -s.serial))
             chosen.append(longest)
             time[longest] = -1
             known.add(longest)
-            values = {s: _sources(s, time, stop.time) for s in values if s is not longest}
+            values = {s: _sources(s, time, now) for s in values if s is not longest}
         kept += [*(Stop(stop.point, s) for s in sorted(chosen, key=lambda s: s.serial)), stop]
     return kept
 

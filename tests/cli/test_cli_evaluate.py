@@ -58,6 +58,7 @@ def test_refusals(refused, folder, arguments, says):
     refused("evaluate", *arguments, says=says)
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_name_of_a_data_set(ok, folder):
     (folder / "moons").mkdir()
     (folder / "samples").mkdir()
