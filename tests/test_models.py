@@ -579,10 +579,13 @@ def test_a_network_may_use_its_output_again(name):
         twin = NetworkModel(lambda x, t, net=net: net(x, t).clone(), VPLinear(), predicts)
         sampler = make("samplers", name)
         expected = sample(twin, sampler, shape=(4, 3), steps=6)
+        refusal = ""
         try:
             samples = sample(model, sampler, shape=(4, 3), steps=6)
         except DifftoolError as error:
-            assert "clone()" in str(error)  # it says what to do
+            refusal = str(error)
+        if refusal:
+            assert "clone()" in refusal  # it says what to do
             rows = trace(sampler, make_path(model, sampler, steps=6)).rows
             assert any(k < r - 1 for r, row in enumerate(rows) for (k, _), _ in row.m)  # it needs two answers at once
         else:
