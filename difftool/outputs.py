@@ -22,7 +22,7 @@ from difftool.files import check_writable, free_name, writing
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT, VERSION = "difftool-recipe", 2
+FORMAT, VERSION = "difftool-recipe", 3
 SUFFIXES = (".png", ".npz", ".safetensors")
 KEY = "difftool"
 

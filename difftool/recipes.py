@@ -48,7 +48,9 @@ class Recipe:
     clip: bool | None = None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    noise: Literal["independent", "path", "generator"] = "independent"
+    noise: Literal["independent", "path", "generator", "independent-by-call", "path-by-call", "generator-by-call"] = (
+        "independent"  # the last three: as recipes up to version 2 numbered it
+    )
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
@@ -133,7 +135,13 @@ class Recipe:
 
 
 def _as_now(data: dict[str, Any]) -> dict[str, Any]:
-    """A recipe of version 1 in today's words: it named its sampler, and `flow-abm` had an order of its own."""
+    """An older recipe in today's words.
+
+    Version 2 numbered noise in the order of the calls. Version 1 named its sampler, and `flow-abm` had an order of its
+    own.
+    """
+    if data["version"] < 3 and "noise" in data:
+        data = {**data, "noise": f"{data['noise']}-by-call"}
     if data["version"] > 1:
         return data
     data = {"stochastic": False, "chosen": None, "clip": False, **data}

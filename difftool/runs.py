@@ -35,7 +35,11 @@ from difftool.specs import files_of, make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
 REFERENCE = 8192  # exact ones, at least
-NOISES: dict[str, Callable[[], Noise]] = {"independent": Independent, "path": BrownianPath, "generator": Generator}
+NOISES: dict[str, Noise] = {
+    f"{name}{'' if placed else '-by-call'}": kind(placed)
+    for name, kind in (("independent", Independent), ("path", BrownianPath), ("generator", Generator))
+    for placed in (True, False)
+}
 
 
 @dataclass
@@ -78,7 +82,7 @@ class Run:
         cond = {} if classes is None else {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
-            noise=NOISES[recipe.noise](), device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
+            noise=NOISES[recipe.noise], device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
         )  # fmt: skip
         return cls(recipe, job)
 

@@ -7,6 +7,7 @@ BOUND = 4.9 standard errors (p = 1e-6 two-sided), a Kolmogorov-Smirnov test to p
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations, pairwise
 from types import SimpleNamespace
 
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from difftool.errors import DifftoolError
-from difftool.noise import BrownianPath, Generator, Independent, NoiseKey, philox4x32
+from difftool.noise import BrownianPath, Generator, Independent, NoiseKey, Numbers, philox4x32
+from difftool.noise.base import place_of
 from difftool.noise.path import LOWEST, _between, _octave
 from difftool.noise.philox import CALLS, box_muller
 
@@ -143,8 +145,8 @@ def test_draws_depend_on_their_key_only(kind, seed, shape, asked):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loop_gets_the_numbered_draws_and_owns_them(kind):
-    """The n-th call is NoiseKey(n), `initial` does not count; what is done to a draw does not come back."""
-    loop, keyed = kind.source((2, 5), seed=3), kind.source((2, 5), seed=3)
+    """Without places the n-th call is NoiseKey(n), `initial` does not count; what is done to a draw does not come back."""
+    loop, keyed = (replace(kind, placed=False).source((2, 5), seed=3) for _ in range(2))
     start = loop.initial()
     for n in range(20):
         z = loop()
@@ -158,13 +160,54 @@ def test_a_loop_gets_the_numbered_draws_and_owns_them(kind):
 
 def test_a_loop_with_points():
     ordinary, brownian = (kind.source((2, 5), seed=3) for kind in KEYED)
-    assert torch.equal(ordinary(point(2.0), point(1.0)), ordinary.draw(NoiseKey(0)))
-    assert torch.equal(ordinary(point(2.0), point(2.0)), ordinary.draw(NoiseKey(1)))
+    at_two = (64 + 1) * 2**25  # log2(2) = 1
+    assert torch.equal(ordinary(point(2.0), point(1.0)), ordinary.draw(NoiseKey(at_two)))
+    assert torch.equal(ordinary(point(2.0 + 1e-15), point(2.0)), ordinary.draw(NoiseKey(2**32 + at_two)))
+    assert torch.equal(ordinary(point(2.0)), ordinary.draw(NoiseKey(2 * 2**32 + at_two)))
     expected = brownian.draw(path(1.0, 2.0))
     assert torch.equal(brownian(point(2.0), point(1.0)), expected)
     assert torch.equal(brownian(point(1.0), point(2.0)), expected)
+    assert torch.equal(brownian(point(2.0)), brownian.draw(NoiseKey(at_two)))
     assert torch.equal(brownian(), brownian.draw(NoiseKey(0)))
-    assert torch.equal(brownian(), brownian.draw(NoiseKey(1)))
+    assert torch.equal(brownian(), brownian.draw(NoiseKey(2**32)))
+
+
+@given(st.lists(levels | st.just(INF), min_size=1, max_size=9), st.sampled_from([0.0, 1.0, INF]), st.booleans())
+def test_no_number_comes_twice(places, origin, placed):
+    """And a run that is cut goes on with those of the whole run."""
+    whole, before, after = (Numbers(origin, placed) for _ in range(3))
+    numbers = [whole(point(u)) for u in places] + [whole(), whole()]
+    assert len({*numbers}) == len(numbers)
+    assert all(0 <= n < 2**56 for n in numbers)
+    fall = sorted({*map(place_of, places)})
+    steps = {place_of(u): u for u in places}
+    cut = len(fall) // 2
+    there = [before(point(steps[n])) for n in fall[:cut]] + [after(point(steps[n])) for n in fall[cut:]]
+    if placed:
+        assert there == fall
+
+
+@given(st.floats(2.0**-60, 2.0**60), st.floats(-1e-14, 1e-14), st.floats(1e-6, 1.0))
+def test_places_part_steps_and_not_roundings(level, rounding, step):
+    assert abs(place_of(level * (1 + rounding)) - place_of(level)) <= 1  # 1 where the cells meet
+    assert place_of(level * (1 + step)) > place_of(level)
+    assert 0 == place_of(0.0) < place_of(level) < place_of(INF) < 2**32
+
+
+def test_what_is_expected_is_drawn_together_and_the_same():
+    keys = [NoiseKey(n) for n in (7, 2**40 + 1, 3, 2**55, 12)]
+    for kind in KEYED:
+        alone, together = kind.source((2, 5), seed=3), kind.source((2, 5), seed=3)
+        together.expect(keys)
+        for key in (*keys, NoiseKey(99), *keys[::-1]):
+            assert torch.equal(alone.draw(key), together.draw(key))
+
+
+def test_generators_of_the_parts_of_a_run_differ():
+    first, second, again = (Generator().source((2, 5), seed=3, origin=u) for u in (9.0, 3.0, 3.0))
+    assert torch.equal(first.initial(), second.initial())
+    assert not torch.equal(first(), z := second())
+    assert torch.equal(again(), z)
 
 
 N = 100_000
@@ -332,17 +375,16 @@ def test_bad_runs_are_refused(kind, given, message):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_calls_are_refused(kind):
     source = kind.source((2, 3))
-    for points in [(point(1.0), None), (None, point(1.0))]:
-        with pytest.raises(DifftoolError, match="both points"):
-            source(*points)
+    with pytest.raises(DifftoolError, match="both points"):
+        source(None, point(1.0))
     with pytest.raises(DifftoolError, match=r"out has shape \(3,\), the noise has \(2, 3\)"):
         source.draw(NoiseKey(0), torch.empty(3))
 
 
-@pytest.mark.parametrize("call", [-1, 2**32])
+@pytest.mark.parametrize("call", [-1, 2**56])
 @pytest.mark.parametrize("kind", KEYED)
-def test_call_numbers_are_words(kind, call):
-    with pytest.raises(DifftoolError, match=f"call number .* got {call}"):
+def test_numbers_end_somewhere(kind, call):
+    with pytest.raises(DifftoolError, match=f"a number .* got {call}"):
         kind.source((2, 3)).draw(NoiseKey(call))
 
 

@@ -17,6 +17,7 @@ from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import Uniform
 from difftool.models import PARAMETRIZATIONS, GaussianMixture, NetworkModel
 from difftool.noise import BrownianPath, Generator, Independent, NoiseKey
+from difftool.noise.base import place_of
 from difftool.plan import (
     Execution,
     Plan,
@@ -182,9 +183,10 @@ def test_asking_twice_costs_twice():
 # --- noise keys ------------------------------------------------------------------------------------------------------
 
 
-def test_independent_noise_is_keyed_by_call():
+def test_independent_noise_is_keyed_by_its_place():
+    assert trace(DDPM(), PATH, placed=False).noises == tuple(NoiseKey(k) for k in range(4))
     plan = trace(DDPM(), PATH)
-    assert plan.noises == tuple(NoiseKey(k) for k in range(4))
+    assert plan.noises == tuple(NoiseKey(place_of(p.level)) for p in PATH[:4])
     assert plan.rows[0].z == ()
     assert all(list(dict(plan.rows[k + 1].z)) == [k] for k in range(4))
 
@@ -195,7 +197,8 @@ def test_path_noise_is_split_into_elementary_increments():
     levels = sorted(u for low, high in intervals for u in (low, high))
     assert all(a <= b for a, b in pairwise(levels))
     assert len(set(intervals)) == 4  # two steps, each split at its midpoint
-    assert [key.call for key in plan.noises if key.interval is None] == [0, 1]
+    origin = place_of(PATH[0].level)
+    assert [key.call for key in plan.noises if key.interval is None] == [origin, 2**32 + origin]
     # noise(now, nxt) = the first half it shares with noise(now, middle), and the second: weights squared add up to 1
     weights = {j: c for j, c in plan.rows[2].z if plan.noises[j].interval}
     assert sum(c**2 for c in weights.values()) == pytest.approx(0.2**2, rel=1e-12)
@@ -246,7 +249,7 @@ def test_every_form_gives_the_same(sampler, predicts):
         for k, row in enumerate(plan.rows)
         if row.channels
     }
-    source = lambda: Independent().source((3, 2), seed=3, dtype=torch.float64)  # noqa: E731
+    source = lambda: Independent().source((3, 2), seed=3, dtype=torch.float64, origin=path[0].level)  # noqa: E731
     with torch.no_grad():
         expected = sampler(bound, x, path, source())
     found = forms(plan, raw)
@@ -564,6 +567,9 @@ def test_the_analysis_is_the_loop_on_the_exact_model(sampler, schedule, steps):
 
         def __init__(self, j):
             self.key = plan.noises[j] if j is not None else None
+
+        def expect(self, keys):
+            pass
 
         def draw(self, key, out=None):
             return torch.full((1, 2), float(key == self.key), dtype=torch.float64)

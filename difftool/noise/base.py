@@ -2,12 +2,20 @@
 
 A *kind* of noise is a value (`Independent()`); its *source* is the noise of one run of one batch. A sampler calls the
 source in its loop, `noise(now, nxt)`; the executor of plans asks for the same numbers by key, in any order.
+
+A noise is numbered by the place where it is drawn, not by how many were drawn before: a run that is cut at any point of
+its grid and continued from there draws what the uncut run draws, and no noise comes twice. The number is
+
+    the noise level where the step begins (log2 in units of 2^-25: 32 bits)  +  2^32 times how often it was drawn there.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -20,7 +28,7 @@ Device = str | torch.device
 
 
 class NoiseKey(NamedTuple):
-    """Which noise: the `call`-th independent one of a run, or the path's over `interval` = (low, high) noise levels."""
+    """Which noise: the independent one of number `call`, or the path's over `interval` = (low, high) noise levels."""
 
     call: int
     interval: tuple[float, float] | None = None
@@ -33,21 +41,53 @@ class Leveled(Protocol):
     def level(self) -> float: ...
 
 
+class Numbers:
+    """The numbers of a run's noises, in the order in which they are drawn.
+
+    origin: the noise level where the run starts; noise without a place is drawn there. placed: False: 0, 1, 2, ...
+    """
+
+    def __init__(self, origin: float = 0.0, placed: bool = True):
+        self.origin, self.placed = place_of(origin), placed
+        self._drawn: Counter[int] = Counter()
+
+    def __call__(self, now: Leveled | None = None) -> int:
+        """The number of the next noise that is drawn at `now`."""
+        if not self.placed:
+            self._drawn[0] += 1
+            return self._drawn[0] - 1
+        place = self.origin if now is None else place_of(float(now.level))
+        self._drawn[place] += 1
+        return (self._drawn[place] - 1 << 32) + place
+
+
+def place_of(level: float) -> int:
+    """A noise level from 0 to infinity as 32 bits, the same where levels differ by rounding only."""
+    if level <= 0 or math.isinf(level):
+        return 0 if level <= 0 else 2**32 - 1
+    return min(max(round((math.log2(level) + 64) * 2**25), 1), 2**32 - 2)
+
+
+@dataclass(frozen=True)
 class Noise(ABC):
     """A kind of noise; `source` opens one run of one batch.
 
-    `correlated`: overlapping intervals share noise, which is keyed by the levels of a step and not by its number.
+    placed: False for noise that is numbered in the order of the calls, as it was in recipes up to version 2.
+    correlated: overlapping intervals share noise, which is keyed by the levels of a step and not by its number.
     """
+
+    placed: bool = True
 
     correlated: ClassVar[bool] = False
 
     @abstractmethod
     def source(
-        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Source:
+        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",
+        dtype: torch.dtype = torch.float32, origin: float = 0.0,
+    ) -> Source:  # fmt: skip
         """The noise of a batch of `shape` (B, ...), whose samples are number first, ..., first + B - 1 of all.
 
-        Raises DifftoolError unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is float32 or float64.
+        origin: the noise level where the run starts, for noise that is drawn without a place. Raises DifftoolError unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is float32 or float64.
         """
 
 
@@ -60,7 +100,7 @@ class Source(ABC):
     resumable: bool = True
     correlated: bool = False
 
-    def __init__(self, shape: Shape, seed: int, first: int, device: Device, dtype: torch.dtype):
+    def __init__(self, shape: Shape, seed: int, first: int, device: Device, dtype: torch.dtype, numbers: Numbers):
         shape = tuple(shape)
         if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
             raise DifftoolError(f"shape must be (batch, ...) of positive ints, got {shape}")
@@ -71,17 +111,19 @@ class Source(ABC):
             raise DifftoolError(f"noise must be float32 or float64, got {dtype}; keep the state in one of these")
         self.shape, self.seed, self.first = shape, seed, first
         self.device, self.dtype = torch.device(device), dtype
-        self._calls = 0
+        self._numbers = numbers
 
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> Tensor:
-        """Unit normal noise of the step from `now` to `nxt`; without points, independent of all other."""
-        if (now is None) != (nxt is None):
-            raise DifftoolError("noise takes both points of a step or none, got one")
+        """Unit normal noise of the step from `now` to `nxt`; without `nxt`, drawn at `now` and independent of others."""
+        if now is None and nxt is not None:
+            raise DifftoolError("noise takes both points of a step, the one where it is drawn, or none; got the last")
         if self.correlated and now is not None and nxt is not None:
             low, high = sorted((float(now.level), float(nxt.level)))
             return self.draw(NoiseKey(-1, (low, high)))
-        self._calls += 1
-        return self.draw(NoiseKey(self._calls - 1))
+        return self.draw(NoiseKey(self._numbers(now)))
+
+    def expect(self, keys: Sequence[NoiseKey]) -> None:  # noqa: B027
+        """What a run is going to draw, in this order; a source may draw some of it together."""
 
     @abstractmethod
     def draw(self, key: NoiseKey, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from difftool.noise.base import Device, Noise, NoiseKey, Shape, Source
+from difftool.noise.base import Device, Noise, NoiseKey, Numbers, Shape, Source
 from difftool.noise.philox import GENERATOR, GENERATOR_INITIAL, MASK, philox4x32
 
 
@@ -16,14 +16,15 @@ from difftool.noise.philox import GENERATOR, GENERATOR_INITIAL, MASK, philox4x32
 class Generator(Noise):
     """Plain `torch.Generator`: the fastest on CPU, the same again only for the same seed, batch and device.
 
-    Its seed is one Philox call on (first, seed), so the batches of a run differ. `draw` ignores the key and takes the
+    Its seed is one Philox call on (first, origin, seed), so the batches of a run differ, and the parts of one. `draw` ignores the key and takes the
     next numbers: such a run cannot be resumed.
     """
 
     def source(
-        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Source:
-        return _GeneratorSource(shape, seed, first, device, dtype)
+        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",
+        dtype: torch.dtype = torch.float32, origin: float = 0.0,
+    ) -> Source:  # fmt: skip
+        return _GeneratorSource(shape, seed, first, device, dtype, Numbers(origin, self.placed))
 
 
 class _GeneratorSource(Source):
@@ -40,5 +41,6 @@ class _GeneratorSource(Source):
         return self._seeded(GENERATOR)
 
     def _seeded(self, stream: int) -> torch.Generator:
-        low, high, _, _ = philox4x32((self.first, 0, stream, 0), (self.seed & MASK, self.seed >> 32))
+        origin = self._numbers.origin if self._numbers.placed and stream == GENERATOR else 0
+        low, high, _, _ = philox4x32((self.first, origin, stream, 0), (self.seed & MASK, self.seed >> 32))
         return torch.Generator(device=self.device).manual_seed(low | high << 32)

@@ -1,6 +1,6 @@
 """Independent noise: a function of its address, not of what was drawn before.
 
-    z[b, e] = BoxMuller(Philox_seed(number of the call, block of e, stream, first + b))
+    z[b, e] = BoxMuller(Philox_seed(number, block of e, stream, first + b))
 
 so sample `first + b` gets the same noise whatever the batch size, the order of the batches, the worker or the device
 (up to float rounding).
@@ -8,6 +8,7 @@ so sample `first + b` gets the same noise whatever the batch size, the order of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,27 +16,39 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.noise.base import Device, Noise, NoiseKey, Shape, Source
+from difftool.noise.base import Device, Noise, NoiseKey, Numbers, Shape, Source
 from difftool.noise.philox import CALLS, INITIAL, Philox
+
+LARGEST = 2**56
 
 
 class KeyedSource(Source):
-    """Independent noise by call number; a small batch draws the calls that follow along with the one asked for."""
+    """Independent noise by number; a small batch draws what is expected next along with what is asked for."""
 
-    _ahead: tuple[int, Tensor] | None = None
+    _expected: Sequence[int] = ()
+    _places: Mapping[int, int] = {}  # noqa: RUF012
+    _ahead: Mapping[int, Tensor] = {}  # noqa: RUF012
 
     @cached_property
     def _philox(self) -> Philox:
         return Philox(self.shape, self.seed, self.first, self.device)
 
     def draw(self, key: NoiseKey, out: Tensor | None = None) -> Tensor:
-        if not 0 <= key.call < 2**32:
-            raise DifftoolError(f"independent noise takes a call number from 0 to 2**32 - 1, got {key.call}")
-        together = self._philox.together
-        start = key.call - key.call % together
-        if self._ahead is None or self._ahead[0] != start:
-            self._ahead = start, self._philox.normals(range(start, start + together), CALLS)
-        return self._give(self._ahead[1][key.call - start], out)
+        if not 0 <= key.call < LARGEST:
+            raise DifftoolError(f"independent noise takes a number from 0 to 2**56 - 1, got {key.call}")
+        if key.call not in self._ahead:
+            numbers = self._together(key.call)
+            self._ahead = dict(zip(numbers, self._philox.normals(numbers, CALLS), strict=True))
+        return self._give(self._ahead[key.call], out)
+
+    def expect(self, keys: Sequence[NoiseKey]) -> None:
+        self._expected = [key.call for key in keys if key.interval is None]
+        self._places = {number: i for i, number in enumerate(self._expected)}
+
+    def _together(self, number: int) -> Sequence[int]:
+        """This number, and as many of those that are expected after it as are drawn together."""
+        place = self._places.get(number)
+        return [number] if place is None else self._expected[place : place + self._philox.together]
 
     def initial(self) -> Tensor:
         return self._give(self._philox.normals([0], INITIAL), None)
@@ -46,9 +59,10 @@ class KeyedSource(Source):
 
 @dataclass(frozen=True)
 class Independent(Noise):
-    """Unit normals keyed by (seed, global sample index, call, element): Philox-4x32-10 and Box-Muller, in float32."""
+    """Unit normals keyed by (seed, global sample index, number, element): Philox-4x32-10 and Box-Muller, in float32."""
 
     def source(
-        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Source:
-        return KeyedSource(shape, seed, first, device, dtype)
+        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",
+        dtype: torch.dtype = torch.float32, origin: float = 0.0,
+    ) -> Source:  # fmt: skip
+        return KeyedSource(shape, seed, first, device, dtype, Numbers(origin, self.placed))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.noise.base import Device, Noise, NoiseKey, Shape, Source
+from difftool.noise.base import Device, Noise, NoiseKey, Numbers, Shape, Source
 from difftool.noise.independent import KeyedSource
 from difftool.noise.philox import INFINITE, NODES
 
@@ -47,9 +47,10 @@ class BrownianPath(Noise):
     correlated: ClassVar[bool] = True
 
     def source(
-        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Source:
-        return _PathSource(shape, seed, first, device, dtype)
+        self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",
+        dtype: torch.dtype = torch.float32, origin: float = 0.0,
+    ) -> Source:  # fmt: skip
+        return _PathSource(shape, seed, first, device, dtype, Numbers(origin, self.placed))
 
 
 class _PathSource(KeyedSource):
@@ -78,7 +79,7 @@ class _PathSource(KeyedSource):
 
     def _sum(self, weights: dict[int, float]) -> Tensor:
         """The weighted sum of the nodes' normals: (B, elements)."""
-        total = torch.zeros(self._philox.batch, self._philox.size, device=self.device)
+        total = torch.zeros(self._philox.batch, self._philox.size, dtype=torch.float32, device=self.device)
         nodes, step = list(weights), self._philox.together
         for some in (nodes[i : i + step] for i in range(0, len(nodes), step)):
             for node, z in zip(some, self._philox.normals(some, NODES), strict=True):

@@ -68,18 +68,20 @@ class Philox:
         self.rows = [row.unbind() for row in torch.tensor(rows, device=device).view(10, 2, 2, 1, 1, 1)]
         most = max(len(self.blocks), min(self.limit, self.together * self.batch * len(self.blocks)))
         self.words = torch.empty(3, 2 * most, dtype=torch.int64, device=device)  # scratch, as fresh memory is slow
-        self.floats = torch.empty(3, 2 * most, device=device)
+        self.floats = torch.empty(3, 2 * most, dtype=torch.float32, device=device)
 
     @torch.inference_mode()
     def normals(self, numbers: Sequence[int], stream: int) -> Tensor:
-        """z of shape (numbers, B, elements)."""
-        number = torch.tensor(numbers, device=self.device).view(-1, 1, 1)
-        z = torch.empty(len(numbers), self.batch, 4, len(self.blocks), device=self.device)
+        """z of shape (numbers, B, elements); a number is less than 2**56, its bits above 32 go with the stream."""
+        whole = torch.tensor(numbers, device=self.device).view(-1, 1, 1)
+        number, streams = whole & MASK, (whole >> 32 << 8) + stream
+        shape = len(numbers), self.batch, 4, len(self.blocks)
+        z = torch.empty(shape, dtype=torch.float32, device=self.device)
         most = max(1, self.limit // (len(numbers) * len(self.blocks)))
         for part, samples in zip(z.split(most, 1), self.samples.split(most), strict=True):
-            shape = (3, 2, *part[:, :, 0].shape)
-            words, floats = (t[:, : part.numel() // 2].view(shape) for t in (self.words, self.floats))
-            box_muller(part, *self._rounds((number, self.blocks, stream, samples), words), floats)
+            rows = (3, 2, *part[:, :, 0].shape)
+            words, floats = (t[:, : part.numel() // 2].view(rows) for t in (self.words, self.floats))
+            box_muller(part, *self._rounds((number, self.blocks, streams, samples), words), floats)
         return z.flatten(2)[..., : self.size]
 
     def _rounds(self, counter: Sequence[Word], words: Tensor) -> tuple[Tensor, Tensor]:

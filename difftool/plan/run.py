@@ -61,6 +61,8 @@ class Execution:
         if plan.noises and noise is None:
             raise DifftoolError("this plan draws noise; give it a noise source")
         self.plan, self.noise = plan, noise
+        if noise is not None:
+            noise.expect(plan.noises)
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.position = 0

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from difftool.errors import NotAffine
-from difftool.noise import NoiseKey
+from difftool.noise import NoiseKey, Numbers
 from difftool.plan.affine import Symbol, Value
 from difftool.plan.keep import Stop, keep
 from difftool.plan.plan import Kind, Plan, Row
@@ -16,22 +16,24 @@ from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
-def trace(sampler: Sampler, path: Path, last: Last | None = None, correlated: bool = False) -> Plan:
+def trace(
+    sampler: Sampler, path: Path, last: Last | None = None, correlated: bool = False, placed: bool = True
+) -> Plan:
     """The plan of a sampler on a path.
 
     last: how the run enters sigma = 0 (None: as the sampler says). correlated: True if the noise is path noise, whose
-    overlapping intervals share numbers: they are split into elementary increments. Raises `NotAffine` for samplers
+    overlapping intervals share numbers: they are split into elementary increments. placed: as the noise is. Raises `NotAffine` for samplers
     that no plan can hold.
     """
     if sampler.adaptive:
         raise NotAffine(f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop")
-    tracer = _Tracer(path)
+    tracer = _Tracer(path, correlated, placed)
     out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
     if not isinstance(out, Symbol):
         raise NotAffine(f"the sampler returned a {type(out).__name__}, not its state")
     stops = keep(tracer.stops, out)
     stops.append(Stop(path[-1], out * 1.0))
-    noises, combos = _split(tracer.noises) if correlated else (_calls(tracer.noises), None)
+    noises, combos = _split(tracer.noises) if correlated else (tuple(tracer.noises), None)
     rows = tuple(
         _row(stop, kind, index, terms, combos)
         for stop, (kind, index), terms in zip(stops, _kinds(stops, path), _table(stops), strict=True)
@@ -42,8 +44,9 @@ def trace(sampler: Sampler, path: Path, last: Last | None = None, correlated: bo
 class _Tracer:
     """The model, the noise, and the record of where they were asked."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, correlated: bool, placed: bool):
         self.start = Symbol()
+        self.correlated, self.numbers = correlated, Numbers(path[0].level, placed)
         self.stops = [Stop(path[0], self.start)]
         self.asked: set[Symbol] = set()
         self.noises: list[NoiseKey] = []
@@ -65,13 +68,12 @@ class _Tracer:
         return answers if outputs > 1 else answers[0]
 
     def noise(self, now: Point | None = None, nxt: Point | None = None) -> Symbol:
-        call = len(self.noises)
-        if now is None or nxt is None:
-            self.noises.append(NoiseKey(call))
-        else:
+        if self.correlated and now is not None and nxt is not None:
             low, high = sorted((now.level, nxt.level))
-            self.noises.append(NoiseKey(call, (low, high)))
-        return Symbol(source=("z", call))
+            self.noises.append(NoiseKey(-1, (low, high)))
+        else:
+            self.noises.append(NoiseKey(self.numbers(now)))
+        return Symbol(source=("z", len(self.noises) - 1))
 
 
 def _table(stops: list[Stop]) -> list[dict[Value, float]]:
@@ -86,11 +88,6 @@ def _table(stops: list[Stop]) -> list[dict[Value, float]]:
     return terms
 
 
-def _calls(noises: list[NoiseKey]) -> tuple[NoiseKey, ...]:
-    """Keys of independent noise: the number of the call is all that matters."""
-    return tuple(NoiseKey(n.call) for n in noises)
-
-
 def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int, float]]]:
     """Keys of path noise: elementary increments, and each query as a combination of them.
 
@@ -100,11 +97,9 @@ def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int,
     cuts = sorted({u for n in noises if n.interval for u in n.interval if math.isfinite(u)})
     keys: dict[NoiseKey, int] = {}
     combos: list[dict[int, float]] = []
-    calls = 0
     for n in noises:
         if n.interval is None:
-            parts = [(NoiseKey(calls), 1.0)]
-            calls += 1
+            parts = [(n, 1.0)]
         elif math.isinf(n.interval[1]):
             parts = [(NoiseKey(-1, n.interval), 1.0)]
         else:

@@ -6,7 +6,7 @@ A sampler is a frozen dataclass. Its fields are its options; calling it walks a 
 
     model(x, p)       x0 = E[x_0 | x_t = x] at the point p; x / alpha, free of charge, where sigma = 0
     path              the points of the run and, between them, `at`, `drift`, `diffusion2`
-    noise(now, nxt)   a unit normal like x for the step from now to nxt; noise() one of its own
+    noise(now, nxt)   a unit normal like x for the step from now to nxt; noise(now) one of its own, drawn at now
 
 The state x, the estimates and the noises are only ever scaled by floats and added (samplers that do more still run,
 as the plain loop). All state lives in local variables.

@@ -58,7 +58,7 @@ class _Langevin(Sampler):
         """`corrections` Langevin steps at p."""
         for _ in range(self.corrections):
             score = -1 / p.sigma * eps_of(x, model(x, p), p)
-            z = noise()
+            z = noise(p)
             h, root = self._step(score, z, p)
             x = x + h * score + root * z
         return x

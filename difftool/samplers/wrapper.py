@@ -59,7 +59,7 @@ class Wrapper(Noised):
         begin = now = path[0]
         for way in [*self.ways(path), path[-1:]]:
             if way[0] != now:
-                z = noise(begin, way[0]) if self.own_interval else noise()
+                z = noise(begin, way[0]) if self.own_interval else noise(now)
                 x = raise_noise(x, now, way[0], self.s_noise, z)
             if len(way) > 1:
                 x = self.solver(model, x, way, _independent(noise))
@@ -133,8 +133,8 @@ def takes_single_steps(sampler: Sampler) -> bool:
 
 
 def _independent(noise: NoiseSource) -> NoiseSource:
-    """The noise without its points: a path's increments would come again where steps overlap."""
-    return lambda now=None, nxt=None: noise()
+    """Noise of its own for every step: a path's increments would come again where steps overlap."""
+    return lambda now=None, nxt=None: noise(now)
 
 
 def time_at(level: float, path: Path) -> float:

@@ -64,8 +64,9 @@ class Job:
         schedule = None if self.path is None else self.path.schedule
         bound = self.model.bind(schedule, slice_cond(self.cond, first, count, self.total))
         source = self.noise.source(
-            (count, *self.shape), seed=self.seed, first=first, device=self.device, dtype=self.dtype
-        )
+            (count, *self.shape), seed=self.seed, first=first, device=self.device, dtype=self.dtype,
+            origin=self.origin.level,
+        )  # fmt: skip
         return bound, source
 
     def batch(
@@ -205,7 +206,7 @@ def prepare(
         path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
         last = last or sampler.last
         with suppress(NotAffine):
-            plan = trace(sampler, path, last, correlated=noise.correlated)
+            plan = trace(sampler, path, last, correlated=noise.correlated, placed=noise.placed)
         nfe = nfe_of(sampler, path, last)
     nfe = nfe if plan is None else plan.nfe
     state = torch.float64 if (dtype or model.dtype) == torch.float64 else torch.float32
