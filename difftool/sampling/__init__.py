@@ -11,7 +11,7 @@ from difftool.sampling.rule import (
     start_of,
     steps_for_nfe,
 )
-from difftool.sampling.scale import ran_away, will_run_away
+from difftool.sampling.scale import Astray, ran_away, will_run_away
 from difftool.sampling.watch import Callback, Step
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "default",
     "make_path",
     "prepare",
+    "Astray",
     "ran_away",
     "sample",
     "start_of",
