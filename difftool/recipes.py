@@ -140,7 +140,14 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe of version 1 in today's words: it named its sampler, and `flow-abm` had an order of its own."""
     if data["version"] > 1:
         return data
-    later = {"stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"}
+    later = {
+        "stochastic": False,
+        "chosen": None,
+        "clip": False,
+        "guidance": None,
+        "files": None,
+        "noise": "independent",
+    }
     data = {**later, **data}
     steps = data.get("steps") or data.get("nfe")
     if data.get("sampler") == "flow-abm" and isinstance(steps, int):

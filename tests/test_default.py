@@ -81,7 +81,7 @@ def test_under_guidance_it_is_stable_or_no_worse_than_ddim(predicts, steps, guid
 
 @given(st.sampled_from([DDIM(), FlowABM(3), EulerMaruyama(), UniPC(2)]), st.integers(3, 12), st.floats(1.0, 40.0))
 def test_growth_is_that_of_samples(sampler, steps, guidance):
-    """By the run itself: on classes N(0, v) in data N(0, 1/2), the end is a linear function of the start and the noises."""
+    """By the run itself: on classes N(0, v) in data N(0, 1/2), the end is linear in the start and the noises."""
     model, law = network("x0", DDPMLinear(), guidance), []
     plan = trace(sampler, make_path(model, sampler, steps=steps))
     final = plan.rows[-1].point

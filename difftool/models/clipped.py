@@ -84,4 +84,3 @@ class BoundClipped(Bound):
 def _clamp(x0: Tensor, limits: tuple[float, float]) -> Tensor:
     """Within the limits; what is infinite is no estimate, and becomes NaN."""
     return x0.clamp(*limits) + (x0 - x0)
-

@@ -39,7 +39,8 @@ class Guided(Wrapped):
         if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not math.isfinite(scale):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
         super().__init__(model)
-        self.scale, self.without = float(scale), dict(without or {})
+        self.scale: float = float(scale)
+        self.without: dict[str, Any] = dict(without or {})
         self.guidance = self.scale
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:

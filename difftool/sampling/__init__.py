@@ -16,6 +16,7 @@ from difftool.sampling.watch import Callback, Step
 
 __all__ = [
     "DEFAULT_STEPS",
+    "Astray",
     "Callback",
     "Job",
     "Step",
@@ -25,7 +26,6 @@ __all__ = [
     "default",
     "make_path",
     "prepare",
-    "Astray",
     "ran_away",
     "sample",
     "start_of",

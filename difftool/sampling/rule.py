@@ -7,9 +7,9 @@ the model knows. It ends where the grid says, at sigma = 0 by default.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 from difftool.errors import DifftoolError
@@ -57,9 +57,10 @@ def make_path(
 
 def as_grid(grid: Grid | Sequence[float]) -> Grid:
     """A grid as it is, or times as an explicit one; `DifftoolError` if they are no numbers."""
-    if isinstance(grid, (Grid, str)):
+    if isinstance(grid, str):
         check_kind("grid", grid, Grid)
-        return grid  # type: ignore[return-value]
+    if isinstance(grid, Grid):
+        return grid
     try:
         times = tuple(float(t) for t in grid)
     except (TypeError, ValueError):
@@ -105,7 +106,7 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
 
 def check_nfe(nfe: object) -> None:
     """Raise `DifftoolError` unless nfe is a whole number of at least 1."""
-    if isinstance(nfe, bool) or not isinstance(nfe, Integral) or not 1 <= nfe <= MOST_NFE:
+    if isinstance(nfe, bool) or not hasattr(nfe, "__index__") or not 1 <= operator.index(nfe) <= MOST_NFE:
         raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
 
 
