@@ -7,6 +7,8 @@ from difftool.atlas import FEW, Answer, tools
 
 def hint(axis: str | None, name: str) -> str:
     """What a name that is not ours means in another tool, in words; empty if nothing. `axis` is where it was typed."""
+    if name.lower() == "default" and axis in ("samplers", None):
+        return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
 
     def distance(answer: Answer) -> tuple[bool, bool]:
         other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None

@@ -13,7 +13,7 @@ from difftool.models import GaussianMixture, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
-from difftool.plan.stability import amplification, error_gains, stability
+from difftool.plan.stability import amplification, error_gains, guided_growth, stability
 from difftool.sampling import DEFAULT_STEPS, choose, default, make_path
 from difftool.schedules import DDPMLinear
 from difftool.spec_text import parse
@@ -111,6 +111,9 @@ def default_of(
     if not sampler.stochastic:
         plan = trace(sampler, make_path(made, sampler, steps=n, grid=grid))
         facts |= _network_error(plan, made.predicts or "x0")
+        growth = guided_growth(plan, made.guidance) if made.guidance > 1 else 0.0
+        if growth > default.LARGEST:
+            facts["unstable"] = f"on Gaussian data the samples end {growth:.2g} times as large as the data"
     return why, facts
 
 

@@ -19,6 +19,7 @@ from difftool.specs import spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
 FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
+OWN_STEPS = {"explicit", "file"}  # grids that have their number of steps
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -85,7 +86,8 @@ class Recipe:
             forget.update(dict.fromkeys({"schedule", "clip"} & set(chosen)))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
-        if options.keys() & {"steps", "nfe", "grid"}:
+        own_steps = any(parse(grid)[0] in OWN_STEPS for grid in (self.grid, options.get("grid")) if grid)
+        if options.keys() & {"steps", "nfe"} or ("grid" in options and own_steps):
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
 
@@ -127,7 +129,9 @@ class Recipe:
         names = {f.name for f in dataclasses.fields(cls)}
         missing = names - set(data)
         if missing:
-            raise DifftoolError(f"the recipe in {file} is not whole: {', '.join(sorted(missing))} missing")
+            raise DifftoolError(
+                f"the recipe in {file} is not whole: {', '.join(sorted(missing))} missing; name the run's options anew"
+            )
         try:
             return cls(**{name: data[name] for name in names})
         except DifftoolError as error:
@@ -144,7 +148,15 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, "noise": f"{data['noise']}-by-call"}
     if data["version"] > 1:
         return data
-    data = {"stochastic": False, "chosen": None, "clip": False, **data}
+    later = {
+        "stochastic": False,
+        "chosen": None,
+        "clip": False,
+        "guidance": None,
+        "files": None,
+        "noise": "independent",
+    }
+    data = {**later, **data}
     steps = data.get("steps") or data.get("nfe")
     if data.get("sampler") == "flow-abm" and isinstance(steps, int):
         data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"

@@ -21,13 +21,13 @@ from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import (
+    Astray,
     Callback,
     Job,
     batches,
     choose,
     make_path,
     prepare,
-    ran_away,
     steps_for_nfe,
     will_run_away,
 )
@@ -49,7 +49,6 @@ class Run:
     recipe: Recipe
     job: Job
     nfe: list[int] = field(default_factory=list)  # of every batch that is done
-    warned: bool = False  # that samples ran away; once is enough
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -109,14 +108,14 @@ class Run:
         """The samples of one batch after the other."""
         warn(will_run_away(self.job))
         text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
+        astray = Astray(self.job)
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
             with enough_memory(f"{text}; give a smaller --batch-size"):
                 part = self.job.batch(first, count, callback=callback)
             self.nfe.append(self.job.nfe or 0)
-            told = None if self.warned else ran_away(self.job, part)
-            self.warned |= told is not None
-            warn(told)
+            astray.count(part)
             yield part
+        warn(astray.told())
 
     def quality(self, samples: Tensor) -> tuple[float, float] | None:
         """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""

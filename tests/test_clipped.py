@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +16,7 @@ from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
 from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
 from difftool.nn import MLP
 from difftool.samplers import DDIM, FlowABM, UniPC
-from difftool.sampling import prepare, sample
+from difftool.sampling import Astray, prepare, ran_away, sample
 from difftool.schedules import DDPMLinear, Flow, VPLinear
 from difftool.specs import make
 
@@ -70,9 +71,14 @@ def test_every_sampler_goes_with_it(name):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: Clipped(network(data_range=None)), r"does not know; give it: Clipped\(model, -1, 1\)"),
+        (lambda: Clipped(network(data_range=None)), r"does not know; .* Clipped\(model, -1, 1\)"),
         (lambda: Clipped(GaussianMixture(torch.zeros(1, 2), 1.0)), "the range of the data, which this model does not"),
-        (lambda: Clipped(network(), 1, -1), "a range is two finite numbers, low < high, got low=1, high=-1"),
+        (lambda: Clipped(network(), 1, -1), r"a range is two finite numbers, low < high, got \(1, -1\)"),
+        (lambda: network(data_range=(0.0, 0.0)), "two finite numbers"),
+        (lambda: network(data_range=(math.nan, 1.0)), "two finite numbers"),
+        (lambda: network(data_range=(-1.0, 0.0, 1.0)), "two finite numbers"),
+        (lambda: network(data_range=("a", "b")), "two finite numbers"),
+        (lambda: network(data_range=5), "two finite numbers, low < high, got 5"),
         (lambda: Clipped(network(), 0, math.inf), "two finite numbers"),
         (lambda: Clipped(network(), None, 1.0), "two finite numbers"),
         (lambda: Clipped(network(), True, 2.0), "two finite numbers"),
@@ -83,6 +89,13 @@ def test_bad_input_is_one_line(made, words):
     with pytest.raises(DifftoolError, match=words) as caught:
         made()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.array, torch.tensor, int])
+def test_numbers_of_any_library_are_numbers(number):
+    limits = number(-1), number(1)
+    assert Clipped(network(data_range=None), *limits).limits == network(data_range=limits).data_range == (-1.0, 1.0)
+    assert network(data_range=np.array([-1.0, 1.0])).data_range == (-1.0, 1.0)
 
 
 # --- results that ran away --------------------------------------------------------------------------------------------
@@ -131,6 +144,16 @@ def test_a_few_samples_may_stray_but_not_far():
     assert "5 of 300 samples" in run(5, 3.0)[0]
     assert "1 of 300 samples" in run(1, 30.0)[0]
     assert "|x| reaches 1e+20" in run(1, 1e20)[0]
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 5.0, 1e20]), min_size=1, max_size=40), st.integers(1, 40))
+def test_batches_are_judged_together(values, size):
+    x = torch.tensor(values, dtype=torch.float64)[:, None]
+    job = prepare(constant(torch.tensor(0.0)), shape=(1, 1), steps=2)
+    astray = Astray(job)
+    for part in x.split(size):
+        astray.count(part)
+    assert astray.told() == ran_away(job, x)
 
 
 def test_noise_that_is_left_is_allowed_for():

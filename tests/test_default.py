@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from difftool.grids import Explicit, FlowGrid, Karras
 from difftool.models import Guided
 from difftool.models.parametrization import PARAMETRIZATIONS, errors_of
 from difftool.plan import trace
-from difftool.plan.stability import amplification, guided_growth, stability
-from difftool.samplers import DDIM
+from difftool.plan.stability import CLASSES, amplification, guided_growth, stability
+from difftool.samplers import DDIM, EulerMaruyama, FlowABM, UniPC
 from difftool.sampling import choose, make_path, prepare
 from difftool.sampling.default import LARGEST
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, VPLinear
@@ -76,6 +77,41 @@ def test_under_guidance_it_is_stable_or_no_worse_than_ddim(predicts, steps, guid
         for each in (sampler, DDIM())
     )
     assert growth <= max(LARGEST, calm)
+
+
+@given(st.sampled_from([DDIM(), FlowABM(3), EulerMaruyama(), UniPC(2)]), st.integers(3, 12), st.floats(1.0, 40.0))
+def test_growth_is_that_of_samples(sampler, steps, guidance):
+    """By the run itself: on classes N(0, v) in data N(0, 1/2), the end is linear in the start and the noises."""
+    model, law = network("x0", DDPMLinear(), guidance), []
+    plan = trace(sampler, make_path(model, sampler, steps=steps))
+    final = plan.rows[-1].point
+
+    def answer(x, p, v):
+        slope = lambda u: p.alpha * u / (p.alpha**2 * u + p.sigma**2)  # noqa: E731
+        return (guidance * slope(v) - (guidance - 1) * slope(0.5)) * x
+
+    class Only(dict):
+        """Noise that is 1 for one key."""
+
+        shape = (1, 1)
+
+        def expect(self, keys):
+            pass
+
+        def draw(self, key, out=None):
+            return torch.full((1, 1), float(key == self["key"]), dtype=torch.float64)
+
+    for v in CLASSES:
+        variance = 0.0
+        for key in (None, *plan.noises):
+            x = torch.full((1, 1), plan.rows[0].point.sigma if key is None else 0.0, dtype=torch.float64)
+            run = plan.steps(x, noise=Only(key=key))
+            x, p, row = next(run)
+            while row.channels:
+                x, p, row = run.send(answer(x, p, v))
+            variance += float(x) ** 2
+        law.append(math.sqrt(variance) / math.hypot(final.alpha * math.sqrt(0.5), final.sigma))
+    assert guided_growth(plan, guidance) == pytest.approx(max(law), rel=1e-6)
 
 
 def test_noise_that_is_left_and_a_way_up_are_no_growth():

@@ -89,6 +89,7 @@ def test_every_experiment_is_trained_and_scored_once(place):
     assert not (place / "out" / "first" / "samples.png").exists()  # it was not drawn again
 
 
+@pytest.mark.slow
 def test_another_evaluation_trains_nothing(place):
     rows, _ = carried(place)
     others, trained = carried(place, TINY.replace("num_samples = 12", "num_samples = 20"))
@@ -124,6 +125,7 @@ def test_a_folder_of_another_training_is_left_alone(place):
     assert "holds a training with batch_size=16, the table says 8; name the experiment anew" in rows[0]["failed"]
 
 
+@pytest.mark.slow
 def test_the_column_of_fid(place, network):
     rows, _ = carried(place, TINY.replace("num_samples = 12", f'num_samples = 12\nfeatures = "{network[0]}"'))
     want = evaluate("digits:split=all", "digits:split=held-out", features=str(network[0]))["samples"]["fid"]
@@ -178,6 +180,7 @@ def test_a_table_that_is_not_there(place):
         Table.load((place / "nowhere.toml").relative_to(place))
 
 
+@pytest.mark.slow
 def test_new_weights_have_new_figures(place):
     rows, _ = carried(place)
     for name in (CHECKPOINT, "model.safetensors"):

@@ -6,7 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from difftool.cli.app import app
@@ -46,6 +48,16 @@ def test_the_first_command(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.output
         assert len(list(tmp_path.glob("*.png"))) == count
     assert INSTALL[1] in (ROOT / ".ci/run").read_text()
+
+
+def test_the_picture_of_the_page_is_repeated_by_its_recipe(tmp_path, monkeypatch):
+    """It was written by an older version: what that drew is drawn still."""
+    monkeypatch.chdir(tmp_path)
+    picture = ROOT / "docs" / "digits.png"
+    result = run(f"difftool sample --recipe {picture} --out again.png")
+    assert result.exit_code == 0, result.output
+    old, new = (np.asarray(Image.open(file), np.int16) for file in (picture, "again.png"))
+    assert np.abs(old - new).max() <= 1  # the last bit of a float can turn a grey
 
 
 def test_the_python_blocks(tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ from difftool.recipes import Recipe
 from difftool.runs import Run
 from difftool.schedules import Point
 
+pytestmark = pytest.mark.slow  # features of thousands of pictures, and matrix roots
+
 
 def pictures(n, seed=0, shift=0.0):
     return (0.5 * torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) + shift).clamp(-1, 1)

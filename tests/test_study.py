@@ -84,6 +84,7 @@ def test_errors_refuse_what_does_not_fit(out, ref, says):
 
 
 # ---- references ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @given(seeds, schedules, downwards)
 @settings(max_examples=15)
 def test_a_gaussian_in_closed_form_is_the_same_gaussian_said_twice(seed, schedule, down):
@@ -122,7 +123,7 @@ def test_there_and_back(seed, schedule):
     torch.testing.assert_close(back.x, x, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("predicts", ["eps", "x0", "v", "flow", "score", "edm"])
+@pytest.mark.parametrize("predicts", ["eps", "v", "edm", *slow("x0", "flow", "score")])
 @pytest.mark.parametrize("along", [VPLinear(), *slow(Flow())])
 def test_a_network_is_followed_as_its_exact_model_is(predicts, along):
     """The doubling knows nothing of the mixture but what the network says; along a foreign schedule too."""

@@ -21,7 +21,7 @@ def sample(
         ),
     ] = None,
     stochastic: Annotated[
-        bool, typer.Option("--stochastic", help="A stochastic sampler, where none is named.")
+        bool, typer.Option("--stochastic/--deterministic", help="A stochastic sampler, where none is named.")
     ] = False,
     schedule: Annotated[
         str | None,

@@ -14,6 +14,7 @@ These are kept on the host in float64; a model gets them where its x is, in x's 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -175,6 +176,17 @@ def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
         )
     q = schedule.at(schedule.t_at_level(level.clamp(max=top) if one_each(p) else min(level, top)))
     return q, (q.alpha + q.sigma) / (p.alpha + p.sigma)
+
+
+def as_range(limits: Any) -> tuple[float, float]:
+    """Two finite numbers, low < high; `DifftoolError` for anything else."""
+    try:
+        low, high = (math.nan if isinstance(v, (bool, str)) else float(v) for v in limits)
+    except (TypeError, ValueError, RuntimeError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise DifftoolError(f"a range is two finite numbers, low < high, got {limits!r}")
+    return low, high
 
 
 def one_each(p: Point) -> bool:

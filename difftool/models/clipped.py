@@ -10,7 +10,6 @@ Denoising diffusion probabilistic models, arXiv 2006.11239 (their code); `clip_s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, Model, Wrapped, check_output
+from difftool.models.base import Bound, Evaluations, Model, Wrapped, as_range, check_output
 from difftool.schedules.base import Point, Schedule
 
 
@@ -35,15 +34,12 @@ class Clipped(Wrapped):
         if low is None and high is None:
             if model.data_range is None:
                 raise DifftoolError(
-                    "clipping takes the range of the data, which this model does not know; "
-                    "give it: Clipped(model, -1, 1)"
+                    "clipping takes the range of the data, which this model does not know; leave it out, or in Python "
+                    "give the range: Clipped(model, -1, 1)"
                 )
             low, high = model.data_range
-        if not (_number(low) and _number(high) and low < high):  # type: ignore[operator]
-            raise DifftoolError(f"a range is two finite numbers, low < high, got low={low!r}, high={high!r}")
         super().__init__(model)
-        self.limits = float(low), float(high)  # type: ignore[arg-type]
-        self.data_range = self.limits
+        self.limits = self.data_range = as_range((low, high))
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         return _clamp(self.model.x0(x, p, **cond), self.limits)
@@ -88,7 +84,3 @@ class BoundClipped(Bound):
 def _clamp(x0: Tensor, limits: tuple[float, float]) -> Tensor:
     """Within the limits; what is infinite is no estimate, and becomes NaN."""
     return x0.clamp(*limits) + (x0 - x0)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

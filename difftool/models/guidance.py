@@ -10,6 +10,7 @@ keeps its plan. Source: Ho & Salimans 2022, Classifier-free diffusion guidance, 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,11 @@ class Guided(Wrapped):
     def __init__(self, model: Model, scale: float, without: Mapping[str, Any] | None = None):
         if not isinstance(model, Model):
             raise DifftoolError(f"guidance takes a model, got {model!r}")
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale):
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not math.isfinite(scale):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
         super().__init__(model)
-        self.scale, self.without = float(scale), dict(without or {})
+        self.scale: float = float(scale)
+        self.without: dict[str, Any] = dict(without or {})
         self.guidance = self.scale
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:

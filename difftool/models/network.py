@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
-from difftool.models.base import Affine, Bound, Evaluations, Model, check_output, one_each
+from difftool.models.base import Affine, Bound, Evaluations, Model, as_range, check_output, one_each
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
 from difftool.schedules.base import Point, Schedule
 
@@ -70,7 +70,7 @@ class NetworkModel(Model):
         if not callable(net) or not isinstance(schedule, Schedule):
             raise DifftoolError(f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}")
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
-        self.data_range = data_range
+        self.data_range = None if data_range is None else as_range(data_range)
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = TIMES[time] if isinstance(time, str) else time
         self.data_std, self.learned_variance = data_std, learned_variance

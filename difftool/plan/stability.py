@@ -123,19 +123,10 @@ def error_gains(plan: Plan, out: Callable[[Point], float], variance: float = 0.5
     out: |c_out| of the network at a point, from its error to that of x0 (`models.parametrization.errors_of`).
     variance: of the data, N(0, variance).
     """
-    data, size = Gaussian.of(0.0, variance), len(plan.rows)
-    state, answer = np.zeros(size), np.zeros(size)
-    state[-1] = 1.0
-    for r in reversed(range(size)):
-        row = plan.rows[r]
-        if row.channels:
-            state[r] += answer[r] * float(exact_x0(data, row.point)[1][0])
-        for k, c in row.x:
-            state[k] += c * state[r]
-        for (k, channel), c in row.m:
-            answer[k] += c * state[r] * (channel == 0)
+    data = Gaussian.of(0.0, variance)
+    _, answer, _ = _gains(plan, lambda p: exact_x0(data, p)[1])
     asked = [r for r, row in enumerate(plan.rows) if row.channels]
-    return np.array([abs(answer[r]) * out(plan.rows[r].point) for r in asked])
+    return np.array([abs(answer[r, 0]) * out(plan.rows[r].point) for r in asked])
 
 
 def amplification(plan: Plan, out: Callable[[Point], float], variance: float = 0.5) -> float:
@@ -157,17 +148,35 @@ def guided_growth(plan: Plan, scale: float) -> float:
         return 0.0
     narrow = Gaussian.of(0.0, CLASSES)
     wide = Gaussian.of(0.0, np.full(len(CLASSES), 0.5))
-    sources = np.eye(1 + len(plan.noises))  # the start, and every noise
-    x: dict[int, Array] = {0: np.outer(np.full(len(CLASSES), first.sigma), sources[0])}
-    m: dict[int, Array] = {}
+
+    def slopes(p: Point) -> Array:
+        return scale * exact_x0(narrow, p)[1] - (scale - 1) * exact_x0(wide, p)[1]
+
     with np.errstate(over="ignore", invalid="ignore"):
-        for r, row in enumerate(plan.rows):
-            if r:
-                terms = [c * x[k] for k, c in row.x] + [c * m[k] for (k, channel), c in row.m if channel == 0]
-                x[r] = sum(terms, np.zeros_like(x[0])) + sum(c * sources[1 + j] for j, c in row.z)
-            if row.channels:
-                slope = scale * exact_x0(narrow, row.point)[1] - (scale - 1) * exact_x0(wide, row.point)[1]
-                m[r] = slope[:, None] * x[r]
+        state, _, noise = _gains(plan, slopes)
+        sources = np.concatenate([first.sigma * state[:1], noise])
         size = math.hypot(final.alpha * math.sqrt(0.5), final.sigma)
-        growth = float(np.linalg.norm(x[len(plan.rows) - 1], axis=1).max()) / size
+        growth = float(np.linalg.norm(sources, axis=0).max()) / size
     return growth if math.isfinite(growth) else math.inf
+
+
+def _gains(plan: Plan, slopes: Callable[[Point], Array]) -> tuple[Array, Array, Array]:
+    """How the end of a run follows from a change of every state, answer and noise: (rows, n), (rows, n), (noises, n).
+
+    slopes: d x0 / d x at a point, of n linear models. The plan is gone through backwards, once.
+    """
+    count = len(slopes(plan.rows[0].point))
+    state, answer = np.zeros((2, len(plan.rows), count))
+    noise = np.zeros((len(plan.noises), count))
+    state[-1] = 1.0
+    for r in reversed(range(len(plan.rows))):
+        row = plan.rows[r]
+        if row.channels:
+            state[r] += answer[r] * slopes(row.point)
+        for k, c in row.x:
+            state[k] += c * state[r]
+        for (k, channel), c in row.m:
+            answer[k] += c * state[r] * (channel == 0)
+        for j, c in row.z:
+            noise[j] += c * state[r]
+    return state, answer, noise

@@ -11,11 +11,12 @@ from difftool.sampling.rule import (
     start_of,
     steps_for_nfe,
 )
-from difftool.sampling.scale import ran_away, will_run_away
+from difftool.sampling.scale import Astray, ran_away, will_run_away
 from difftool.sampling.watch import Callback, Step
 
 __all__ = [
     "DEFAULT_STEPS",
+    "Astray",
     "Callback",
     "Job",
     "Step",

@@ -36,7 +36,7 @@ from difftool.plan.trace import trace
 from difftool.samplers import DDIM, ERSDE, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
 from difftool.samplers.dpmpp import dpmpp_2m_sde
-from difftool.sampling.rule import DEFAULT_STEPS, as_grid, make_path
+from difftool.sampling.rule import DEFAULT_STEPS, as_grid, check_kind, check_nfe, make_path
 from difftool.schedules import Schedule
 
 NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
@@ -66,6 +66,9 @@ def choose(
     grid has its own), and from nothing else. grid: the one that was named; it is then the second answer.
     schedule: that of the run, if not the model's own.
     """
+    check_kind("model", model, Model)
+    if nfe is not None:
+        check_nfe(nfe)
     named = None if grid is None else as_grid(grid)
     if isinstance(named, Explicit):
         n = len(named.times) - 1

@@ -7,6 +7,7 @@ the model knows. It ends where the grid says, at sigma = 0 by default.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,8 @@ def make_path(
 
 def as_grid(grid: Grid | Sequence[float]) -> Grid:
     """A grid as it is, or times as an explicit one; `DifftoolError` if they are no numbers."""
+    if isinstance(grid, str):
+        check_kind("grid", grid, Grid)
     if isinstance(grid, Grid):
         return grid
     try:
@@ -76,8 +79,8 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
 
 def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
     """The number of steps that costs exactly `nfe` network evaluations; `DifftoolError` if none does."""
-    if isinstance(nfe, bool) or not isinstance(nfe, int) or not 1 <= nfe <= MOST_NFE:
-        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
+    check_nfe(nfe)
+    nfe = int(nfe)
     name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
@@ -99,6 +102,12 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
         listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
         raise DifftoolError(f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}")
     return costs[nfe]
+
+
+def check_nfe(nfe: object) -> None:
+    """Raise `DifftoolError` unless nfe is a whole number of at least 1."""
+    if isinstance(nfe, bool) or not hasattr(nfe, "__index__") or not 1 <= operator.index(nfe) <= MOST_NFE:
+        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
 
 
 def check_kind(name: str, value: Any, kind: Any) -> None:

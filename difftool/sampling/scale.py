@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from difftool.models import Clipped, Model
+from difftool.models import Clipped, Guided, Model
 from difftool.models.base import Wrapped
 from difftool.plan.stability import guided_growth, stability
 from difftool.sampling.default import LARGEST, NOISE, STEEP
@@ -22,7 +25,7 @@ def will_run_away(job: Job) -> str | None:
     nothing of negative guidance, whose very flow grows, and of models that are clipped.
     """
     scale, plan = job.model.guidance, job.plan
-    if plan is None or scale <= 1 or _clipped(job.model):
+    if plan is None or scale <= 1 or _clipped(job.model, guided=True):
         return None
     growth = guided_growth(plan, scale)
     if growth <= LARGEST:
@@ -32,8 +35,12 @@ def will_run_away(job: Job) -> str | None:
     return (
         f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler.name if job.sampler else 'this plan'}"
         f"{known}: on Gaussian data the samples end {growth:.2g} times as large as the data; "
-        f"try {', '.join(['more steps', 'less guidance', *_clipping(job.model)])}"
+        f"try {', '.join(['more steps', 'less guidance', *_no_noise(job), *_clipping(job.model)])}"
     )
+
+
+def _no_noise(job: Job) -> list[str]:
+    return ["a deterministic sampler"] * (job.sampler is not None and job.sampler.stochastic)
 
 
 def ran_away(job: Job, x: Tensor) -> str | None:
@@ -42,18 +49,51 @@ def ran_away(job: Job, x: Tensor) -> str | None:
     The range of the data is the model's `data_range`, else 1000 to both sides; where a run ends above sigma = 0 its
     noise is allowed for. Said if more than 1% of the samples reach beyond twice the range, or one of them far beyond.
     """
-    low, high = job.model.data_range or (-UNKNOWN, UNKNOWN)
-    alpha, noise, half = job.end.alpha, 6 * job.end.sigma, (high - low) / 2
-    flat = x.detach().reshape(len(x), -1)
-    beyond = (flat.amax(1) - alpha * high).maximum(alpha * low - flat.amin(1)) - noise
-    outside, furthest = int((beyond > half).sum()), float(beyond.max())
-    if outside <= FEW * len(x) and furthest <= FAR * half:
-        return None
-    known = f"{low:.4g} to {high:.4g}, the range of the data" if job.model.data_range else f"+-{UNKNOWN:g}"
-    return (
-        f"{outside} of {len(x)} samples lie far outside of {known}: |x| reaches {float(flat.abs().max()):.3g}; "
-        f"{_ways_out(job)}"
-    )
+    astray = Astray(job)
+    astray.count(x)
+    return astray.told()
+
+
+@dataclass
+class Astray:
+    """What `ran_away` says of samples that come in batches."""
+
+    job: Job
+    samples: int = 0
+    outside: int = 0
+    furthest: float = -math.inf
+    largest: float = 0.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What the data keep within, as far as is known."""
+        return self.job.model.data_range or (-UNKNOWN, UNKNOWN)
+
+    @property
+    def half(self) -> float:
+        """Half of its width."""
+        return (self.limits[1] - self.limits[0]) / 2
+
+    def count(self, x: Tensor) -> None:
+        """Take note of a batch."""
+        (low, high), alpha, noise = self.limits, self.job.end.alpha, 6 * self.job.end.sigma
+        flat = x.detach().reshape(len(x), -1)
+        beyond = (flat.amax(1) - alpha * high).maximum(alpha * low - flat.amin(1)) - noise
+        self.samples += len(x)
+        self.outside += int((beyond > self.half).sum())
+        self.furthest = max(self.furthest, float(beyond.max()))
+        self.largest = max(self.largest, float(flat.abs().max()))
+
+    def told(self) -> str | None:
+        """The line about all of them."""
+        if self.outside <= FEW * self.samples and self.furthest <= FAR * self.half:
+            return None
+        low, high = self.limits
+        known = f"{low:.4g} to {high:.4g}, the range of the data" if self.job.model.data_range else f"+-{UNKNOWN:g}"
+        return (
+            f"{self.outside} of {self.samples} samples lie far outside of {known}: |x| reaches {self.largest:.3g}; "
+            f"{_ways_out(self.job)}"
+        )
 
 
 def _ways_out(job: Job) -> str:
@@ -78,7 +118,8 @@ def _clipping(model: Model) -> list[str]:
     return [] if model.data_range is None else ["clipping"]
 
 
-def _clipped(model: Model) -> bool:
-    while isinstance(model, Wrapped) and not isinstance(model, Clipped):
+def _clipped(model: Model, guided: bool = False) -> bool:
+    """Whether its estimates are clipped; `guided`: after the guidance, not before it."""
+    while isinstance(model, Wrapped) and not isinstance(model, Clipped) and not (guided and isinstance(model, Guided)):
         model = model.model
     return isinstance(model, Clipped)

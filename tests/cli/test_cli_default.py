@@ -78,6 +78,14 @@ def test_show_default_says_what_will_run(ok, options, told):
     assert said["grid"].startswith(told[1])
 
 
+@pytest.mark.parametrize(("guidance", "unstable"), [(2, False), (30, True)])
+def test_show_default_says_where_it_is_unstable(ok, guidance, unstable):
+    said = json.loads(
+        ok("show", "default", "--model", "digits-unet", "--nfe", 20, "--guidance", guidance, "--json").stdout
+    )
+    assert ("unstable" in said) == unstable
+
+
 def test_what_a_model_brings_goes_with_it_and_what_was_named_stays(ok, tmp_path):
     exact = recipe_of(ok, tmp_path / "a.npz", "--sampler", "ddim", "--steps", "4")
     assert exact.schedule == "vp-linear"

@@ -176,6 +176,22 @@ def test_a_recipe_knows_its_files(ok, refused, folder):
     refused("sample", "--recipe", "a.npz", "--out", "d.npz", says=["cannot read the grid file g.txt"])
 
 
+def test_another_grid_keeps_the_steps_unless_it_has_its_own(ok):
+    ok("sample", "--sampler", "heun", "--steps", 7, "--num-samples", 2, "--out", "a.npz")
+    ok("sample", "--recipe", "a.npz", "--grid", "karras", "--out", "b.npz")
+    ok("sample", "--recipe", "b.npz", "--grid", "explicit:times=1+0.5+0", "--out", "c.npz")
+    ok("sample", "--recipe", "c.npz", "--grid", "karras", "--out", "d.npz")
+    assert [read(f"{name}.npz")[1]["steps"] for name in "abcd"] == [7, 7, 2, 50]
+
+
+def test_a_stochastic_recipe_made_deterministic(ok):
+    ok("sample", "--stochastic", "--steps", 8, "--num-samples", 2, "--out", "a.npz")
+    ok("sample", "--recipe", "a.npz", "--deterministic", "--out", "b.npz")
+    ok("sample", "--steps", 8, "--num-samples", 2, "--out", "c.npz")
+    assert read("a.npz")[1]["sampler"] == "flow-sde"
+    assert read("b.npz")[1] == read("c.npz")[1]
+
+
 @pytest.mark.parametrize(("noise", "kind"), [("path", BrownianPath), ("generator", Generator)])
 def test_noise_of_other_kinds(ok, noise, kind):
     ok("sample", "--sampler", "em", "--steps", 4, "--num-samples", 2, "--noise", noise, "--out", "a.npz")

@@ -185,6 +185,7 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place, trainin
     assert (place / "whole" / CHECKPOINT).read_bytes() == (place / "part" / CHECKPOINT).read_bytes()
 
 
+@pytest.mark.slow
 def test_after_kill_nine(place):
     """The same losses from the last checkpoint on."""
     _, whole = train(place / "whole")
