@@ -20,6 +20,9 @@ from difftool.specs import spell
 MOST = 2**32  # samples of one run: the noise of each has a number below
 FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
 OWN_STEPS = {"explicit", "file"}  # grids that have their number of steps
+ABSENT: dict[str, Any] = {  # from recipes of version 1
+    "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
+}  # fmt: skip
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -144,22 +147,13 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
     Version 2 numbered noise in the order of the calls. Version 1 named its sampler, and `flow-abm` had an order of its
     own.
     """
+    if data["version"] < 2:
+        data = {**ABSENT, **data}
+        steps = data.get("steps") or data.get("nfe")
+        if data.get("sampler") == "flow-abm" and isinstance(steps, int):
+            data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
     if data["version"] < 3 and "noise" in data:
         data = {**data, "noise": f"{data['noise']}-by-call"}
-    if data["version"] > 1:
-        return data
-    later = {
-        "stochastic": False,
-        "chosen": None,
-        "clip": False,
-        "guidance": None,
-        "files": None,
-        "noise": "independent",
-    }
-    data = {**later, **data}
-    steps = data.get("steps") or data.get("nfe")
-    if data.get("sampler") == "flow-abm" and isinstance(steps, int):
-        data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
     return data
 
 

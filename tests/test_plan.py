@@ -198,7 +198,7 @@ def test_path_noise_is_split_into_elementary_increments():
     assert all(a <= b for a, b in pairwise(levels))
     assert len(set(intervals)) == 4  # two steps, each split at its midpoint
     origin = place_of(PATH[0].level)
-    assert [key.call for key in plan.noises if key.interval is None] == [origin, 2**32 + origin]
+    assert [key.call for key in plan.noises if key.interval is None] == [2**32 + origin, 3 * 2**32 + origin]
     # noise(now, nxt) = the first half it shares with noise(now, middle), and the second: weights squared add up to 1
     weights = {j: c for j, c in plan.rows[2].z if plan.noises[j].interval}
     assert sum(c**2 for c in weights.values()) == pytest.approx(0.2**2, rel=1e-12)

@@ -6,4 +6,14 @@ from difftool.noise.independent import Independent
 from difftool.noise.path import BrownianPath
 from difftool.noise.philox import philox4x32
 
-__all__ = ["BrownianPath", "Generator", "Independent", "Noise", "NoiseKey", "Numbers", "Source", "check_seed", "philox4x32"]
+__all__ = [
+    "BrownianPath",
+    "Generator",
+    "Independent",
+    "Noise",
+    "NoiseKey",
+    "Numbers",
+    "Source",
+    "check_seed",
+    "philox4x32",
+]

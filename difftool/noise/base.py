@@ -6,17 +6,19 @@ source in its loop, `noise(now, nxt)`; the executor of plans asks for the same n
 A noise is numbered by the place where it is drawn, not by how many were drawn before: a run that is cut at any point of
 its grid and continued from there draws what the uncut run draws, and no noise comes twice. The number is
 
-    the noise level where the step begins (log2 in units of 2^-25: 32 bits)  +  2^32 times how often it was drawn there.
+    the noise level where it is drawn, the beginning of its step (log2 in units of 2^-25: 32 bits)
+    + 2^32 (2 n + (0 for the noise of a step, 1 for noise of its own)), n the draws of that kind there before.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -51,14 +53,12 @@ class Numbers:
         self.origin, self.placed = place_of(origin), placed
         self._drawn: Counter[int] = Counter()
 
-    def __call__(self, now: Leveled | None = None) -> int:
-        """The number of the next noise that is drawn at `now`."""
-        if not self.placed:
-            self._drawn[0] += 1
-            return self._drawn[0] - 1
+    def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> int:
+        """The number of the next noise that is drawn at `now`, for the step to `nxt` or for itself."""
         place = self.origin if now is None else place_of(float(now.level))
-        self._drawn[place] += 1
-        return (self._drawn[place] - 1 << 32) + place
+        first = place + ((nxt is None) << 32) if self.placed else 0
+        self._drawn[first] += 1
+        return first + (self._drawn[first] - 1) * (2**33 if self.placed else 1)
 
 
 def place_of(level: float) -> int:
@@ -87,7 +87,8 @@ class Noise(ABC):
     ) -> Source:  # fmt: skip
         """The noise of a batch of `shape` (B, ...), whose samples are number first, ..., first + B - 1 of all.
 
-        origin: the noise level where the run starts, for noise that is drawn without a place. Raises DifftoolError unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is float32 or float64.
+        origin: the noise level where the run starts, for noise that is drawn without a place. Raises DifftoolError
+        unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is float32 or float64.
         """
 
 
@@ -104,7 +105,7 @@ class Source(ABC):
         shape = tuple(shape)
         if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
             raise DifftoolError(f"shape must be (batch, ...) of positive ints, got {shape}")
-        check_seed(seed)
+        seed = check_seed(seed)
         if not isinstance(first, int) or not 0 <= first <= 2**32 - shape[0]:
             raise DifftoolError(f"first must be an int with 0 <= first <= 2**32 - {shape[0]}, got {first!r}")
         if dtype not in (torch.float32, torch.float64):
@@ -114,13 +115,13 @@ class Source(ABC):
         self._numbers = numbers
 
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> Tensor:
-        """Unit normal noise of the step from `now` to `nxt`; without `nxt`, drawn at `now` and independent of others."""
+        """Unit normal noise of the step from `now` to `nxt`; without `nxt` noise of its own, drawn at `now`."""
         if now is None and nxt is not None:
             raise DifftoolError("noise takes both points of a step, the one where it is drawn, or none; got the last")
         if self.correlated and now is not None and nxt is not None:
             low, high = sorted((float(now.level), float(nxt.level)))
             return self.draw(NoiseKey(-1, (low, high)))
-        return self.draw(NoiseKey(self._numbers(now)))
+        return self.draw(NoiseKey(self._numbers(now, nxt)))
 
     def expect(self, keys: Sequence[NoiseKey]) -> None:  # noqa: B027
         """What a run is going to draw, in this order; a source may draw some of it together."""
@@ -141,7 +142,9 @@ class Source(ABC):
         return out
 
 
-def check_seed(seed: int) -> None:
-    """Raise `DifftoolError` unless 0 <= seed < 2**64."""
-    if not isinstance(seed, int) or not 0 <= seed < 2**64:
+def check_seed(seed: object) -> int:
+    """The seed as an int; `DifftoolError` unless it is a whole number, 0 <= seed < 2**64."""
+    whole = -1 if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) else operator.index(seed)
+    if not 0 <= whole < 2**64:
         raise DifftoolError(f"seed must be an int with 0 <= seed < 2**64, got {seed!r}")
+    return whole

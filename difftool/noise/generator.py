@@ -16,8 +16,8 @@ from difftool.noise.philox import GENERATOR, GENERATOR_INITIAL, MASK, philox4x32
 class Generator(Noise):
     """Plain `torch.Generator`: the fastest on CPU, the same again only for the same seed, batch and device.
 
-    Its seed is one Philox call on (first, origin, seed), so the batches of a run differ, and the parts of one. `draw` ignores the key and takes the
-    next numbers: such a run cannot be resumed.
+    Its seed is one Philox call on (first, origin, seed), so the batches of a run differ, and the parts of one that is
+    cut. `draw` ignores the key and takes the next numbers: such a run cannot be resumed.
     """
 
     def source(

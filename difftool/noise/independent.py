@@ -26,8 +26,8 @@ class KeyedSource(Source):
     """Independent noise by number; a small batch draws what is expected next along with what is asked for."""
 
     _expected: Sequence[int] = ()
-    _places: Mapping[int, int] = {}  # noqa: RUF012
-    _ahead: Mapping[int, Tensor] = {}  # noqa: RUF012
+    _places: Mapping[int, int] = {}
+    _ahead: Mapping[int, Tensor] = {}
 
     @cached_property
     def _philox(self) -> Philox:

@@ -22,8 +22,8 @@ def trace(
     """The plan of a sampler on a path.
 
     last: how the run enters sigma = 0 (None: as the sampler says). correlated: True if the noise is path noise, whose
-    overlapping intervals share numbers: they are split into elementary increments. placed: as the noise is. Raises `NotAffine` for samplers
-    that no plan can hold.
+    overlapping intervals share numbers: they are split into elementary increments. placed: as the noise is. Raises
+    `NotAffine` for samplers that no plan can hold.
     """
     if sampler.adaptive:
         raise NotAffine(f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop")
@@ -72,7 +72,7 @@ class _Tracer:
             low, high = sorted((now.level, nxt.level))
             self.noises.append(NoiseKey(-1, (low, high)))
         else:
-            self.noises.append(NoiseKey(self.numbers(now)))
+            self.noises.append(NoiseKey(self.numbers(now, nxt)))
         return Symbol(source=("z", len(self.noises) - 1))
 
 

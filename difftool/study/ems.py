@@ -59,7 +59,7 @@ def model_statistics(
     """
     check_whole("statistics", "points", points, 2)
     check_whole("statistics", "count", count, 1, 1_000_000)
-    check_seed(seed)
+    seed = check_seed(seed)
     schedule = model.schedule or Flow()
     most = schedule.level(schedule.t_start(True)) * math.exp(-2 * H)  # differences are taken on both sides
     top = most if level_max is None else level_max

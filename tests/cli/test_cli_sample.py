@@ -150,7 +150,7 @@ def test_a_recipe_has_every_default_filled_in(ok):
     ok("sample", "--sampler", "em", "--nfe", 4, "--num-samples", 2, "--out", "a.npz")
     recipe = read("a.npz")[1]
     expected = {
-        "format": "difftool-recipe", "version": 2, "difftool": difftool.__version__, "torch": torch.__version__,
+        "format": "difftool-recipe", "version": 3, "difftool": difftool.__version__, "torch": torch.__version__,
         "model": "digits-exact", "sampler": "em", "stochastic": False, "chosen": ["schedule", "grid", "last", "clip"],
         "schedule": "vp-linear", "grid": "flow", "steps": 4, "nfe": None, "last": EulerMaruyama.last, "num_samples": 2,
         "batch_size": None, "seed": 0, "label": None, "guidance": None, "clip": False, "device": "cpu",

@@ -364,7 +364,7 @@ def test_the_step_size_by_norms(step_size):
     norms = [v.norm(dim=1) if step_size == "sample" else v.norm(dim=1).mean() for v in (z, score)]
     h = (2 * (0.16 * norms[0] / norms[1]) ** 2).reshape(-1, 1)
     expected = x + h * score + (2 * h).sqrt() * z
-    out = PredictorCorrector(snr=0.16, step_size=step_size).correct(model.bind(VPLinear()), x, p, lambda: z)
+    out = PredictorCorrector(snr=0.16, step_size=step_size).correct(model.bind(VPLinear()), x, p, lambda now: z)
     assert torch.allclose(out, expected, rtol=1e-12)
 
 
