@@ -120,7 +120,9 @@ class Setting:
         if method.startswith("diffusers "):
             return diffusers_on(method.removeprefix("diffusers "), self.network, self.z, nfe, self.cond, self.guidance)
         sampler, grid = method_of(method)
-        job = prepare(self.model, sampler, nfe=nfe, cond=self.cond, grid=grid, shape=tuple(self.z.shape))
+        job = prepare(
+            self.model, sampler, nfe=nfe * self.model.nfe, cond=self.cond, grid=grid, shape=tuple(self.z.shape)
+        )
         try:
             return job.batch(0, len(self.z), math.hypot(job.origin.alpha, job.origin.sigma) * self.z)
         except NonFinite:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
-from difftool.samplers.base import Last, Sampler, name_of, refuse_upwards
+from difftool.samplers.base import Last, Sampler, name_of, refuse_upwards, undefined_at
 from difftool.schedules import Path
 
 if TYPE_CHECKING:  # torch
@@ -30,7 +30,7 @@ def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
             continue
         keep = f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
         if sampler.divides_by_alpha:
-            raise DifftoolError(f"{name} is not defined at alpha = 0, {keep}")
+            raise undefined_at(name, path, p)
         if model.divides_by_alpha and p is path[0]:
             raise DifftoolError(
                 f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), {keep}, or "

@@ -14,7 +14,7 @@ from difftool.models.parametrization import errors_of
 from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, guided_growth, stability
-from difftool.sampling import DEFAULT_STEPS, choose, default, make_path
+from difftool.sampling import DEFAULT_STEPS, choose, default, make_path, steps_for_nfe
 from difftool.schedules import DDPMLinear
 from difftool.spec_text import parse
 from difftool.specs import make, spec_of
@@ -106,8 +106,9 @@ def default_of(
     if guidance is not None:
         made = Guided(made, guidance)
     sampler, grid = choose(made, steps=steps, nfe=nfe, stochastic=stochastic)
-    n = DEFAULT_STEPS if steps is nfe is None else steps or nfe
-    facts = {"sampler": spec_of("samplers", sampler), "grid": spec_of("grids", grid), "steps": str(n), "NFE": str(n)}
+    n = (steps or DEFAULT_STEPS) if nfe is None else steps_for_nfe(made, sampler, nfe, grid=grid)
+    facts = {"sampler": spec_of("samplers", sampler), "grid": spec_of("grids", grid), "steps": str(n)}
+    facts["NFE"] = str(n * made.nfe)
     if not sampler.stochastic:
         plan = trace(sampler, make_path(made, sampler, steps=n, grid=grid))
         facts |= _network_error(plan, made.predicts or "x0")

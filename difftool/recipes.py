@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 from difftool import __version__
 from difftool.errors import DifftoolError
 from difftool.outputs import FORMAT, VERSION, read_recipe
-from difftool.spec_text import parse
+from difftool.spec_text import parse, write
 from difftool.specs import spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
@@ -23,6 +23,8 @@ OWN_STEPS = {"explicit", "file"}  # grids that have their number of steps
 ABSENT: dict[str, Any] = {  # from recipes of version 1
     "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
 }  # fmt: skip
+LEVELS = {"half-log-snr", "exponential", "polyexponential", "karras", "kl-optimal", "beta-level"}
+CHANGED = {"noise": lambda noise: f"{noise}-by-call", "grid": lambda grid: _down_to(grid)}  # since version 2
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -144,17 +146,23 @@ class Recipe:
 def _as_now(data: dict[str, Any]) -> dict[str, Any]:
     """An older recipe in today's words.
 
-    Version 2 numbered noise in the order of the calls. Version 1 named its sampler, and `flow-abm` had an order of its
-    own.
+    Version 2 numbered noise in the order of the calls, and grids in the noise level had one lowest level for all.
+    Version 1 named its sampler, and `flow-abm` had an order of its own.
     """
     if data["version"] < 2:
         data = {**ABSENT, **data}
         steps = data.get("steps") or data.get("nfe")
         if data.get("sampler") == "flow-abm" and isinstance(steps, int):
             data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
-    if data["version"] < 3 and "noise" in data:
-        data = {**data, "noise": f"{data['noise']}-by-call"}
+    if data["version"] < 3:
+        data = {**data, **{name: change(data[name]) for name, change in CHANGED.items() if data.get(name)}}
     return data
+
+
+def _down_to(grid: str) -> str:
+    """A grid in the noise level with the lowest level that was its default up to version 2."""
+    name, options = parse(grid)
+    return write(name, {**options, "level_min": "0.002"}) if name in LEVELS and "level_min" not in options else grid
 
 
 def class_of(text: str | None) -> int | str | None:

@@ -28,8 +28,9 @@ from difftool.sampling import (
     choose,
     make_path,
     prepare,
+    shifts_nothing,
     steps_for_nfe,
-    will_run_away,
+    warn_beforehand,
 )
 from difftool.specs import files_of, make, spec_of
 
@@ -106,7 +107,7 @@ class Run:
 
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
         """The samples of one batch after the other."""
-        warn(will_run_away(self.job))
+        warn_beforehand(self.job)
         text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
         astray = Astray(self.job)
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
@@ -179,6 +180,8 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     if recipe.nfe is not None:
         steps = steps_for_nfe(model, sampler, recipe.nfe, last, schedule=schedule, grid=grid)
     path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
+    if not free:
+        warn(shifts_nothing(grid or grid_of(sampler), schedule, len(path) - 1))
     recipe = replace(
         recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
         schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),

@@ -18,7 +18,7 @@ from difftool.outputs import is_picture
 from difftool.plots import animation, beside
 from difftool.recipes import Recipe
 from difftool.runs import Run
-from difftool.sampling import Step, ran_away, will_run_away
+from difftool.sampling import Step, ran_away, warn_beforehand
 from difftool.specs import make
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -96,7 +96,7 @@ def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> di
     shape = (2 * pairs, *job.shape)
     ends = job.noise.source(shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype).initial()
     starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
-    warn(will_run_away(job))
+    warn_beforehand(job)
     x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts)).cpu()
     warn(ran_away(job, x))
     with writing(out, overwrite) as file:

@@ -34,9 +34,7 @@ TWO = GaussianMixture(torch.tensor([[1.0, 0.5], [-1.0, 0.0]], dtype=F64), 0.2)
 
 
 def test_the_samplers_of_single_steps_are_among_them():
-    assert {"ddim", "ddpm", "em", "euler-a", "dpmpp-sde", "seeds-2", "predictor-corrector", "heun"} <= {
-        *SINGLE
-    }
+    assert {"ddim", "ddpm", "em", "euler-a", "dpmpp-sde", "seeds-2", "predictor-corrector", "heun"} <= {*SINGLE}
 
 
 @pytest.mark.parametrize("shift", [0, *slow(1, 2, 3)])

@@ -79,7 +79,8 @@ def refusal(call, *arguments):
 def test_from_start_to_clean_data(spec):
     for schedule in SCHEDULES:
         for steps in (1, 2, 3, 5, 10, 50):
-            check_run(MADE[spec], schedule, steps)
+            reason = refusal(check_run, MADE[spec], schedule, steps)
+            assert not reason or (steps > schedule.entries // 5 and "take fewer" in reason), schedule
 
 
 @given(schedules, grids, st.sampled_from([999, 1000]))
@@ -141,7 +142,9 @@ def test_more_steps_refine_what_says_so(spec, schedule):
 @given(schedules, grids)
 def test_a_level_grid_last_jumps_from_level_min(schedule, grid):
     if isinstance(grid, LevelGrid):
-        assert schedule.level(grid(schedule, 8)[-2]) == pytest.approx(grid.level_min, rel=1e-6)
+        lowest = grid.level_min or schedule.lowest or 0.002
+        top = float(schedule.level(schedule.t_start(True)))
+        assert schedule.level(grid(schedule, 8)[-2]) == pytest.approx(min(lowest, top / 2), rel=1e-6)
 
 
 @given(schedules, grids, st.floats(1e-4, 0.01), st.integers(1, 9))

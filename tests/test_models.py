@@ -21,7 +21,7 @@ from difftool.models import PARAMETRIZATIONS, GaussianMixture, Model, NetworkMod
 from difftool.plan import trace
 from difftool.samplers import DDIM, Heun, PredictorCorrector
 from difftool.sampling import make_path
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, VPLinear
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, VPLinear, ZeroTerminal
 from difftool.specs import make
 
 F64 = torch.float64
@@ -365,18 +365,18 @@ class Listener:
 
 
 TOLD = {
-    "t": lambda p: p.t,
-    "index": lambda p: 1000 * p.t - 1,
-    "rounded-index": lambda p: min(max(round(1000 * p.t - 1), 0), 999),
-    "level": lambda p: p.sigma / p.alpha,
-    "log-level": lambda p: math.log(p.sigma / p.alpha) / 4,
-    "own": lambda p: 7.0 * p.sigma,
+    "t": lambda p, m: p.t,
+    "index": lambda p, m: m * p.t - 1,
+    "rounded-index": lambda p, m: min(max(round(m * p.t - 1), 0), m - 1),
+    "level": lambda p, m: p.sigma / p.alpha,
+    "log-level": lambda p, m: math.log(p.sigma / p.alpha) / 4,
+    "own": lambda p, m: 7.0 * p.sigma,
 }
 
 
 @given(st.sampled_from(sorted(TOLD)), schedules, st.floats(1e-4, 0.99) | st.sampled_from([1e-9, 1.0]))
 def test_what_a_network_is_told_as_time(time, schedule, u):
-    p = at(schedule, u)
+    p, m = at(schedule, u), schedule.entries
     assume(p.alpha > 0)
     listener = Listener([])
     model = NetworkModel(listener, schedule, "x0", time=(lambda p: 7.0 * p.sigma) if time == "own" else time)
@@ -391,19 +391,21 @@ def test_what_a_network_is_told_as_time(time, schedule, u):
     for told in listener.told:
         assert told.shape == (3,)
         assert told.dtype == (torch.int64 if time == "rounded-index" else torch.float32)
-        expected = torch.full((3,), TOLD[time](p), dtype=F64)
-        # float32; the rounded index may go either way where 1000 t - 1 lies between two entries
+        expected = torch.full((3,), TOLD[time](p, m), dtype=F64)
+        # float32; the rounded index may go either way where M t - 1 lies between two entries
         close(told.double(), expected, rtol=1e-6, atol=1.0 if time == "rounded-index" else 1e-6)
-    if time == "rounded-index" and abs((1000 * p.t) % 1 - 0.5) > 1e-6:
-        assert {int(told[0]) for told in listener.told} == {TOLD[time](p)}
+    if time == "rounded-index" and abs((m * p.t) % 1 - 0.5) > 1e-6:
+        assert {int(told[0]) for told in listener.told} == {TOLD[time](p, m)}
 
 
-@given(st.integers(1, 1000))
-def test_entries_of_the_table_are_told_by_their_number(entry):
-    listener = Listener([])
+@given(st.data(), st.sampled_from([2, 7, 50, 100, 1000, 4000]), st.booleans())
+def test_entries_of_the_table_are_told_by_their_number(data, length, terminal):
+    listener, entry = Listener([]), data.draw(st.integers(1, length - terminal))
+    table = DDPMLinear(length=length, beta_min=1e-3 / length**0.5, beta_max=0.01)
+    table = ZeroTerminal(table) if terminal else table
     for time in ("rounded-index", "index"):
-        model = NetworkModel(listener, DDPMLinear(), "eps", time=time)
-        model.bind(VE(200.0))(torch.zeros(2, 3), VE(200.0).at(DDPMLinear().level(entry / 1000)))
+        model = NetworkModel(listener, table, "eps", time=time)
+        model.bind(VE(1e6))(torch.zeros(2, 3), VE(1e6).at(table.level(entry / length)))
         assert listener.told[-1].double().tolist() == pytest.approx([entry - 1] * 2, abs=1e-4)  # float32 of 999
 
 
@@ -689,5 +691,5 @@ def test_conditioning_that_does_not_fit():
             sample(model, DDIM(), shape=(6, 3), steps=2, cond={"shift": torch.zeros(4, 3)}, batch_size=size)
     with pytest.raises(DifftoolError, match="unknown class 8"):
         sample(mixture(), DDIM(), shape=(2, 3), steps=2, cond={"label": 8})
-    with pytest.raises(DifftoolError, match=r"3 labels for 1 samples; give a tensor"):  # a list is passed on whole
-        sample(mixture(), DDIM(), shape=(3, 3), steps=2, cond={"label": [0, 1, 2]}, batch_size=1)
+    with pytest.raises(DifftoolError, match="cond 'label' has 2 rows, expected 3, one for each sample"):
+        sample(mixture(), DDIM(), shape=(3, 3), steps=2, cond={"label": [0, 1]}, batch_size=1)

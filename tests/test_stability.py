@@ -172,7 +172,7 @@ def test_published_figures():
     assert [figure(FlowABM(order=p), default, n) for p, n in ((2, 5), (3, 10), (4, 20))] == pytest.approx(
         [9.1, 3.3, 1.6], rel=0.03
     )  # told to two digits
-    found = [figure(DPMpp(order=2), "karras", n) for n in (5, 10, 20, 50)]
+    found = [figure(DPMpp(order=2), "karras:level_min=0.002", n) for n in (5, 10, 20, 50)]
     assert found == pytest.approx([32, 1.5, 1.0, 0.68], rel=0.04)
 
 

@@ -64,6 +64,10 @@ class Grid(ABC):
         """This grid with its start set to t, unless it has one of its own."""
         return self if self.start is not None else replace(self, start=t)
 
+    def down_to(self, level: float) -> Grid:
+        """This grid with that noise level before a last step to sigma = 0, if it has such a one and none was given."""
+        return self
+
     def _check_falling(self, times: tuple[float, ...]) -> None:
         for i, (a, b) in enumerate(pairwise(times)):
             if not a > b:

@@ -48,8 +48,8 @@ class BetaEntries(EntryGrid):
     M is the number of entries in the run (see the module `entries`). The quantiles crowd at both ends, so entries run
     out early (of 1000, at 139 steps): that is refused, where ComfyUI takes fewer steps than it was asked for.
 
-    Options: `alpha` and `beta` (> 0) of the distribution, and `length`, entries of the table (>= 1). Raises
-    `DifftoolError` for others, and for more steps than there are different entries.
+    Options: `alpha` and `beta` (> 0) of the distribution, and `length`, entries of the table (>= 1; none: the
+    schedule's). Raises `DifftoolError` for others, and for more steps than there are different entries.
     """
 
     alpha: float = 0.6

@@ -1,7 +1,7 @@
 """The integer timesteps of networks that were trained on a table of noise levels.
 
-Entry i = 0 .. length - 1 of the table is the time t = (i + 1) / length (as a fraction of the schedule's domain), so
-the default length of 1000 speaks of the timesteps 0 .. 999 of most public models, whatever the sampling schedule.
+Entry i = 0 .. length - 1 of the table is the time t = (i + 1) / length (as a fraction of the schedule's domain). The
+length is that of the sampling schedule's table; where it has none it is 1000, as of most public models.
 Of the M entries above the run's end and not above its start, these grids pick N and end with a step from the lowest
 to the run's end, sigma = 0 by default. There is no grid with more steps than entries.
 
@@ -28,12 +28,12 @@ REFERENCE = "Lin et al. 2024, Common diffusion noise schedules and sample steps 
 class EntryGrid(Grid):
     """A grid on the entries of a table; a new one implements `entries`."""
 
-    length: int = 1000
+    length: int | None = None
 
     refines = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.length, int) and self.length >= 1):
+        if self.length is not None and not (isinstance(self.length, int) and self.length >= 1):
             raise DifftoolError(f"{self.name} takes a table of length >= 1 (entries), got length={self.length}")
 
     @property
@@ -42,15 +42,16 @@ class EntryGrid(Grid):
         return 0
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
-        below, upto = (entries_upto(schedule, self.length, t) for t in (end, start))
+        length = self.length or schedule.entries
+        below, upto = (entries_upto(schedule, length, t) for t in (end, start))
         room = upto - below - self.spare
         if steps > room:
             raise DifftoolError(
-                f"{self.name} takes at most {max(room, 0)} steps on a table of {self.length} entries between "
+                f"{self.name} takes at most {max(room, 0)} steps on a table of {length} entries between "
                 f"t={start:g} and t={end:g}, got {steps}; take fewer steps or a larger length"
             )
         picked = self.entries(upto - below, steps)
-        return [*(time_of_entry(schedule, self.length, below + i) for i in picked), end]
+        return [*(time_of_entry(schedule, length, below + i) for i in picked), end]
 
     @abstractmethod
     def entries(self, count: int, steps: int) -> list[int]:
@@ -64,10 +65,10 @@ class Leading(EntryGrid):
     The first time lies up to k entries below the run's start, where a network never sees the pure noise that it was
     trained to start from: the flaw that the reference describes. Kept as published; take `trailing` otherwise.
 
-    Options: `length`, entries of the table (>= 1); `offset`, added to every entry (>= 0; diffusers' steps_offset,
-    lowered where the table has no room for it); `extra`, 0 or 1: with 1, N + 1 entries are spaced and the lowest is
-    left out. `start` is where the run starts at the latest. Raises `DifftoolError` for other options, and for more
-    steps than entries.
+    Options: `length`, entries of the table (>= 1; none: the schedule's); `offset`, added to every entry (>= 0;
+    diffusers' steps_offset, lowered where the table has no room for it); `extra`, 0 or 1: with 1, N + 1 entries are
+    spaced and the lowest is left out. `start` is where the run starts at the latest. Raises `DifftoolError` for other
+    options, and for more steps than entries.
     """
 
     offset: int = 0
@@ -99,7 +100,8 @@ class Leading(EntryGrid):
 class Trailing(EntryGrid):
     """Every (M / N)-th entry of the table from the top, rounded: i = round(M (1 - j/N)) - 1 for j < N.
 
-    Option: `length`, entries of the table (>= 1). Raises `DifftoolError` for others, and for more steps than entries.
+    Option: `length`, entries of the table (>= 1; none: the schedule's). Raises `DifftoolError` for others, and for more
+    steps than entries.
     """
 
     name = "trailing"
@@ -114,8 +116,8 @@ class Trailing(EntryGrid):
 class Linspace(EntryGrid):
     """N entries in equal steps from the last to the first: i = round((M - 1) (1 - j / (N - 1))) for j < N.
 
-    Options: `length`, entries of the table (>= 1); `extra`, 0 or 1: with 1, N + 1 entries are spaced and the lowest is
-    left out. Raises `DifftoolError` for others, and for more steps than entries.
+    Options: `length`, entries of the table (>= 1; none: the schedule's); `extra`, 0 or 1: with 1, N + 1 entries are
+    spaced and the lowest is left out. Raises `DifftoolError` for others, and for more steps than entries.
     """
 
     extra: int = 0
@@ -144,7 +146,8 @@ class Linspace(EntryGrid):
 class Simple(EntryGrid):
     """Every (M / N)-th entry of the table from the top, rounded up: i = M - 1 - floor(j M/N) for j < N.
 
-    Option: `length`, entries of the table (>= 1). Raises `DifftoolError` for others, and for more steps than entries.
+    Option: `length`, entries of the table (>= 1; none: the schedule's). Raises `DifftoolError` for others, and for more
+    steps than entries.
     """
 
     name = "simple"
@@ -155,13 +158,14 @@ class Simple(EntryGrid):
         return [count - 1 - int(j * gap) for j in range(steps)]
 
 
-def ddim_uniform(length: int = 1000, start: float | None = None, end: float | None = None) -> Leading:
+def ddim_uniform(length: int | None = None, start: float | None = None, end: float | None = None) -> Leading:
     """Every k-th entry of the table from the second, k = M // N: the `leading` grid with an offset of 1.
 
     Where N does not divide the table, ComfyUI's ddim_uniform takes more steps than it was asked for; this one takes N.
 
-    Options: `length`, entries of the table (>= 1); `start` and `end`, times. Raises `DifftoolError` for others, and
-    for more steps than entries. Source: ComfyUI (ddim_uniform); Song et al. 2020, arXiv 2010.02502.
+    Options: `length`, entries of the table (>= 1; none: the schedule's); `start` and `end`, times. Raises
+    `DifftoolError` for others, and for more steps than entries. Source: ComfyUI (ddim_uniform); Song et al. 2020, arXiv
+    2010.02502.
     """
     return Leading(length=length, offset=1, start=start, end=end)
 

@@ -1,30 +1,34 @@
 """Steps in a function of the noise level l = sigma / alpha (k-diffusion's and EDM's sigma).
 
 From l_0 at the run's start to l_M at its end, or to `level_min` (at most half of l_0) and then in one last step to
-sigma = 0. So level_min is what other tools call sigma_min: 0.0292 is the first entry of latent diffusion's table.
+sigma = 0. So level_min is what other tools call sigma_min. Where it is not given it is the lowest level that the
+network (else the run's schedule) knows, the first entry of a table: 0.0292 of latent diffusion's; 0.002 where any is
+known.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from difftool.errors import DifftoolError
 from difftool.grids.base import Grid, check_positive, fractions, level_at_start
 from difftool.schedules.base import Schedule
+
+LOWEST = 0.002  # EDM's
 
 
 @dataclass(frozen=True)
 class LevelGrid(Grid):
     """A grid in the noise level that takes a last step from `level_min` to an end at sigma = 0."""
 
-    level_min: float = 0.002
+    level_min: float | None = None
 
     refines = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.level_min < math.inf:
+        if self.level_min is not None and not 0 < self.level_min < math.inf:
             raise DifftoolError(f"{self.name} takes a finite noise level level_min > 0, got level_min={self.level_min}")
 
     @property
@@ -36,9 +40,13 @@ class LevelGrid(Grid):
         if low > 0:
             levels = self.levels(high, low, steps)
         else:
-            levels = self.levels(high, min(self.level_min, high / 2), steps - 1) if steps > 1 else [high]
+            bottom = self.level_min or schedule.lowest or LOWEST
+            levels = self.levels(high, min(bottom, high / 2), steps - 1) if steps > 1 else [high]
             levels = [*levels, 0.0]
         return [schedule.t_at_level(level) for level in levels]
+
+    def down_to(self, level: float) -> Grid:
+        return self if self.level_min is not None else replace(self, level_min=level)
 
     @abstractmethod
     def levels(self, high: float, low: float, steps: int) -> list[float]:

@@ -42,20 +42,22 @@ class Normal(Grid):
     t_i = start + (1/length - start) i / (N - 1) for i < N, t_N = 0. A run that ends at or above the first entry has
     equal steps to its end; one that starts at or below it goes halfway before its last step.
 
-    Option: `length`, entries of the network's table (> 0). Raises `DifftoolError` for length <= 0.
+    Option: `length`, entries of the network's table (> 0; none: the schedule's). Raises `DifftoolError` for length <=
+    0.
     """
 
-    length: int = 1000
+    length: int | None = None
 
     name = "normal"
     refines = False
     reference = "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, there rounded)"
 
     def __post_init__(self) -> None:
-        check_positive(self.name, length=self.length)
+        if self.length is not None:
+            check_positive(self.name, length=self.length)
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
-        bottom = first_entry(schedule, self.length, start, end)
+        bottom = first_entry(schedule, self.length or schedule.entries, start, end)
         if bottom == end or steps == 1:
             return Uniform().between(schedule, steps, start, end)
         return [*Uniform().between(schedule, steps - 1, start, bottom), end]
@@ -68,20 +70,22 @@ class SGMUniform(Grid):
     t_i = start + (1/length - start) i / N for i < N, t_N = 0. A run that ends at or above the first entry has equal
     steps to its end; one that starts at or below it aims halfway.
 
-    Option: `length`, entries of the network's table (> 0). Raises `DifftoolError` for length <= 0.
+    Option: `length`, entries of the network's table (> 0; none: the schedule's). Raises `DifftoolError` for length <=
+    0.
     """
 
-    length: int = 1000
+    length: int | None = None
 
     name = "sgm-uniform"
     refines = False
     reference = "ComfyUI (sgm_uniform), after Stability AI's generative-models"
 
     def __post_init__(self) -> None:
-        check_positive(self.name, length=self.length)
+        if self.length is not None:
+            check_positive(self.name, length=self.length)
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
-        bottom = first_entry(schedule, self.length, start, end)
+        bottom = first_entry(schedule, self.length or schedule.entries, start, end)
         return [*Uniform().between(schedule, steps, start, bottom)[:-1], end]
 
 

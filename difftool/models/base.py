@@ -15,8 +15,10 @@ These are kept on the host in float64; a model gets them where its x is, in x's 
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, NamedTuple, Self
 
@@ -48,6 +50,7 @@ class Model(ABC):
     predicts: what a network answers with (see `parametrization`), by which its errors grow on the way to x0; None if
         nothing is known of them.
     guidance: the scale of classifier-free guidance; 1: none.
+    nfe: network evaluations of one answer to a sampler: with guidance 2, also where they are one doubled batch.
     data_range: the smallest and the largest number in the data; None if that is not known.
     device: where it is; a run takes place there if nothing else is asked for.
     """
@@ -57,6 +60,7 @@ class Model(ABC):
     divides_by_alpha: bool = False
     predicts: str | None = None
     guidance: float = 1.0
+    nfe: int = 1
     data_range: tuple[float, float] | None = None
     device: torch.device | str = "cpu"
 
@@ -76,6 +80,15 @@ class Model(ABC):
         """What the network computes in; the state of a run is never below float32."""
         return torch.float32
 
+    def part(self, first: int, count: int, total: int) -> Self:
+        """The model of samples first .. first + count of `total`, if it holds anything with a row for each."""
+        return self
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within it the model is as it is to be when it is sampled: a network in eval mode, no dropout."""
+        yield
+
     def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
         """This model as seen from the sampling schedule (None: from bare points), with its conditioning filled in."""
         return Bound(self, schedule, dict(cond or {}))
@@ -88,6 +101,7 @@ class Wrapped(Model):
         self.model = model
         self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
         self.predicts, self.guidance, self.data_range = model.predicts, model.guidance, model.data_range
+        self.nfe = model.nfe
 
     @property
     def device(self) -> torch.device | str:  # type: ignore[override]
@@ -100,6 +114,19 @@ class Wrapped(Model):
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         self.model = self.model.to(device, dtype)
         return self
+
+    def part(self, first: int, count: int, total: int) -> Self:
+        inner = self.model.part(first, count, total)
+        if inner is self.model:
+            return self
+        cut = copy(self)
+        cut.model = inner
+        return cut
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        with self.model.evaluating():
+            yield
 
 
 class Bound:
@@ -211,6 +238,16 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
             got, expected = (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
             raise DifftoolError(f"{who} returned {name} {got}, expected {expected} (that of the state)")
     return out
+
+
+def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample."""
+
+    def holds_rows(value: Any) -> bool:
+        listed = isinstance(value, (list, tuple)) and all(isinstance(v, numbers.Real) for v in value)
+        return listed or hasattr(value, "__array__")
+
+    return {name: torch.as_tensor(value) if holds_rows(value) else value for name, value in cond.items()}
 
 
 def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:

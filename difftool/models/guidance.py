@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Affine, Bound, Evaluations, Model, Wrapped
+from difftool.models.base import Affine, Bound, Evaluations, Model, Wrapped, as_rows, slice_cond
 from difftool.schedules.base import Point, Schedule
 
 
@@ -28,7 +29,7 @@ class Guided(Wrapped):
     model: any model that takes conditioning and does without it.
     scale: w (a finite number; 1: no guidance, and in a run no second evaluation).
     without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say. Tensors have a
-        row for each sample; such runs are not cut into batches.
+        row for each sample and are cut with the batch.
 
     Raises `DifftoolError` for other values, and when sampling without conditioning.
     """
@@ -40,12 +41,23 @@ class Guided(Wrapped):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
         super().__init__(model)
         self.scale: float = float(scale)
-        self.without: dict[str, Any] = dict(without or {})
+        self.without: dict[str, Any] = as_rows(without or {})
         self.guidance = self.scale
+        self.nfe = model.nfe * (1 if self.scale == 1 else 2)
 
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         plain = self.model.x0(x, p, **self.without)
         return plain + self.scale * (self.model.x0(x, p, **cond) - plain)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        super().to(device, dtype)
+        self.without = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in self.without.items()}
+        return self
+
+    def part(self, first: int, count: int, total: int) -> Self:
+        cut = copy(super().part(first, count, total))
+        cut.without = slice_cond(self.without, first, count, total)
+        return cut
 
     def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
         if not cond:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
 from difftool.models.base import Affine, Bound, Evaluations, Model, as_range, check_output, one_each
-from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
+from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, time_told
 from difftool.schedules.base import Point, Schedule
 
 
@@ -34,8 +35,9 @@ class NetworkModel(Model):
         own dtype; what has no parameters gets float32, or what `to` asked for.
     schedule: the schedule that it was trained on.
     predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table in `parametrization`).
-    time: what it is told as time: `t`, `index` (1000 t - 1, continuous), `rounded-index` (to the nearest of the 1000
-        entries, as integers), `level` (sigma / alpha), `log-level` (log(sigma / alpha) / 4), or a function of a point.
+    time: what it is told as time: `t`, `index` (M t - 1, continuous), `rounded-index` (to the nearest of the M entries,
+        as integers; M as the schedule's table has them, else 1000), `level` (sigma / alpha), `log-level`
+        (log(sigma / alpha) / 4), or a function of a point.
     data_std: the standard deviation of the data, for `edm`.
     shape: the shape of one sample, if only one goes.
     learned_variance: True if it returns (B, 2 C, ...) for x (B, C, ...): the estimate, and r, by which
@@ -72,7 +74,7 @@ class NetworkModel(Model):
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         self.data_range = None if data_range is None else as_range(data_range)
         self.parametrization = PARAMETRIZATIONS[predicts]
-        self.time = TIMES[time] if isinstance(time, str) else time
+        self.time = time_told(time, schedule)
         self.data_std, self.learned_variance = data_std, learned_variance
         self.estimate = _first_half(net) if learned_variance else net
         self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(self.time, schedule)
@@ -99,12 +101,33 @@ class NetworkModel(Model):
         self._dtype = dtype or self._dtype
         return self
 
-    def _check_classes(self, label: Any) -> None:
-        """Raise `DifftoolError` for classes above those of a network that says how many it has."""
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        modules = list(self.net.modules()) if isinstance(self.net, torch.nn.Module) else []
+        trained = [module for module in modules if module.training]
+        try:
+            for module in trained:
+                module.training = False
+            yield
+        finally:
+            for module in trained:
+                module.training = True
+
+    def _classes(self, label: Any) -> Any:
+        """The labels as a network takes them that says how many classes it has; `DifftoolError` for others."""
         known = getattr(self.net, "classes", None)
-        highest = -1 if label is None or not isinstance(known, int) else int(torch.as_tensor(label).max())
-        if known is not None and highest >= known:
+        if label is None or not isinstance(known, int):
+            return label
+        try:
+            labels = torch.as_tensor(label)
+            whole = labels.long()
+        except (TypeError, ValueError, RuntimeError):
+            whole = labels = torch.tensor(math.nan)
+        if labels.ndim > 1 or not bool((whole == labels).all()):
+            raise DifftoolError(f"a class is a whole number from 0 to {known - 1}, got {label!r}")
+        if (highest := int(whole.max())) >= known:
             raise DifftoolError(f"unknown class {highest}; the network knows 0 to {known - 1}")
+        return whole
 
     def coefficients(self, p: Point) -> tuple[Any, Any, Any]:
         """(c_skip, c_out, c_in) at the point p of the model's own schedule."""
@@ -134,8 +157,10 @@ class NetworkModel(Model):
         for name in cond or ():
             if not _takes(self.net, name):
                 raise DifftoolError(f"the network takes no {name!r}; sample it without (no cond, no --class)")
-        self._check_classes((cond or {}).get("label"))
-        return BoundNetwork(self, schedule, dict(cond or {}))
+        given = dict(cond or {})
+        if "label" in given:
+            given["label"] = self._classes(given["label"])
+        return BoundNetwork(self, schedule, given)
 
 
 class BoundNetwork(Bound):

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from difftool.schedules._math import log, sqrt
-from difftool.schedules.base import Point
+from difftool.schedules.base import Point, Schedule
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,19 @@ def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
     return size
 
 
-def _index(p: Point) -> Any:
-    return 1000.0 * p.t - 1
+def _rounded(i: Any, last: int) -> Any:
+    return min(max(round(i), 0), last) if isinstance(i, (float, int)) else i.round().clip(0, last).long()
 
 
-def _rounded_index(p: Point) -> Any:
-    i = _index(p)
-    return min(max(round(i), 0), 999) if isinstance(i, (float, int)) else i.round().clip(0, 999).long()
-
-
-TIMES: dict[str, Callable[[Point], Any]] = {
-    "t": lambda p: p.t * 1.0,
-    "index": _index,
-    "rounded-index": _rounded_index,
-    "level": lambda p: p.level,
-    "log-level": lambda p: log(p.level) / 4,
+TIMES: dict[str, Callable[[Point, int], Any]] = {  # of a point and the number of entries of the schedule's table
+    "t": lambda p, entries: p.t * 1.0,
+    "index": lambda p, entries: entries * p.t - 1.0,
+    "rounded-index": lambda p, entries: _rounded(entries * p.t - 1.0, entries - 1),
+    "level": lambda p, entries: p.level,
+    "log-level": lambda p, entries: log(p.level) / 4,
 }
+
+
+def time_told(time: str | Callable[[Point], Any], schedule: Schedule) -> Callable[[Point], Any]:
+    """What a network on that schedule is told as time at a point: by name, or the user's own function."""
+    return (lambda p: TIMES[time](p, schedule.entries)) if isinstance(time, str) else time

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from difftool.errors import DifftoolError
+from difftool.grids.base import MOST_STEPS
 from difftool.noise import NoiseKey
 from difftool.plan.affine import Value
 from difftool.schedules.base import Point
@@ -95,7 +96,7 @@ def validate(plan: Plan) -> None:
             raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has no terms")
         if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
             raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
-        if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index < len(plan.rows):
+        if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index <= MOST_STEPS:
             kinds = ", ".join(get_args(Kind))
             raise DifftoolError(f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}")
         t, alpha, sigma = row.point

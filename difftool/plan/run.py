@@ -15,7 +15,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.models.base import Bound, Evaluations, check_output
 from difftool.noise import Source
-from difftool.plan.form import Formed, Pair, forms
+from difftool.plan.form import Form, Formed, Pair, forms
 from difftool.plan.plan import Plan, Row
 from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, RESULT, Program, choose
 from difftool.plan.state import RunState
@@ -23,6 +23,11 @@ from difftool.schedules.base import Point
 
 OVERWRITTEN = (
     "the network gave the memory of its output before, which this sampler still needs; let it return output.clone()"
+)
+
+WRITTEN = (
+    "a callback may look at the state and not change it, for its estimate is made already; clone it (step.x.clone()), "
+    "or steer by the steps of a plan (Plan.steps)"
 )
 
 RowCallback = Callable[[Row, Tensor, Tensor], None]
@@ -44,20 +49,31 @@ def steps(
         while row.channels:
             x, p, row = run.send(model(x, p))
 
-    x: the input state (B, ...), at least float32; it is copied. What is yielded is the live register: change it in
-    place to steer the run, clone it to keep it. noise: a source, needed if the plan has noise. raw: the bound model
-    whose raw output is sent in place of x0. state: where to go on, in place of x. Raises `DifftoolError` for a state
-    below float32, missing noise, or an answer (the first or the last) of another shape, dtype or device.
+    x: the input state (B, ...), at least float32; it is copied. What is yielded is the live register: clone it to keep
+    it, or change it in place to steer the run. A change moves the run as a whole: where later rows are made of other
+    values of the state as well (one that was corrected), these are changed alike, in units of alpha + sigma. noise: a
+    source, needed if the plan has noise. raw: the bound model whose raw output is sent in place of x0. state: where to
+    go on, in place of x. Raises `DifftoolError` for a state below float32, missing noise, or an answer (the first or
+    the last) of another shape, dtype or device.
     """
-    return Execution(plan, noise=noise, raw=raw).steps(x, state)
+    carried = carried_states(plan)
+    compiled = None if not any(carried) else compile_plan(plan, raw, "x0")
+    return Execution(plan, noise=noise, raw=raw, compiled=compiled, carried=carried).steps(x, state)
+
+
+def carried_states(plan: Plan) -> list[tuple[int, ...]]:
+    """For every row, the earlier ones whose states later rows are made of: the run goes on in these too."""
+    last: dict[int, int] = {k: r for r, row in enumerate(plan.rows) for k, _ in row.x}
+    return [tuple(k for k, end in last.items() if k < r < end) for r in range(len(plan.rows))]
 
 
 class Execution:
     """One run of a plan: its program, its registers and the row where it stands."""
 
     def __init__(
-        self, plan: Plan, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None
-    ):
+        self, plan: Plan, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None,
+        carried: Sequence[tuple[int, ...]] = (),
+    ):  # fmt: skip
         if plan.noises and noise is None:
             raise DifftoolError("this plan draws noise; give it a noise source")
         self.plan, self.noise = plan, noise
@@ -65,7 +81,7 @@ class Execution:
             noise.expect(plan.noises)
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
-        self.position = 0
+        self.position, self.carried = 0, carried
         self.call: Callable[[Tensor, Any], Tensor] | None = None  # asks the model, in place of whoever takes the steps
         self.told: Sequence[Any] = ()  # by row: what `call` is told beside the state
 
@@ -108,7 +124,13 @@ class Execution:
             out = None  # the memory of a used answer is free for the next
             if self.call is None or asks == RESULT:
                 self.position = r
-                out = yield y, point, row
+                if self.carried and self.carried[r]:
+                    before, version = y.clone(), y._version
+                    out = yield y, point, row
+                    if y._version != version:
+                        self._move(r, y - before)
+                else:
+                    out = yield y, point, row
                 if asks == RESULT:
                     return
             else:
@@ -128,6 +150,13 @@ class Execution:
                     address = out.data_ptr()
                 if keep != ANSWER:
                     registers[keep], memory[keep] = out, address
+
+    def _move(self, r: int, change: Tensor) -> None:
+        """Changes the other states that the run goes on in as that of row r was changed."""
+        here, places = self.plan.rows[r].point, self.program.live[r]
+        for k in self.carried[r]:
+            p = self.plan.rows[k].point
+            self.registers[places["x", k]].add_(change, alpha=(p.alpha + p.sigma) / (here.alpha + here.sigma))
 
     def _apart(self, out: Tensor, address: int) -> Tensor:
         """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
@@ -237,7 +266,10 @@ class Runner:
                 return y
             while True:
                 if row.kind == "grid":
+                    version = y._version
                     callback(row, y, check_output(answer, y, "the model") if row.channels == 1 else answer)
+                    if y._version != version:
+                        raise DifftoolError(WRITTEN)
                 y, _, row = generator.send(answer)
                 if not row.channels:
                     return y
@@ -260,9 +292,9 @@ def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None,
     return Runner(plan, model)(x, noise, **options)
 
 
-def compile_plan(plan: Plan, raw: Bound | None) -> Compiled:
-    """The cheapest form of the plan for what the model returns (None: x0), and its program."""
-    return choose(forms(plan, _pairs(plan, raw)))
+def compile_plan(plan: Plan, raw: Bound | None, form: Form | None = None) -> Compiled:
+    """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program."""
+    return choose([formed for formed in forms(plan, _pairs(plan, raw)) if form in (None, formed.form)])
 
 
 def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:

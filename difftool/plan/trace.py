@@ -6,12 +6,12 @@ import math
 from itertools import pairwise
 from typing import Any
 
-from difftool.errors import NotAffine
+from difftool.errors import DifftoolError, NotAffine
 from difftool.noise import NoiseKey, Numbers
 from difftool.plan.affine import Symbol, Value
 from difftool.plan.keep import Stop, keep
 from difftool.plan.plan import Kind, Plan, Row
-from difftool.samplers.base import Last, Sampler, finish, name_of
+from difftool.samplers.base import Last, Sampler, finish, name_of, undefined_at
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -38,7 +38,13 @@ def trace(
         _row(stop, kind, index, terms, combos)
         for stop, (kind, index), terms in zip(stops, _kinds(stops, path), _table(stops), strict=True)
     )
-    return Plan(rows, noises, name=repr(sampler))
+    try:
+        return Plan(rows, noises, name=repr(sampler))
+    except DifftoolError:
+        for p in (path[0], path[-1]):
+            if p.alpha == 0:
+                raise undefined_at(name_of(sampler), path, p) from None
+        raise
 
 
 class _Tracer:

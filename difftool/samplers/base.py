@@ -130,6 +130,12 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
     return None if before is None else before + 1
 
 
+def undefined_at(what: str, path: Path, p: Point) -> DifftoolError:
+    """The error where `what` is not defined at an end p of the path, for alpha = 0 there."""
+    keep = f"keep to t <= {path.schedule.t_start(True):.6g}"
+    return DifftoolError(f"{what} is not defined at alpha = 0, where the grid is at t={p.t:g}; {keep}")
+
+
 def refuse_upwards(sampler: Sampler, path: Path) -> None:
     """Raise `DifftoolError` if the path runs from data to noise and the sampler does not."""
     if sampler.downwards_only and not path.downwards:

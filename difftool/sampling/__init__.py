@@ -1,6 +1,7 @@
 """sample(), the one front door: model, sampler, schedule and grid meet here and nowhere else."""
 
 from difftool.sampling import default
+from difftool.sampling.beforehand import warn_beforehand
 from difftool.sampling.default import choose
 from difftool.sampling.front import sample
 from difftool.sampling.job import Job, batches, prepare
@@ -8,10 +9,11 @@ from difftool.sampling.rule import (
     DEFAULT_STEPS,
     as_grid,
     make_path,
+    shifts_nothing,
     start_of,
     steps_for_nfe,
 )
-from difftool.sampling.scale import Astray, ran_away, will_run_away
+from difftool.sampling.scale import Astray, ran_away
 from difftool.sampling.watch import Callback, Step
 
 __all__ = [
@@ -28,7 +30,8 @@ __all__ = [
     "prepare",
     "ran_away",
     "sample",
+    "shifts_nothing",
     "start_of",
     "steps_for_nfe",
-    "will_run_away",
+    "warn_beforehand",
 ]

@@ -62,9 +62,9 @@ def choose(
     """The sampler and the grid of a run in which no sampler is named.
 
     It follows from what the model predicts, from the level its schedule starts at, from its guidance and from the
-    number of steps N (`steps`, or `nfe`, since all that is chosen takes one evaluation a step; default 50; an explicit
-    grid has its own), and from nothing else. grid: the one that was named; it is then the second answer.
-    schedule: that of the run, if not the model's own.
+    number of steps N (`steps`, or `nfe` over the evaluations of an answer, for all that is chosen asks once a step;
+    default 50; an explicit grid has its own), and from nothing else. grid: the one that was named; it is then the
+    second answer. schedule: that of the run, if not the model's own.
     """
     check_kind("model", model, Model)
     if nfe is not None:
@@ -73,7 +73,8 @@ def choose(
     if isinstance(named, Explicit):
         n = len(named.times) - 1
     else:
-        n = next((number for number in (steps, nfe) if number is not None), DEFAULT_STEPS)
+        n = DEFAULT_STEPS if steps is None else steps
+        n = n if nfe is None else max(operator.index(nfe) // model.nfe, 1)
     check_steps(n)
     n = operator.index(n)
     sampler, own = _stochastic(model, n) if stochastic else _usual(model, n)

@@ -14,8 +14,9 @@ from difftool.models.base import Model
 from difftool.noise import Noise
 from difftool.plan.plan import Plan
 from difftool.samplers.base import Last, Sampler
+from difftool.sampling.beforehand import warn_beforehand
 from difftool.sampling.job import batches, prepare
-from difftool.sampling.scale import ran_away, will_run_away
+from difftool.sampling.scale import ran_away
 from difftool.sampling.watch import Callback
 from difftool.schedules import Schedule
 
@@ -83,7 +84,7 @@ def sample(
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job.dtype = torch.float64
-    warn(will_run_away(job))
+    warn_beforehand(job, given=x is not None)
     parts: list[Tensor] = []
     for first, count in batches(job.total, batch_size):
         start = None if x is None else x[first : first + count]

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difftool.errors import DifftoolError, NonFinite, NotAffine
+from difftool.errors import DifftoolError, NonFinite, NotAffine, warn
+from difftool.fit import grid_of
 from difftool.grids import Grid
 from difftool.models.base import Bound, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
@@ -19,8 +20,9 @@ from difftool.plan.plan import Plan, Row
 from difftool.plan.run import Execution, Runner
 from difftool.plan.trace import trace
 from difftool.samplers.base import Last, Sampler, finish, nfe_of
+from difftool.sampling.condition import conditioning
 from difftool.sampling.default import choose
-from difftool.sampling.rule import check_kind, make_path, steps_for_nfe
+from difftool.sampling.rule import as_grid, check_kind, make_path, shifts_nothing, steps_for_nfe
 from difftool.sampling.watch import Callback, Step, Watch, not_finite
 from difftool.schedules import Path, Point, Schedule
 
@@ -41,7 +43,7 @@ class Job:
     cond: dict[str, Any]
     device: torch.device
     dtype: torch.dtype
-    nfe: int | None  # per batch; None until the run for adaptive samplers
+    nfe: int | None  # network evaluations of a sample; None until the run for adaptive samplers
     _last_runner: Runner | None = field(default=None, repr=False)
 
     @property
@@ -62,7 +64,8 @@ class Job:
     def start(self, first: int, count: int) -> tuple[Bound, Source]:
         """The model and the noise of the batch of samples first .. first + count."""
         schedule = None if self.path is None else self.path.schedule
-        bound = self.model.bind(schedule, slice_cond(self.cond, first, count, self.total))
+        model = self.model.part(first, count, self.total)
+        bound = model.bind(schedule, slice_cond(self.cond, first, count, self.total))
         source = self.noise.source(
             (count, *self.shape), seed=self.seed, first=first, device=self.device, dtype=self.dtype,
             origin=self.origin.level,
@@ -73,6 +76,10 @@ class Job:
         self, first: int, count: int, x: Tensor | None = None, callback: Callback | None = None, grad: bool = False
     ) -> Tensor:
         """The samples first .. first + count; from the states x if given. Raises `NonFinite` for NaN or infinity."""
+        with self.model.evaluating():
+            return self._batch(first, count, x, callback, grad)
+
+    def _batch(self, first: int, count: int, x: Tensor | None, callback: Callback | None, grad: bool) -> Tensor:
         bound, source = self.start(first, count)
         x = self._initial(source) if x is None else x.to(self.device, self.dtype)
         if self.plan is not None and not grad:
@@ -116,7 +123,7 @@ class Job:
         with torch.set_grad_enabled(grad):
             out = finish(self.sampler, watched, x.clone(), self.path, source, self.last)  # a loop may write into it
             watched.close()
-        self.nfe = watched.nfe
+        self.nfe = watched.nfe * self.model.nfe
         return out
 
     def _explain(self, first: int, count: int, x: Tensor) -> None:
@@ -182,8 +189,6 @@ def prepare(
         raise DifftoolError(f"last is step or mean, got {last!r}")
     if dtype not in (None, torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise DifftoolError(f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}")
-    if cond is not None and not (isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)):
-        raise DifftoolError(f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}")
     shape = _checked_shape(shape, model)
     place = _checked_device(model.device if device is None else device)
     model = model.to(place, dtype)
@@ -204,6 +209,8 @@ def prepare(
         if nfe is not None:
             steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
         path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
+        if not sampler.adaptive:
+            warn(shifts_nothing(grid_of(sampler) if grid is None else as_grid(grid), schedule, steps))
         last = last or sampler.last
         with suppress(NotAffine):
             plan = trace(sampler, path, last, correlated=noise.correlated, placed=noise.placed)
@@ -211,9 +218,9 @@ def prepare(
     nfe = nfe if plan is None else plan.nfe
     state = torch.float64 if (dtype or model.dtype) == torch.float64 else torch.float32
     loop = None if isinstance(sampler, Plan) else sampler
-    arrays = {name: torch.as_tensor(v) if hasattr(v, "__array__") else v for name, v in (cond or {}).items()}
-    cond = {name: v.to(place) if isinstance(v, Tensor) else v for name, v in arrays.items()}
-    return Job(model, loop, path, plan, last or "step", noise, seed, shape[0], shape[1:], cond, place, state, nfe)
+    given = conditioning(cond, shape[0], place)
+    nfe = None if nfe is None else nfe * model.nfe
+    return Job(model, loop, path, plan, last or "step", noise, seed, shape[0], shape[1:], given, place, state, nfe)
 
 
 def batches(total: int, size: int | None) -> Iterator[tuple[int, int]]:

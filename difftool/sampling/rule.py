@@ -7,9 +7,11 @@ the model knows. It ends where the grid says, at sigma = 0 by default.
 
 from __future__ import annotations
 
+import math
 import operator
 from bisect import bisect_left
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from difftool.errors import DifftoolError
@@ -17,7 +19,7 @@ from difftool.fit import check_fit, grid_of
 from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
 from difftool.samplers.base import Last, Sampler, name_of, nfe_of
-from difftool.schedules import Path, Schedule, VPLinear
+from difftool.schedules import Path, Schedule, Shifted, VPLinear
 
 DEFAULT_STEPS = 50
 MOST_NFE = 100_000
@@ -50,9 +52,26 @@ def make_path(
     if steps is None:
         steps = len(grid.times) - 1 if isinstance(grid, Explicit) else DEFAULT_STEPS
     grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
+    if model.schedule is not None and model.schedule.lowest:
+        grid = grid.down_to(model.schedule.lowest)
     path = Path(schedule, grid(schedule, steps))
     check_fit(model, sampler, path, last or sampler.last)
     return path
+
+
+def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> str | None:
+    """The line about a shifted schedule with a grid whose noise levels are nearly the same without the shift."""
+    if not isinstance(schedule, Shifted) or isinstance(grid, Explicit):
+        return None
+    n = steps or DEFAULT_STEPS
+    shifted, plain = ([s.level(t) for t in grid(s, n)[1:-1]] for s in (schedule, schedule.schedule))
+    moved = [abs(math.log(a / b)) for a, b in zip(shifted, plain, strict=True)]
+    if not moved or median(moved) >= 0.1 * abs(math.log(schedule.shift)):
+        return None
+    return (
+        f"the shift of {schedule.shift:g} moves no step of the grid {grid.name}, which is made of noise levels; take a "
+        f"grid in t: uniform, normal, simple, trailing"
+    )
 
 
 def as_grid(grid: Grid | Sequence[float]) -> Grid:
@@ -78,9 +97,12 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
 
 
 def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
-    """The number of steps that costs exactly `nfe` network evaluations; `DifftoolError` if none does."""
+    """The number of steps that costs exactly `nfe` network evaluations (guided answers: two each).
+
+    Raises `DifftoolError` if none does.
+    """
     check_nfe(nfe)
-    nfe = int(nfe)
+    nfe = operator.index(nfe)
     name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
@@ -89,7 +111,7 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
         if steps < sampler.needs_steps:  # it does not run at all
             return 0
         path = make_path(model, sampler, steps=steps, last=last, **options)
-        return nfe_of(sampler, path, last or sampler.last) or 0
+        return (nfe_of(sampler, path, last or sampler.last) or 0) * model.nfe
 
     grid = None if options.get("grid") is None else as_grid(options["grid"])
     if isinstance(grid, Explicit):

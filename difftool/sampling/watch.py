@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difftool.errors import NonFinite
+from difftool.errors import DifftoolError, NonFinite
 from difftool.models.base import Bound, one_each
+from difftool.plan.run import WRITTEN
 from difftool.schedules import Path, Point
 
 
@@ -97,20 +98,28 @@ class Watch:
 
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:
-            callback(replace(step, index=None))
+            _tell(callback, replace(step, index=None))
         elif self.told is not None:
             index = self.told[self.nfe - 1]
             if index is not None:
-                callback(replace(step, index=index))
+                _tell(callback, replace(step, index=index))
         elif step.index == self.index:
             if self.held is not None and self.held.index != step.index:
-                callback(self.held)
+                _tell(callback, self.held)
             self.held = step
 
     def close(self) -> None:
         """Reports what is still held."""
         if self.callback is not None and self.held is not None:
-            self.callback(self.held)
+            _tell(self.callback, self.held)
+
+
+def _tell(callback: Callback, step: Step) -> None:
+    """Calls it; `DifftoolError` if it writes into the state."""
+    version = step.x._version
+    callback(step)
+    if step.x._version != version:
+        raise DifftoolError(WRITTEN)
 
 
 def not_finite(answer: Tensor, p: Point, index: int, steps: int, first: int, rows: list[int] | None = None) -> str:

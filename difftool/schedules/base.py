@@ -59,6 +59,8 @@ class Schedule(ABC):
     """
 
     domain: tuple[float, float] = (0.0, 1.0)
+    entries: int = 1000  # of the table that networks which take whole timesteps were trained on, t = (i + 1) / entries
+    lowest: float = 0.0  # the lowest noise level above 0 that such a network knows; 0: any
     reference: ClassVar[str] = ""
 
     @abstractmethod

@@ -26,6 +26,14 @@ class Table(Schedule):
     def betas(self) -> tuple[float, ...]:
         """beta_0 .. beta_{N-1}, each in (0, 1)."""
 
+    @property
+    def entries(self) -> int:  # type: ignore[override]
+        return len(self.betas)
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        return math.exp(self.log_levels[0])
+
     @cached_property
     def log_levels(self) -> tuple[float, ...]:
         """log(sigma / alpha) of the table's entries, computed without cancellation."""

@@ -47,6 +47,14 @@ class Shifted(Schedule):
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
         return self.schedule.domain
 
+    @property
+    def entries(self) -> int:  # type: ignore[override]
+        return self.schedule.entries
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        return self.shift * self.schedule.lowest
+
     @cached_property
     def _keeps(self) -> str:
         """The norm that is fixed along the schedule."""
@@ -124,6 +132,14 @@ class ZeroTerminal(Schedule):
     @property
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
         return self.schedule.domain
+
+    @property
+    def entries(self) -> int:  # type: ignore[override]
+        return self.schedule.entries
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        return self.schedule.lowest
 
     @cached_property
     def _first(self) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.models.base import like
 from difftool.models.network import NetworkModel, halves, tell
-from difftool.models.parametrization import PARAMETRIZATIONS, TIMES
+from difftool.models.parametrization import PARAMETRIZATIONS, time_told
 from difftool.schedules.base import Point, Schedule
 from difftool.training.times import Times, UniformTimes
 from difftool.training.variance import Hybrid
@@ -93,7 +93,7 @@ class Objective:
             like(v, x0) for v in (p.alpha, p.sigma, skip, out, scale, a, b, weight)
         )
         x = alpha * x0 + sigma * eps
-        time = TIMES[self.time] if isinstance(self.time, str) else self.time
+        time = time_told(self.time, self.schedule)
         answer = net(x * scale, tell(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
         if self.hybrid is not None:
             answer, r = halves(answer, x0)

@@ -68,7 +68,7 @@ def test_a_recipe_of_the_first_version_runs_as_it_did(ok, tmp_path, steps, order
     ("options", "told"),
     [
         ("--model digits-unet --steps 9", ["flow-abm:order=3", "flow:b=2"]),
-        ("--model digits-unet --nfe 9 --guidance 5", ["adams:order=2", "flow:a="]),
+        ("--model digits-unet --nfe 18 --guidance 5", ["adams:order=2", "flow:a="]),
         ("--model digits-unet --steps 9 --stochastic", ["flow-sde", "flow:b=2"]),
     ],
 )

@@ -17,7 +17,7 @@ def test_a_training_is_a_folder_and_a_model(ok, folder):
     written = ["checkpoint.safetensors", "logs", "model.safetensors", "samples", "training.json"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == written
     assert (folder / "run" / "samples" / "step-000004.png").stat().st_size > 1000
-    ok("sample", "--model", "checkpoint:path=run", "--class", 1, "--guidance", 2, "--nfe", 3, "--out", "a.npz")
+    ok("sample", "--model", "checkpoint:path=run", "--class", 1, "--guidance", 2, "--nfe", 6, "--out", "a.npz")
     samples, recipe = read("a.npz")
     assert samples.shape == (64, 2)
     assert (recipe["guidance"], [*recipe["files"]]) == (2.0, ["run/checkpoint.safetensors"])

@@ -1,0 +1,38 @@
+"""Conditioning as a run takes it: tensors where the network is, with one row for each sample where they have rows."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import as_rows
+
+
+def conditioning(cond: Mapping[str, Any] | None, total: int, place: torch.device) -> dict[str, Any]:
+    """Arrays and lists of numbers as tensors; `label` as whole numbers, one for each sample. The rest as it is.
+
+    Raises `DifftoolError` if it is no mapping by name.
+    """
+    if cond is not None and not (isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)):
+        raise DifftoolError(f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}")
+    made = as_rows(cond or {})
+    if "label" in made:
+        made["label"] = _labels(made["label"], total)
+    return {name: value.to(place) if isinstance(value, Tensor) else value for name, value in made.items()}
+
+
+def _labels(value: Any, total: int) -> Any:
+    """int64 (total,) of one label or one each; what is neither (rows of features) is left to the network."""
+    if isinstance(value, numbers.Real):
+        value = torch.as_tensor(value)
+    if not isinstance(value, Tensor) or value.ndim > 1 or value.is_complex():
+        return value
+    whole = value.to(torch.int64)
+    if value.is_floating_point() and not bool((whole == value).all()):
+        return value
+    return whole.expand(total) if whole.ndim == 0 else whole

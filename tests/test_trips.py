@@ -1,0 +1,317 @@
+"""Small inputs on which people of other tools were led astray: what comes out is right, or it is said."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from registered import ONE_EACH
+
+from difftool import NetworkModel, sample
+from difftool.errors import DifftoolError, DifftoolWarning, NotAffine
+from difftool.grids import AYS, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
+from difftool.models import Clipped, GaussianMixture, Guided
+from difftool.noise import BrownianPath, Independent
+from difftool.plan import trace
+from difftool.recipes import Recipe
+from difftool.samplers import DDIM, DDPM, DPMpp, EulerMaruyama, FlowABM, Heun, Sampler, eps_of
+from difftool.sampling import choose, make_path, prepare
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, Shifted, VPLinear, ZeroTerminal
+from difftool.specs import make
+
+F64 = torch.float64
+
+
+def normal(mean=0.0):
+    return GaussianMixture(torch.full((1, 1), mean, dtype=F64), 1.0)
+
+
+def said(run):
+    """The warnings of a run."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run()
+    return [str(w.message) for w in caught if issubclass(w.category, DifftoolWarning)]
+
+
+# --- steering ---------------------------------------------------------------------------------------------------------
+
+THREE = GaussianMixture(torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.5]], dtype=F64), 0.02)
+STEERED = [
+    name for name in ONE_EACH if not make("samplers", name).adaptive and name != "picard"
+]  # it guesses all at once
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_a_known_coordinate_put_in_place_at_every_row_stays_there(name):
+    sampler, schedule, n = make("samplers", name), VPLinear(), 400
+    path = make_path(THREE, sampler, steps=30, schedule=schedule)
+    try:
+        plan = trace(sampler, path)
+    except NotAffine:
+        return
+    draw = torch.Generator().manual_seed(0)
+    x, eps = path[0].sigma * torch.randn(n, 2, generator=draw, dtype=F64), torch.randn(n, generator=draw, dtype=F64)
+    source = Independent().source((n, 2), seed=1, dtype=F64, origin=path[0].level)
+    run, bound = plan.steps(x, noise=source), THREE.bind(schedule)
+    x, p, row = next(run)
+    while row.channels:
+        x[:, 0] = p.alpha * 1.0 + p.sigma * eps
+        x, p, row = run.send(bound(x, p, row.channels))
+    assert float(x[:, 0].mean()) == pytest.approx(1.0, abs=0.02)
+    assert float(x[:, 0].std()) < 0.05
+    assert 0.3 < float((x[:, 1] > 0).double().mean()) < 0.6  # the other one is drawn given the first: about 1/2
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), FlowABM(2), Heun(), make("samplers", "ode")], ids=str)
+@pytest.mark.parametrize("grad", [False, True], ids=["plan", "loop"])
+def test_a_callback_that_writes_into_the_state_is_stopped(sampler, grad):
+    def callback(step):
+        step.x[:, 0] = 1.0
+
+    options = {} if sampler.adaptive else {"steps": 5}
+    with pytest.raises(DifftoolError, match="a callback may look at the state and not change it"):
+        sample(THREE, sampler, shape=(3, 2), schedule=VPLinear(), callback=callback, grad=grad, **options)
+
+
+# --- starts, shifts, tables -------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.05, 1.0))
+def test_a_start_in_the_data_from_noise_alone_is_said(start):
+    grid = FlowGrid(start=start)
+    lines = said(lambda: sample(normal(2.0), DDIM(), shape=(4, 1), schedule=Flow(), grid=grid, steps=3))
+    assert any("from noise alone" in line for line in lines) == (start < 0.8)
+    x = torch.zeros(4, 1)
+    assert not said(lambda: sample(normal(2.0), DDIM(), x=x, schedule=Flow(), grid=grid, steps=3))
+
+
+@pytest.mark.parametrize("schedule", [VPLinear(), DDPMLinear(), ScaledLinear(), Cosine(), Flow(), VE(80.0)], ids=str)
+def test_no_usual_start_is_said(schedule):
+    for sampler in (DDIM(), DPMpp(2), EulerMaruyama()):
+        for grid in (None, Karras(), Trailing(), Leading(), Uniform()):
+            options = {"shape": (2, 1), "schedule": schedule, "grid": grid, "steps": 10}
+            assert not said(lambda sampler=sampler, options=options: sample(normal(), sampler, **options))
+
+
+def test_the_shift_of_sd3_by_its_name():
+    """s' = 3 s / (1 + 2 s) in 4 steps: 1, .9, .75, .5, 0."""
+    path = make_path(normal(), DDIM(), steps=4, schedule=Shifted(Flow(), 3.0), grid=Uniform())
+    assert [p.sigma for p in path] == pytest.approx([1, 0.9, 0.75, 0.5, 0])
+
+
+@pytest.mark.parametrize("grid", [None, FlowGrid(), Karras(), HalfLogSNR(), AYS()], ids=str)
+def test_a_shift_that_does_nothing_is_said(grid):
+    run = lambda schedule: sample(normal(), DDIM(), shape=(2, 1), steps=6, schedule=schedule, grid=grid)  # noqa: E731
+    assert any("the shift of 3 moves no step" in line for line in said(lambda: run(Shifted(Flow(), 3.0))))
+    assert not said(lambda: run(Flow()))
+
+
+@pytest.mark.parametrize("grid", [Uniform(), Normal(), Simple(), Trailing()], ids=str)
+def test_a_shift_of_a_grid_in_t_is_not(grid):
+    assert not said(lambda: sample(normal(), DDIM(), shape=(2, 1), steps=6, schedule=Shifted(Flow(), 3.0), grid=grid))
+
+
+@pytest.mark.parametrize("length", [40, 100, 1000, 4000])
+@pytest.mark.parametrize("grid", [Trailing(), Leading(), Simple(), Normal()], ids=str)
+def test_tables_of_any_length(length, grid):
+    """The network is told the entries of its own table, and the run ends where that of the exact model does."""
+    table = DDPMLinear(1e-4 * 1000 / length, 0.02 * 1000 / length, length=length)
+    data, asked = normal(1.0), []
+
+    def net(x, index):
+        asked.append(index[0].item())
+        p = table.at((asked[-1] + 1) / length)
+        return eps_of(x, data.x0(x, p), p)
+
+    model = NetworkModel(net, table, "eps", time="rounded-index").to(dtype=F64)
+    x = torch.linspace(-2, 2, 9, dtype=F64)[:, None]
+    out = sample(model, DDIM(), x=x, steps=10, grid=grid)
+    assert asked == sorted(asked, reverse=True)
+    assert all(0 <= i < length for i in asked)
+    if not isinstance(grid, Normal):  # it is not rounded to entries
+        torch.testing.assert_close(
+            out, sample(data, DDIM(), x=x, steps=10, grid=grid, schedule=table), rtol=0, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    "grid", [Karras(), HalfLogSNR(), make("grids", "polyexponential"), make("grids", "beta-level")], ids=str
+)
+@pytest.mark.parametrize("table", [ScaledLinear(), DDPMLinear(), ZeroTerminal(), Shifted(ScaledLinear(), 2.0)], ids=str)
+def test_no_network_is_asked_below_its_lowest_level(grid, table):
+    for schedule in (None, VPLinear()):
+        model = NetworkModel(lambda x, t: x, table, "v")
+        path = make_path(model, DDIM(), steps=20, grid=grid, schedule=schedule)
+        assert min(p.level for p in path[:-1]) == pytest.approx(table.level(1 / 1000), rel=1e-6)
+    assert ScaledLinear().lowest == pytest.approx(0.0292, abs=1e-4)
+
+
+def test_recipes_of_version_2_keep_their_lowest_level_and_numbers(tmp_path):
+    from difftool.outputs import save
+
+    file = tmp_path / "a.npz"
+    old = {**Recipe(grid="karras:rho=5", sampler="em").to_dict(), "version": 2}
+    save(torch.zeros(2, 2), file, old)
+    assert Recipe.load(file).grid == "karras:rho=5,level_min=0.002"
+    assert Recipe.load(file).noise == "independent-by-call"
+
+
+# --- evaluations, networks in training, labels ------------------------------------------------------------------------
+
+
+class Counted(torch.nn.Module):
+    classes = 10
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.rows = torch.nn.Dropout(0.5), 0
+
+    def forward(self, x, t, label=None):
+        self.rows += len(x)
+        return self.drop(0.1 * x + (0 if label is None else 0.01 * label.to(x.dtype).reshape(-1, 1)))
+
+
+@pytest.mark.parametrize("scale", [None, 0.0, 1.0, 3.0])
+@pytest.mark.parametrize("sampler", [None, DDIM(), Heun(), FlowABM(2), make("samplers", "embedded")], ids=str)
+def test_evaluations_are_those_of_the_network(scale, sampler):
+    net = Counted()
+    model = NetworkModel(net, Cosine(), "v")
+    model = model if scale is None else Guided(model, scale)
+    free = {} if sampler is not None and sampler.adaptive else {"steps": 5}
+    job = prepare(model, sampler, shape=(4, 2), cond={"label": 3}, **free)
+    job.batch(0, 4)
+    assert net.rows == 4 * job.nfe if free else net.rows <= 4 * job.nfe
+    if free:
+        again = prepare(model, sampler, shape=(4, 2), cond={"label": 3}, nfe=job.nfe)
+        assert (again.nfe, again.steps) == (job.nfe, job.steps)
+
+
+def test_the_default_of_a_guided_model_follows_from_its_steps():
+    model = Guided(NetworkModel(Counted(), Cosine(), "v"), 3.0)
+    assert choose(model, nfe=40) == choose(model, steps=20)
+    with pytest.raises(DifftoolError, match=r"exactly 9 evaluations here; near it: 8 \(steps=4\) or 10 \(steps=5\)"):
+        sample(model, shape=(1, 2), nfe=9, cond={"label": 1})
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda m: m, lambda m: Guided(m, 2.0), lambda m: Clipped(m, -1, 1)], ids=["net", "w", "clip"]
+)
+def test_a_network_in_training_is_sampled_in_eval_mode_and_goes_on_training(wrap):
+    net = torch.nn.Sequential(Counted())[0]
+    net.drop.train()
+    frozen = torch.nn.Dropout(0.5).eval()
+    net.frozen = frozen
+    model = wrap(NetworkModel(net, VPLinear(), "eps"))
+    run = lambda **more: sample(model, DDIM(), shape=(3, 2), steps=4, cond={"label": 1}, **more)  # noqa: E731
+    first, second = run(), run(grad=True)
+    torch.testing.assert_close(first, second)
+    assert (net.training, net.drop.training, frozen.training) == (True, True, False)
+    with pytest.raises(KeyboardInterrupt):
+        run(callback=lambda step: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert (net.training, net.drop.training, frozen.training) == (True, True, False)
+
+
+LABELS = [
+    2, 2.0, np.int64(2), np.float32(2), torch.tensor(2), [2, 2, 2], (2, 2, 2), [2.0] * 3, np.array([2, 2, 2]),
+    np.array([2.0, 2.0, 2.0]), torch.tensor([2, 2, 2]), torch.tensor([2.0, 2.0, 2.0]),
+    torch.tensor([2] * 3, dtype=torch.int8),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", LABELS, ids=repr)
+@pytest.mark.parametrize("name", ["digits-unet", "digits-exact"])
+def test_a_label_of_any_kind(name, label):
+    model = make("models", name)
+    options = {"shape": (3, 1, 8, 8), "steps": 2}
+    expected = sample(model, DDIM(), cond={"label": torch.tensor([2, 2, 2])}, **options)
+    assert torch.equal(sample(model, DDIM(), cond={"label": label}, batch_size=3, **options), expected)
+    torch.testing.assert_close(sample(model, DDIM(), cond={"label": label}, batch_size=2, **options), expected)
+    guided = [Guided(model, 2.0, without={"label": other}) for other in (label, torch.tensor([2, 2, 2]))]
+    one, two = (sample(m, DDIM(), cond={"label": [1, 4, 5]}, batch_size=2, **options) for m in guided)
+    torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("label", [2.5, [1, 2.5, 3], "three", 10, [1, 2, 99], [[1], [2]], [1, 2]], ids=repr)
+@pytest.mark.parametrize("name", ["digits-unet", "digits-exact"])
+def test_a_label_that_is_none_is_one_line(name, label):
+    with pytest.raises(DifftoolError) as caught:
+        sample(make("models", name), DDIM(), shape=(3, 1, 8, 8), steps=2, cond={"label": label})
+    assert "\n" not in str(caught.value)
+
+
+# --- grids and samplers -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EverySecond(Sampler):
+    """DDIM on every second point of the path; or on points that are put between them."""
+
+    between: int = 0
+
+    accuracy = 1
+
+    def __call__(self, model, x, path, noise):
+        points = list(path)[::2] if not self.between else self.more(path)
+        for now, nxt in pairwise(points):
+            x0 = model(x, now)
+            x = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now)
+        return x
+
+    def more(self, path):
+        ends = [(a + (b - a) * i / self.between) for a, b in pairwise(path.times) for i in range(self.between)]
+        return [*map(path.at, ends), path[-1]]
+
+
+@pytest.mark.parametrize("between", [0, 2, 5])
+def test_samplers_that_skip_grid_points_or_add_some(between):
+    grid, told = Uniform(), []
+    options = {"shape": (3, 1), "schedule": Cosine(), "dtype": F64}
+    out = sample(
+        normal(1.0), EverySecond(between), steps=6, grid=grid, callback=lambda s: told.append(s.index), **options
+    )
+    same = sample(normal(1.0), DDIM(), steps=6 * between or 3, grid=grid, **options)
+    torch.testing.assert_close(out, same, rtol=1e-9, atol=1e-9)
+    assert told == ([0, 1, 2, 3, 4, 5] if between else [0, 2, 4])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ONE_EACH if not (s := make("samplers", name)).adaptive and not s.downwards_only]
+)
+def test_encoding_into_pure_noise_is_right_or_one_line(name):
+    x, grid = torch.linspace(-2, 2, 9, dtype=F64)[:, None], list(np.linspace(0.01, 1.0, 21))
+    run = lambda: sample(normal(), make("samplers", name), x=x, schedule=Flow(), grid=grid)  # noqa: E731
+    try:
+        refusal, out = "", run()
+    except DifftoolError as error:
+        refusal, out = str(error), x
+    assert not refusal or "is not defined at alpha = 0, where the grid is at t=1; keep to t <= 0.999" in refusal
+    assert bool(torch.isfinite(out).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("noise", [Independent(), BrownianPath()], ids=str)
+def test_torchs_default_dtype_changes_nothing(dtype, noise):
+    options = {"shape": (3, 2), "steps": 6, "schedule": VPLinear(), "noise": noise}
+    expected = sample(THREE, DDPM(), **options)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert torch.equal(sample(THREE, DDPM(), **options), expected)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("name", ["churn", "restart", "predictor-corrector:step_size=level"])
+def test_path_noise_that_is_none_is_said(name):
+    options = {"shape": (2, 2), "steps": 6, "schedule": VPLinear()}
+    run = lambda noise: sample(THREE, make("samplers", name), noise=noise, **options)  # noqa: E731
+    assert any("belongs to no step" in line for line in said(lambda: run(BrownianPath())))
+    assert not any("belongs to no step" in line for line in said(lambda: run(Independent())))
+    assert not said(lambda: sample(THREE, DDPM(), noise=BrownianPath(), **options))
