@@ -17,7 +17,6 @@ from difftool.schedules import VE, Cosine, Flow, VPLinear
 from difftool.specs import make
 
 F64 = torch.float64
-NOISES = [Independent(), BrownianPath(), Generator()]
 STOCHASTIC = [name for name in ONE_EACH if make("samplers", name).stochastic]
 EVERY_DAY = "em", "ddpm", "euler-a", "seeds-2", "churn", "dpmpp-2m-sde", "flow-sde"
 SINGLE = [
@@ -38,7 +37,7 @@ def test_the_samplers_of_single_steps_are_among_them():
 
 
 @pytest.mark.parametrize("shift", [0, *slow(1, 2, 3)])
-@pytest.mark.parametrize("noise", NOISES[:2], ids=str)
+@pytest.mark.parametrize("noise", [Independent(), BrownianPath()], ids=str)
 @pytest.mark.parametrize("name", SINGLE)
 def test_cut_anywhere_it_ends_where_the_uncut_run_ends(name, noise, shift):
     turn = SINGLE.index(name) + shift
@@ -52,7 +51,7 @@ def test_cut_anywhere_it_ends_where_the_uncut_run_ends(name, noise, shift):
     torch.testing.assert_close(both, whole, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("noise", NOISES, ids=str)
+@pytest.mark.parametrize("noise", [Independent(), Generator(), *slow(BrownianPath())], ids=str)
 @pytest.mark.parametrize("name", [*EVERY_DAY, *slow(*(name for name in STOCHASTIC if name not in EVERY_DAY))])
 def test_no_noise_is_drawn_twice(name, noise):
     """Two parts of other steps end with the standard deviation that they have where the second has another seed."""
