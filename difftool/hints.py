@@ -10,15 +10,38 @@ def hint(axis: str | None, name: str) -> str:
     if name.lower() == "default" and axis in ("samplers", None):
         return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
 
+    answers = _answers(name)
+    ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
+    if name.lower() in ours:  # no more than another case
+        return f"did you mean {name.lower()}?"
+    return sentence(_nearest(answers, axis, name), name, axis) if answers else ""
+
+
+def runs_as(axis: str, name: str) -> dict[str, str] | None:
+    """What another tool's name for a sampler or a grid runs as, specs by axis; None if it is not the same here."""
+    answers = _answers(name)
+    for own in (answer.specs().get(axis) for answer in answers):
+        if own == name.lower():  # no more than another case
+            return {axis: own}
+    answer = _nearest(answers, axis, name) if answers else None
+    if answer is None or answer.without or answer.needs or any(row.parity != "same" or row.noise for row in answer.rows):
+        return None
+    specs = answer.specs()
+    return specs if axis in specs else None
+
+
+def _answers(name: str) -> list[Answer]:
+    return [answer for tool in tools().values() for answer in tool.lookup(name)]
+
+
+def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
+    """The one that has the name as it was typed, and is of the axis where it was typed."""
+
     def distance(answer: Answer) -> tuple[bool, bool]:
         other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
         return " ".join(row.name for row in answer.rows).lower() != name.lower(), other
 
-    answers = [answer for tool in tools().values() for answer in tool.lookup(name)]
-    ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
-    if name.lower() in ours:  # no more than another case
-        return f"did you mean {name.lower()}?"
-    return sentence(min(answers, key=distance), name, axis) if answers else ""
+    return min(answers, key=distance)
 
 
 def sentence(answer: Answer, name: str, axis: str | None) -> str:

@@ -13,7 +13,9 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
+from difftool.hints import runs_as
 from difftool.outputs import FORMAT, VERSION, read_recipe
+from difftool.plugins import registry
 from difftool.spec_text import parse, write
 from difftool.specs import spell
 
@@ -96,6 +98,21 @@ class Recipe:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
 
+    def in_our_words(self) -> tuple[Recipe, str | None]:
+        """This recipe with ours in place of other tools' names for its sampler and its grid, and a line that says so."""
+        typed = {"samplers": self.sampler, "grids": self.grid}
+        foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
+        found = runs_as("samplers", foreign["samplers"]) or {} if "samplers" in foreign else {}
+        if self.grid is not None:  # it goes before the one that the sampler has there
+            found.pop("grids", None)
+            found.update(runs_as("grids", self.grid) or {} if "grids" in foreign else {})
+        if not found:
+            return self, None
+        told = " ".join(f"--{axis[:-1]} {spec}" for axis, spec in found.items())
+        names = " with ".join(name for axis, name in foreign.items() if axis in found)
+        changed = self.changed(**{axis[:-1]: spec for axis, spec in found.items()})
+        return replace(changed, steps=self.steps, nfe=self.nfe), f"{names} runs as {told}"
+
     @property
     def classes(self) -> range | None:
         """The classes that samples are taken of, in turn; empty if the label names none."""
@@ -168,6 +185,12 @@ def _down_to(grid: str) -> str:
 def class_of(text: str | None) -> int | str | None:
     """A class as it is typed: a number, or a range as text."""
     return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
+
+
+def _is_ours(axis: str, spec: str) -> bool:
+    """Whether it is the name of something installed, or of a file with a plan."""
+    name = parse(spec)[0]
+    return name in registry().axis(axis) or name.endswith(".json")
 
 
 def _option(name: str) -> str:

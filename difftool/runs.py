@@ -54,6 +54,8 @@ class Run:
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
+        recipe, told = recipe.in_our_words()
+        warn(told)
         recipe = replace(recipe, device=_device(recipe.device), threads=recipe.threads or torch.get_num_threads())
         torch.set_num_threads(recipe.threads or 1)
         model = make("models", recipe.model)

@@ -315,3 +315,32 @@ def test_path_noise_that_is_none_is_said(name):
     assert any("belongs to no step" in line for line in said(lambda: run(BrownianPath())))
     assert not any("belongs to no step" in line for line in said(lambda: run(Independent())))
     assert not said(lambda: sample(THREE, DDPM(), noise=BrownianPath(), **options))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sampler", "grid"),
+    [
+        ({"sampler": "DPM++ 2M Karras"}, "dpmpp-2m", "karras"),
+        ({"sampler": "dpmpp_2m"}, "dpmpp-2m", None),
+        ({"sampler": "DPM++ 2M", "grid": "Karras"}, "dpmpp-2m", "karras"),
+        ({"sampler": "DPM++ 2M Karras", "grid": "uniform"}, "dpmpp-2m", "uniform"),
+        ({"sampler": "dpmpp_2m_sde", "grid": "sgm_uniform"}, "dpmpp-2m-sde", "sgm-uniform"),
+        ({"sampler": "EulerDiscreteScheduler(use_karras_sigmas=True)"}, "euler", "karras"),
+        ({"sampler": "Euler a", "grid": "flow:b=2"}, "euler-a", "flow:b=2"),
+        ({"sampler": "LCM"}, "lcm", None),
+        ({"grid": "sgm_uniform"}, None, "sgm-uniform"),
+    ],
+    ids=str,
+)
+def test_other_tools_names_run_and_it_is_said_as_what(typed, sampler, grid):
+    recipe, told = Recipe(**typed, steps=7, seed=3).in_our_words()
+    assert (recipe.sampler, recipe.grid) == (sampler, grid)
+    assert (recipe.steps, recipe.seed) == (7, 3)
+    assert "runs as" in str(told)
+    assert recipe.in_our_words() == (recipe, None)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp:order=2", "nonsense", "plan.json", "uni_pc_bh3", None])
+def test_what_is_ours_or_nobodys_stays(sampler):
+    recipe = Recipe(sampler=sampler, grid="karras:rho=5")
+    assert recipe.in_our_words() == (recipe, None)

@@ -13,7 +13,7 @@ def test_ours_in_another_tool(ok, monkeypatch):
     assert [line.split(maxsplit=1) for line in lines] == [
         ["a1111", "sampling method DPM++ 2M SDE, schedule type Karras"],
         ["difftool", "difftool sample --sampler dpmpp-2m-sde --grid karras"],
-        ["parity", "same; level_min is the model's sigma_min, that of Stable Diffusion here"],
+        ["parity", "same; down to the lowest level of the network's table"],
     ]
 
 
@@ -21,7 +21,7 @@ def test_ours_in_another_tool(ok, monkeypatch):
 def test_theirs_quoted_or_not(ok, words):
     (facts,) = json.loads(ok("show", "--as", "a1111", *words, "--json").stdout)
     assert set(facts) == {"tool", "theirs", "sampler", "grid", "ours", "parity"}
-    assert facts["ours"] == "difftool sample --sampler dpmpp-2m-sde --grid karras:level_min=0.0292"
+    assert facts["ours"] == "difftool sample --sampler dpmpp-2m-sde --grid karras"
 
 
 def test_what_we_do_not_have(ok):
@@ -54,7 +54,7 @@ def test_it_fits(ok, monkeypatch, width):
         ),
         (
             ["sample", "--sampler", "DPM++ 2M Karras"],
-            "A1111's DPM++ 2M Karras is --sampler dpmpp-2m --grid karras:level_min=0.0292 here",
+            "A1111's DPM++ 2M Karras is --sampler dpmpp-2m --grid karras here",
         ),
         (["sample", "--grid", "sgm_uniform"], "no grid 'sgm_uniform'; ComfyUI's sgm_uniform is sgm-uniform here"),
         (["plan", "sample_lms"], "k-diffusion's sample_lms is lms here"),
