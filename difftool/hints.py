@@ -24,7 +24,12 @@ def runs_as(axis: str, name: str) -> dict[str, str] | None:
         if own == name.lower():  # no more than another case
             return {axis: own}
     answer = _nearest(answers, axis, name) if answers else None
-    if answer is None or answer.without or answer.needs or any(row.parity != "same" or row.noise for row in answer.rows):
+    if (
+        answer is None
+        or answer.without
+        or answer.needs
+        or any(row.parity != "same" or row.noise for row in answer.rows)
+    ):
         return None
     specs = answer.specs()
     return specs if axis in specs else None

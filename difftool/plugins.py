@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -159,7 +160,26 @@ def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None
     if at and axis in ("samplers", "grids"):
         return DifftoolError(f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}")
     elsewhere = hint(axis, name) if axis in (None, "samplers", "grids") else ""
+    if axis is not None and not elsewhere:
+        elsewhere = _elsewhere(axis, name)
     return DifftoolError(f"no {what} {name!r}; {elsewhere}") if elsewhere else unknown(what, name, known)
+
+
+PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictures")}
+
+
+def _elsewhere(axis: str, name: str) -> str:
+    """What the name is, if not of that axis: of another one, or a folder or file that lies here."""
+    axes = (other for other in ("grids", "samplers", "schedules", "models") if other != axis)
+    if (other := next((other for other in axes if name in registry().axis(other)), None)) is not None:
+        return f"{name} is a {other[:-1]}: --{other[:-1]} {name}"
+    path = Path(name)
+    if axis in PLACES and path.is_dir():
+        kind, what = PLACES[axis]
+        return f"the folder {name}, if it holds {what}, is {kind}:path={name}"
+    if axis == "datasets" and path.suffix == ".npz":
+        return f"the file {name} is npz:path={name}"
+    return f"the file {name} is checkpoint:path={name}" if axis == "models" and path.is_file() else ""
 
 
 def _brief(error: BaseException) -> str:

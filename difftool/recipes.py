@@ -99,7 +99,7 @@ class Recipe:
         return replace(self, **{**forget, **options})
 
     def in_our_words(self) -> tuple[Recipe, str | None]:
-        """This recipe with ours in place of other tools' names for its sampler and its grid, and a line that says so."""
+        """This recipe with our names for its sampler and grid in place of other tools', and a line that says so."""
         typed = {"samplers": self.sampler, "grids": self.grid}
         foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
         found = runs_as("samplers", foreign["samplers"]) or {} if "samplers" in foreign else {}

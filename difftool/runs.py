@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -59,6 +60,9 @@ class Run:
         recipe = replace(recipe, device=_device(recipe.device), threads=recipe.threads or torch.get_num_threads())
         torch.set_num_threads(recipe.threads or 1)
         model = make("models", recipe.model)
+        if (Path(recipe.model) / CHECKPOINT).is_file():
+            folder = f"the training in the folder is checkpoint:path={recipe.model}"
+            warn(f"{recipe.model} is the model of that name; {folder}")
         if model.shape is None:
             raise DifftoolError(
                 f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "

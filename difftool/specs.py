@@ -15,6 +15,7 @@ import re
 import sys
 import types
 import typing
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args, get_origin
@@ -30,6 +31,12 @@ KINDS = {  # axis to class
     "schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler", "datasets": "Dataset",
     "networks": "Module", "weightings": "Weighting", "times": "Times", "features": "Features",
 }  # fmt: skip
+
+
+ELSEWHERE = {  # other tools' options of grids
+    "sigma_min": "level_min is what other tools call sigma_min",
+    "sigma_max": "a run starts at the schedule's own end, or at the time start",
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ def make(axis: str, spec: str) -> Any:
         raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
     if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
         raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")
+    if axis == "samplers" and made.name != name:
+        with suppress(AttributeError):
+            object.__setattr__(made, "name", name)  # errors speak of what was typed
     return made
 
 
@@ -145,6 +155,8 @@ def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
 
         reason = why_no_option(entry.name, target, key) if entry.axis == "samplers" else None
         what = f"option of {entry.axis[:-1]} {entry.name!r} named"
+        if entry.axis == "grids" and key in ELSEWHERE:
+            reason = f"{entry.name} takes no {key}: {ELSEWHERE[key]}"
         raise (
             DifftoolError(f"{reason}; its options: {', '.join(options) or 'none'}")
             if reason

@@ -218,7 +218,7 @@ def test_a_late_start_is_the_tail_of_the_published_levels(model):
         (lambda: Explicit(times=(1.0, "x")), "takes times"),
         (lambda: Explicit(times=(1.0, 0.0))(Flow(), 3), "has 1 steps, asked for 3"),
         (lambda: Explicit(times=(1.0, 0.0), start=0.5)(Flow(), 1), "start is 1"),
-        (lambda: Explicit(times=(1.0, 0.0), what="sigma"), "what=t or what=level, got 'sigma'"),
+        (lambda: Explicit(times=(1.0, 0.0), what="sigma"), "what=level or what=entry, got 'sigma'"),
         (lambda: Explicit(times=(1.0, -1.0), what="level"), "noise levels >= 0 with what=level, got -1"),
         (lambda: Explicit(times=(1.0, float("nan")), what="level"), "got nan"),
         (lambda: Explicit(times=(90, 85, 1), what="level")(VE(), 2), "2 noise levels at or above 80"),

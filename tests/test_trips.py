@@ -15,7 +15,7 @@ from registered import ONE_EACH
 
 from difftool import NetworkModel, sample
 from difftool.errors import DifftoolError, DifftoolWarning, NotAffine
-from difftool.grids import AYS, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
+from difftool.grids import AYS, Explicit, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
 from difftool.models import Clipped, GaussianMixture, Guided
 from difftool.noise import BrownianPath, Independent
 from difftool.plan import trace
@@ -344,3 +344,62 @@ def test_other_tools_names_run_and_it_is_said_as_what(typed, sampler, grid):
 def test_what_is_ours_or_nobodys_stays(sampler):
     recipe = Recipe(sampler=sampler, grid="karras:rho=5")
     assert recipe.in_our_words() == (recipe, None)
+
+
+# --- errors that show the way -----------------------------------------------------------------------------------------
+
+
+class Output:
+    """As diffusers' networks return it."""
+
+    def __init__(self, x):
+        self.sample = x
+
+
+def ask(net, predicts="eps", **options):
+    return sample(NetworkModel(net, DDPMLinear(), predicts), DDIM(), shape=(2, 3, 8, 8), steps=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "say what=level or what=entry"),
+        (lambda: make("grids", "karras:sigma_min=0.03"), "level_min is what other tools call sigma_min"),
+        (lambda: make("grids", "exponential:sigma_max=14.6"), "at the time start"),
+        (lambda: ask(lambda x, t: torch.cat([x, x], 1)), "learned_variance=True"),
+        (lambda: ask(lambda x, t: Output(x)), "let it return its .sample"),
+        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "take zero-terminal"),
+        (lambda: make("schedules", "karras"), "karras is a grid: --grid karras"),
+        (lambda: make("samplers", "cosine"), "cosine is a schedule: --schedule cosine"),
+        (lambda: make("models", "tests"), "checkpoint:path=tests"),
+        (lambda: make("datasets", "tests"), "folder:path=tests"),
+        (lambda: make("datasets", "samples.npz"), "npz:path=samples.npz"),
+        (lambda: sample(normal(), torch.nn.Sequential(*[torch.nn.ReLU()] * 50), shape=(1, 1)), "got a Sequential"),
+        (lambda: sample(normal(), make("samplers", "lms"), x=torch.zeros(1, 1), schedule=Flow(), grid=[0.1, 1.0]),
+         "lms is not defined at alpha = 0"),
+    ],
+)  # fmt: skip
+def test_the_way_out_is_told(run, words, monkeypatch):
+    monkeypatch.chdir(__file__.rsplit("tests", 1)[0])
+    with pytest.raises(DifftoolError) as caught:
+        run()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@given(st.lists(st.integers(0, 999), min_size=1, max_size=20, unique=True))
+def test_entries_as_a_grid(entries):
+    falling = (*sorted(entries, reverse=True), -1)
+    times = Explicit(times=falling, what="entry")(DDPMLinear(), len(entries))
+    assert times == pytest.approx([(i + 1) / 1000 for i in falling])
+    half = Explicit(times=falling, what="entry")
+    assert half(DDPMLinear(length=2000), len(entries)) == pytest.approx([(i + 1) / 2000 for i in falling])
+
+
+def test_a_class_that_is_not_named_is_said():
+    model = NetworkModel(Counted(), VPLinear(), "eps")
+    for each in (model, Clipped(model, -9, 9)):
+        assert any("classes 0 to 9" in line for line in said(lambda m=each: sample(m, DDIM(), shape=(2, 2), steps=2)))
+        named = {"shape": (2, 2), "steps": 2, "cond": {"label": 1}}
+        assert not any("classes" in line for line in said(lambda m=each, o=named: sample(m, DDIM(), **o)))

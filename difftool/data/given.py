@@ -10,6 +10,7 @@ import numpy as np
 from difftool.data.base import Arrays
 from difftool.errors import DifftoolError
 
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 NAMES = {"x": ("x", "images", "data", "samples", "arr_0"), "labels": ("labels", "label", "y"), "text": ("text",)}
 
 
@@ -30,7 +31,9 @@ def npz(path: Path) -> Arrays:
     except OSError as error:
         raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, KeyError) as error:
-        raise DifftoolError(f"{path} is no .npz file of plain arrays: {error}") from None
+        reason = "" if "pickle" in str(error) else f": {error}"  # whatever it is, it is not to be unpickled
+        folder = "; pictures are taken by the folder, folder:path=FOLDER" if path.suffix.lower() in PICTURES else ""
+        raise DifftoolError(f"{path} is no .npz file of plain arrays{reason}{folder}") from None
     x = found["x"]
     if x is None:
         raise DifftoolError(f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {there or 'none'}")

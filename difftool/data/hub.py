@@ -95,7 +95,14 @@ def _open(name: str, split: str, path: Path | None) -> Any:
         if not saved:
             return load_dataset(str(path), split=split)
         rows = load_from_disk(str(path))
-        return rows[split] if isinstance(rows, DatasetDict) else rows
+        if isinstance(rows, DatasetDict):
+            return rows[split]
+        own = str(rows.split or "train")
+        if split != own:
+            raise DifftoolError(f"{path} holds one set, {own}, and no splits; it has no {split!r}")
+        return rows
+    except DifftoolError:
+        raise
     except KeyError:
         raise DifftoolError(f"{path} has no split {split!r}") from None
     except Exception as error:  # whatever a network or a file format does

@@ -176,7 +176,7 @@ def entries_upto(schedule: Schedule, length: int, t: float) -> int:
     return int((t - low) / (high - low) * length + 1e-9)  # an entry's own time counts in spite of rounding
 
 
-def time_of_entry(schedule: Schedule, length: int, i: int) -> float:
+def time_of_entry(schedule: Schedule, length: int, i: float) -> float:
     """The time of entry i."""
     low, high = schedule.domain
     return low + (high - low) * ((i + 1) / length)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from difftool.errors import DifftoolError
 from difftool.grids.base import Grid, check_steps
+from difftool.grids.entries import time_of_entry
 from difftool.schedules.base import Schedule
 
 
@@ -17,13 +18,14 @@ from difftool.schedules.base import Schedule
 class Explicit(Grid):
     """The times themselves, falling or rising: `explicit:times=1+0.5+0`. `steps` must be their number less one.
 
-    Options: `times`, at least two; `what` they are: t, or level for noise levels sigma / alpha (>= 0), of which the
-    largest, if it lies above the schedule's own range, is lowered to the end of that. `start` and `end`, if given,
+    Options: `times`, at least two; `what` they are: t; level for noise levels sigma / alpha (>= 0), of which the
+    largest, if it lies above the schedule's own range, is lowered to the end of that; or entry for the entries i of the
+    schedule's table, t = (i + 1) / M (-1 for t = 0). `start` and `end`, if given,
     must be the first and the last time. Raises `DifftoolError` for fewer, and for what are no numbers.
     """
 
     times: tuple[float, ...] = ()
-    what: Literal["t", "level"] = "t"
+    what: Literal["t", "level", "entry"] = "t"
 
     name = "explicit"
     refines = False
@@ -36,8 +38,8 @@ class Explicit(Grid):
             raise DifftoolError(f"an explicit grid takes times (numbers), got {self.times!r}") from None
         if len(self.times) < 2:
             raise DifftoolError(f"an explicit grid takes at least two times (times=1+0.5+0), got {len(self.times)}")
-        if self.what not in ("t", "level"):
-            raise DifftoolError(f"an explicit grid takes what=t or what=level, got {self.what!r}")
+        if self.what not in ("t", "level", "entry"):
+            raise DifftoolError(f"an explicit grid takes what=t, what=level or what=entry, got {self.what!r}")
         if self.what == "level" and not all(level >= 0 for level in self.times):
             bad = next(level for level in self.times if not level >= 0)
             raise DifftoolError(f"an explicit grid takes noise levels >= 0 with what=level, got {bad:g}")
@@ -46,7 +48,9 @@ class Explicit(Grid):
         check_steps(steps)
         if steps != len(self.times) - 1:
             raise DifftoolError(f"this explicit grid has {len(self.times) - 1} steps, asked for {steps}")
-        times = self.times if self.what == "t" else self._times_at_levels(schedule)
+        times = self._times_at_levels(schedule) if self.what == "level" else self.times
+        if self.what == "entry":
+            times = tuple(time_of_entry(schedule, schedule.entries, i) for i in self.times)
         for name, given, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
             if given is not None and given != has:
                 raise DifftoolError(f"this explicit grid's {name} is {has:g}, asked for {given:g}")
@@ -70,14 +74,14 @@ class Explicit(Grid):
 
 
 def from_file(
-    path: Path, what: Literal["t", "level"] = "t", start: float | None = None, end: float | None = None
+    path: Path, what: Literal["t", "level", "entry"] = "t", start: float | None = None, end: float | None = None
 ) -> Explicit:
     """The times or noise levels in a text or JSON file, as an explicit grid.
 
     One number a line (blank lines and what follows a # are skipped), or a JSON list of numbers: at least two, falling
     or rising.
 
-    Options: `path`; `what` the numbers are, t or level (noise levels sigma / alpha); `start` and `end`, if given,
+    Options: `path`; `what` the numbers are, as of `explicit`; `start` and `end`, if given,
     must be the first and the last time. Raises `DifftoolError` for a file that cannot be read and for other content.
     """
     try:

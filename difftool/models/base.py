@@ -229,14 +229,18 @@ def like(value: Any, x: Tensor) -> Any:
 def check_output(out: Any, x: Tensor, who: str) -> Tensor:
     """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
     if not isinstance(out, Tensor):
-        raise DifftoolError(f"{who} returned a {type(out).__name__}, expected a tensor of shape {tuple(x.shape)}")
+        way_out = "; let it return its .sample" if isinstance(getattr(out, "sample", None), Tensor) else ""
+        kind = type(out).__name__
+        raise DifftoolError(f"{who} returned a {kind}, expected a tensor of shape {tuple(x.shape)}{way_out}")
     if out.shape == x.shape and out.dtype == x.dtype and out.device == x.device:
         return out
     for name in ("shape", "dtype", "device"):
         got, expected = getattr(out, name), getattr(x, name)
         if got != expected:
             got, expected = (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
-            raise DifftoolError(f"{who} returned {name} {got}, expected {expected} (that of the state)")
+            twice = name == "shape" and x.ndim > 1 and got == (expected[0], 2 * expected[1], *expected[2:])
+            way_out = "; if the rest is a variance: NetworkModel(..., learned_variance=True)" if twice else ""
+            raise DifftoolError(f"{who} returned {name} {got}, expected {expected} (that of the state){way_out}")
     return out
 
 

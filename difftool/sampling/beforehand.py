@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 
 from difftool.errors import DifftoolWarning
+from difftool.models import NetworkModel
+from difftool.models.base import Wrapped
 from difftool.sampling.job import Job
 from difftool.sampling.scale import will_run_away
 
@@ -13,7 +15,8 @@ SIGNAL = 0.25  # alpha / sigma from which on a start is not taken for one of pur
 
 def warn_beforehand(job: Job, given: bool = False) -> None:
     """A `DifftoolWarning` for every line; given: the states to start from are given."""
-    for line in (will_run_away(job), None if given else starts_in_the_data(job), has_no_path(job)):
+    start = None if given else starts_in_the_data(job)
+    for line in (will_run_away(job), start, has_no_path(job), names_no_class(job)):
         if line is not None:
             warnings.warn(line, DifftoolWarning, stacklevel=3)
 
@@ -38,3 +41,17 @@ def has_no_path(job: Job) -> str | None:
         return None
     name = job.sampler.name if job.sampler is not None else "this plan"
     return f"{name} adds noise that belongs to no step: with path noise that part is independent, as without"
+
+
+def names_no_class(job: Job) -> str | None:
+    """A network of classes that is asked without one: of that it has learned little."""
+    model = job.model
+    while isinstance(model, Wrapped):
+        model = model.model
+    known = getattr(model.net, "classes", None) if isinstance(model, NetworkModel) else None
+    if not isinstance(known, int) or known < 1 or "label" in job.cond:
+        return None
+    return (
+        f"the network knows classes 0 to {known - 1}, and without one it draws by the small part of its training that "
+        f"had none; name one, or all in turn: --class 0-{known - 1} (cond={{'label': ...}})"
+    )

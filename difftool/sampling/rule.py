@@ -136,7 +136,15 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
     """Raise `DifftoolError` unless the value is an object of that kind (or one of those kinds)."""
     if not isinstance(value, kind):
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise DifftoolError(f"{name} is an object of the kind {names}, got {value!r}{_way_out(name, value, kind)}")
+        raise DifftoolError(
+            f"{name} is an object of the kind {names}, got {_brief(value)}{_way_out(name, value, kind)}"
+        )
+
+
+def _brief(value: Any) -> str:
+    """A value in one short line: of a large one (a whole network) its kind."""
+    text = repr(value)
+    return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def _way_out(name: str, value: Any, kind: Any) -> str:

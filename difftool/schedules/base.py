@@ -156,4 +156,9 @@ def check_in_domain(schedule: Schedule, t: float, what: str) -> None:
     """Raise `DifftoolError` unless t is a finite time of the schedule's domain."""
     low, high = schedule.domain
     if not (isinstance(t, (int, float)) and low <= t <= high):
-        raise DifftoolError(f"{what} is {t!r}; {type(schedule).__name__} is defined for t in [{low:g}, {high:g}]")
+        domain = f"{type(schedule).__name__} is defined for t in [{low:g}, {high:g}]"
+        others = (
+            f"; for noise levels or entries of a table (t = (i + 1) / {schedule.entries}) say what=level or what=entry"
+        )
+        is_time = isinstance(t, (int, float)) and t > high and what.startswith("time ")
+        raise DifftoolError(f"{what} is {t!r}; {domain}{others if is_time else ''}")

@@ -136,7 +136,10 @@ class Betas(Table):
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
-            raise DifftoolError(f"betas takes at least two betas=b+b+..., each in (0, 1), got {self.betas}")
+            text = f"betas takes at least two betas=b+b+..., each in (0, 1), got {_brief(self.betas)}"
+            if len(self.betas) > 2 and self.betas[-1] == 1:
+                text += "; a last one of 1 is zero terminal SNR: leave it out, and take zero-terminal:schedule=..."
+            raise DifftoolError(text)
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,11 @@ class DDPMLinear(Table):
     @cached_property
     def betas(self) -> tuple[float, ...]:
         return even(self.beta_min, self.beta_max, self.length)
+
+
+def _brief(betas: tuple[float, ...]) -> str:
+    """Few of them."""
+    return str(betas) if len(betas) <= 8 else f"{str(betas[:4])[:-1]}, ..., {betas[-1]})"
 
 
 def even(first: float, last: float, length: int) -> tuple[float, ...]:

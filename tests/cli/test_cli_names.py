@@ -48,15 +48,9 @@ def test_it_fits(ok, monkeypatch, width):
         (["show", "--as", "comfyui", "nothing"], "no sampler or grid 'nothing' in ComfyUI or here"),
         (["show", "dpmpp_2m"], "ComfyUI's dpmpp_2m is --sampler dpmpp-2m here"),
         (["check", "Euler a"], "A1111's Euler a is --sampler euler-a --grid normal here"),
-        (
-            ["sample", "--sampler", "dpmpp_2m_sde"],
-            "; ComfyUI's dpmpp_2m_sde is dpmpp-2m-sde here",
-        ),
-        (
-            ["sample", "--sampler", "DPM++ 2M Karras"],
-            "A1111's DPM++ 2M Karras is --sampler dpmpp-2m --grid karras here",
-        ),
-        (["sample", "--grid", "sgm_uniform"], "no grid 'sgm_uniform'; ComfyUI's sgm_uniform is sgm-uniform here"),
+        (["plan", "dpmpp_2m_sde"], "; ComfyUI's dpmpp_2m_sde is dpmpp-2m-sde here"),
+        (["plan", "DPM++ 2M Karras"], "A1111's DPM++ 2M Karras is --sampler dpmpp-2m --grid karras here"),
+        (["plan", "ddim", "--grid", "sgm_uniform"], "no grid 'sgm_uniform'; ComfyUI's sgm_uniform is sgm-uniform here"),
         (["plan", "sample_lms"], "k-diffusion's sample_lms is lms here"),
     ],
 )
