@@ -71,9 +71,13 @@ def evaluate(
 
 
 def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
-    """So many samples of a data set, in an order that is random and always the same."""
+    """So many samples of a data set, in an order that is random and always the same; nothing for what is unreadable."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
-    return (data.batch(part).x for part in order.split(BATCH))
+    for part in order.split(BATCH):
+        x = data.batch(part).x
+        skipped = getattr(data, "skipped", {})  # of these it gives others, which have a turn of their own
+        if len(kept := [i for i, number in enumerate(part.tolist()) if number not in skipped]):
+            yield x[kept]
 
 
 def _samples(spec: str) -> Dataset:

@@ -53,8 +53,11 @@ def is_picture(shape: tuple[int, ...]) -> bool:
     return shape == (2,) or (len(shape) == 3 and shape[0] in (1, 3))
 
 
-def save(samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "", overwrite: bool = False) -> None:
-    """Write samples (n, ...) by the suffix of the file, to a temporary name first."""
+def save(
+    samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "", overwrite: bool = False,
+    columns: int | None = None,
+) -> None:  # fmt: skip
+    """Write samples (n, ...) by the suffix of the file, to a temporary name first; a picture of so many columns."""
     text = json.dumps(recipe)
     array = samples.detach().cpu()
     with writing(file, overwrite) as temporary:
@@ -66,10 +69,10 @@ def save(samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "", o
 
             save_file({"samples": array.contiguous()}, temporary, metadata={KEY: text})
         else:
-            _save_png(array, temporary, text, title)
+            _save_png(array, temporary, text, title, columns)
 
 
-def _save_png(array: Tensor, file: Path, text: str, title: str) -> None:
+def _save_png(array: Tensor, file: Path, text: str, title: str, columns: int | None) -> None:
     from difftool.plots import image_grid, scatter
 
     if array.ndim == 2:
@@ -79,7 +82,7 @@ def _save_png(array: Tensor, file: Path, text: str, title: str) -> None:
 
     info = PngInfo()
     info.add_text(KEY, text)
-    image_grid(array).save(file, format="PNG", pnginfo=info)
+    image_grid(array, columns).save(file, format="PNG", pnginfo=info)
 
 
 def read_recipe(file: Path) -> dict[str, Any]:

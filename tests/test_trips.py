@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -403,3 +404,45 @@ def test_a_class_that_is_not_named_is_said():
         assert any("classes 0 to 9" in line for line in said(lambda m=each: sample(m, DDIM(), shape=(2, 2), steps=2)))
         named = {"shape": (2, 2), "steps": 2, "cond": {"label": 1}}
         assert not any("classes" in line for line in said(lambda m=each, o=named: sample(m, DDIM(), **o)))
+
+
+def test_a_velocity_from_noise_to_data_is_sampled_as_the_docstring_says():
+    """torchcfm's convention: x_t = (1 - t) eps + t x_0, dx/dt = x_0 - eps."""
+    data = normal(2.0)
+
+    def net(t, x):
+        s = float(1 - t[0])
+        p = Flow().at(s)
+        return data.x0(x, p) - eps_of(x, data.x0(x, p), p)
+
+    model = NetworkModel(lambda x, t: -net(1 - t, x), Flow(), "flow").to(dtype=F64)
+    x = torch.linspace(-2, 2, 9, dtype=F64)[:, None]
+    torch.testing.assert_close(
+        sample(model, Heun(), x=x, steps=20), sample(data, Heun(), x=x, steps=20, schedule=Flow()), rtol=0, atol=1e-6
+    )
+
+
+def test_a_broken_picture_is_not_another_one_twice(tmp_path):
+    from PIL import Image
+
+    from difftool.evaluation import _batches
+
+    for i in range(11):
+        Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(tmp_path / f"{i:02}.png")
+    (tmp_path / "04.png").write_bytes(b"broken")
+    data, parts = make("datasets", f"folder:path='{tmp_path}'"), []
+    assert any("skipped" in line for line in said(lambda: parts.extend(_batches(data, len(data)))))
+    x = torch.cat(parts)
+    assert sorted(round(255 * float(v) / 2 + 127.5) for v in x[:, 0, 0, 0]) == [20 * i for i in range(11) if i != 4]
+
+
+CLASSES = [("0-9", 30, 10), ("0-3", 9, 4), ("3", 30, 6), (None, 30, 6), ("0-9", 5, 3)]
+
+
+@pytest.mark.parametrize(("label", "n", "columns"), CLASSES)
+def test_classes_are_laid_out_in_columns(label, n, columns):
+    from difftool.cli.report import _columns
+    from difftool.plots import image_grid
+
+    made = image_grid(torch.zeros(n, 1, 8, 8), _columns(Recipe(label=label, num_samples=n)))
+    assert made.width / made.height == pytest.approx(columns / math.ceil(n / columns), rel=0.05)

@@ -45,8 +45,8 @@ def guarding() -> Iterator[None]:
         if error.filename is None:
             _forget_stdout()
         fail(f"{error.filename or 'cannot print'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        stop()
+    except KeyboardInterrupt as stopped:
+        stop(*stopped.args)
     except SystemExit as end:
         if end.code == 130 and not isinstance(end, Ended):  # Ctrl-C while typer was at work
             stop()
@@ -59,10 +59,10 @@ def fail(text: str) -> NoReturn:
     raise Ended(2)
 
 
-def stop() -> NoReturn:
-    """The line after Ctrl-C, exit code 130."""
+def stop(kept: str = "") -> NoReturn:
+    """The line after Ctrl-C, exit code 130; kept: where that is which was finished."""
     newline = "\n" * sys.stderr.isatty()  # after the ^C
-    print(f"{newline}difftool: interrupted; nothing half-written was left behind", file=sys.stderr)
+    print(f"{newline}difftool: interrupted; nothing half-written was left behind{kept}", file=sys.stderr)
     raise Ended(130)
 
 

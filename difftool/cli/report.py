@@ -22,6 +22,8 @@ from difftool.recipes import Recipe
 from difftool.runs import Run
 from difftool.sampling import Step
 
+WIDEST = 40  # columns of a picture of classes
+
 
 def carry_out(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> None:
     """Run a recipe, write its samples and report."""
@@ -49,6 +51,8 @@ def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
             return run.samples(_reporter(run, progress), parts.append)
         except DifftoolError as error:
             raise DifftoolError(f"{error}{_keep(error, parts, run, out)}") from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_keep(None, parts, run, out)) from None
 
 
 def _reporter(run: Run, progress: Progress) -> Callable[[Step], None]:
@@ -76,7 +80,7 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
     while True:
         file = out or free_name(recipe.title, folder, suffix)
         try:
-            save(samples, file, recipe.to_dict(), title, overwrite=force)
+            save(samples, file, recipe.to_dict(), title, overwrite=force, columns=_columns(recipe))
             return file
         except DifftoolError as error:
             if out is None and file.exists():  # another run took the name meanwhile
@@ -89,7 +93,13 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
             raise DifftoolError(f"{error}; the samples are in {kept}") from None
 
 
-def _keep(error: DifftoolError, parts: list[Any], run: Run, out: Path | None) -> str:
+def _columns(recipe: Recipe) -> int | None:
+    """A column for every class, where samples are of several in turn."""
+    classes = recipe.classes
+    return None if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST) else len(classes)
+
+
+def _keep(error: DifftoolError | None, parts: list[Any], run: Run, out: Path | None) -> str:
     """Writes what there is of a run that failed; says where."""
     stem, folder = (out.stem, out.parent) if out else (run.recipe.title, Path.cwd())
     kept = ""

@@ -84,6 +84,9 @@ def sample(
             help="Of the network: float32, float64, bfloat16 or float16.", metavar="DTYPE", rich_help_panel=MACHINE
         ),
     ] = "float32",
+    threads: Annotated[
+        int | None, typer.Option(help="Of the processor.", show_default="torch's", rich_help_panel=MACHINE)
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -112,6 +115,7 @@ def sample(
         "model": model, "sampler": sampler, "stochastic": stochastic, "schedule": schedule, "grid": grid,
         "steps": steps, "nfe": nfe, "last": last, "num_samples": num_samples, "batch_size": batch_size, "seed": seed,
         "noise": noise, "label": class_of(label), "guidance": guidance, "clip": clip, "device": device, "dtype": dtype,
+        "threads": threads,
     }  # fmt: skip
     if stochastic and ctx.get_parameter_source("sampler").name != "DEFAULT":  # type: ignore[union-attr]
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")

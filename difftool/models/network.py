@@ -46,6 +46,9 @@ class NetworkModel(Model):
     data_range: the smallest and the largest number in the data it was trained on, if that is known: samples far outside
         it are reported, and `Clipped` takes it.
 
+    A network net(t, x) of the velocity from noise at t = 0 to data at t = 1 (torchcfm, say) is
+    `NetworkModel(lambda x, t: -net(1 - t, x), Flow(), "flow")`: here more t is more noise, the velocity eps - x_0.
+
     Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device, and
     at alpha = 0 if the estimate or the time that the network is told is not finite there.
     """

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from difftool.data.base import Dataset, data_range
-from difftool.errors import DifftoolError, NonFinite, missing
+from difftool.errors import DifftoolError, NonFinite, missing, warn
 from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.outputs import is_picture, save
 from difftool.sampling import sample
@@ -78,7 +78,14 @@ class Session:
         if steps is not None and steps < saved.facts["step"]:
             raise DifftoolError(f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}")
         if steps is not None:
-            training = replace(training, numbers=replace(training.numbers, steps=steps))
+            before = training.numbers
+            training = replace(training, numbers=replace(before, steps=steps))
+            now, then = (numbers.rate(saved.facts["step"]) for numbers in (training.numbers, before))
+            if before.decay == "cosine" and now > 2 * then + 0.01:
+                warn(
+                    f"the learning rate had fallen to {then:.2g} of its height and rises to {now:.2g}: its cosine now "
+                    f"ends at step {steps}; the losses rise with it for a while"
+                )
         return cls(training, folder, device=device, saved=saved)
 
     @property

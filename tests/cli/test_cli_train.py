@@ -7,6 +7,8 @@ import json
 import pytest
 from reading import read
 
+from difftool.errors import DifftoolWarning
+
 TINY = ("--data", "moons:n=60", "--network", "mlp:widths=8,embedding=4", "--batch-size", 16, "--log-every", 2)
 
 
@@ -54,11 +56,12 @@ def test_a_variance_is_learned_and_used(ok, folder):
 
 
 def test_epochs_and_a_part_of_the_data(ok, refused, folder):
-    result = ok("train", *TINY, "--samples", 30, "--epochs", 4, "--out", "run")
+    result = ok("train", *TINY, "--samples", 30, "--epochs", 4, "--warmup", 0, "--out", "run")
     assert "step 8/8" in result.stdout  # 4 times 30 samples, 16 at a time
     told = json.loads((folder / "run" / "training.json").read_text())
     assert (told["samples"], told["epochs"], told["numbers"]["steps"]) == (30, None, 8)
-    ok("train", "--resume", "run", "--steps", 10)
+    with pytest.warns(DifftoolWarning, match="the learning rate had fallen to 0 of its height and rises to 0.095"):
+        ok("train", "--resume", "run", "--steps", 10)
     refused("train", *TINY, "--epochs", 2, "--steps", 3, "--out", "b", says=["--steps or --epochs, not both"])
     refused("train", *TINY, "--epochs", 0, "--out", "b", says=["epochs is a whole number of at least 1, got 0"])
     refused("train", *TINY, "--samples", 61, "--out", "b", says=["samples is a whole number from 1 to the 60"])

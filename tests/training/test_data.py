@@ -252,6 +252,9 @@ def test_a_copy_that_cannot_be_read(tmp_path):
     DatasetDict(train=rows(("image", "label"), 1)).save_to_disk(tmp_path / "d")
     with pytest.raises(DifftoolError, match="has no split 'test'"):
         mnist("test", path=tmp_path / "d")
+    rows(("image", "label"), 1).save_to_disk(tmp_path / "one")
+    with pytest.raises(DifftoolError, match="holds one set, train, and no splits; it has no 'test'"):
+        mnist("test", path=tmp_path / "one")
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch):
