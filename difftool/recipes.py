@@ -26,6 +26,7 @@ ABSENT: dict[str, Any] = {  # from recipes of version 1
     "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
 }  # fmt: skip
 LEVELS = {"half-log-snr", "exponential", "polyexponential", "karras", "kl-optimal", "beta-level"}
+TABLES = {"trailing", "leading", "linspace", "simple", "normal", "sgm-uniform", "ddim-uniform", "beta-entries"}
 CHANGED = {"noise": lambda noise: f"{noise}-by-call", "grid": lambda grid: _down_to(grid)}  # since version 2
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
@@ -111,7 +112,7 @@ class Recipe:
         told = " ".join(f"--{axis[:-1]} {spec}" for axis, spec in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis in found)
         changed = self.changed(**{axis[:-1]: spec for axis, spec in found.items()})
-        return replace(changed, steps=self.steps, nfe=self.nfe), f"{names} runs as {told}"
+        return replace(changed, steps=self.steps, nfe=self.nfe, last=self.last), f"{names} runs as {told}"
 
     @property
     def classes(self) -> range | None:
@@ -177,9 +178,10 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _down_to(grid: str) -> str:
-    """A grid in the noise level with the lowest level that was its default up to version 2."""
+    """A grid with the lowest level, or the length of the table, that was its default up to version 2."""
     name, options = parse(grid)
-    return write(name, {**options, "level_min": "0.002"}) if name in LEVELS and "level_min" not in options else grid
+    usual = {"level_min": "0.002"} if name in LEVELS else {"length": "1000"} if name in TABLES else {}
+    return write(name, {**options, **{key: value for key, value in usual.items() if key not in options}})
 
 
 def class_of(text: str | None) -> int | str | None:

@@ -446,3 +446,63 @@ def test_classes_are_laid_out_in_columns(label, n, columns):
 
     made = image_grid(torch.zeros(n, 1, 8, 8), _columns(Recipe(label=label, num_samples=n)))
     assert made.width / made.height == pytest.approx(columns / math.ceil(n / columns), rel=0.05)
+
+
+# --- what a review found ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_broke_off_goes_on_by_the_steps_of_its_plan():
+    broken = [True]
+
+    def net(x, t):
+        return x * float("nan") if broken[0] and bool((t < 0.6).all()) else 0.3 * x
+
+    model, sampler = NetworkModel(net, VPLinear(), "eps", shape=(2,)), Heun()
+    with pytest.raises(DifftoolError) as caught:
+        sample(model, sampler, shape=(3, 2), steps=6)
+    state, broken[0] = caught.value.state, False
+    bound, source = prepare(model, sampler, shape=(3, 2), steps=6).start(0, 3)
+    run = state.plan.steps(None, noise=source, raw=bound, state=state)
+    x, _, row = next(run)
+    while row.channels:
+        x, _, row = run.send(0.3 * x)  # what the network returns
+    torch.testing.assert_close(x, sample(model, sampler, shape=(3, 2), steps=6))
+
+
+def test_conditioning_that_is_no_row_of_each_sample_arrives_as_it_was():
+    model = NetworkModel(lambda x, t, size=(0, 0), emb=0.0: 0 * x + size[0] + emb, Flow(), "x0", shape=(2,))
+    out = sample(model, DDIM(), shape=(3, 2), steps=2, cond={"size": (64, 64)}, batch_size=2)
+    torch.testing.assert_close(out, torch.full((3, 2), 64.0))
+    guided = Guided(model, 2.0, without={"emb": torch.zeros(1, 2)})
+    out = sample(guided, DDIM(), shape=(3, 2), steps=2, cond={"emb": torch.ones(3, 2)}, batch_size=2)
+    torch.testing.assert_close(out, torch.full((3, 2), 2.0))
+
+
+def test_labels_that_are_no_classes_stay_numbers():
+    linear = torch.nn.Linear(1, 2)
+    model = NetworkModel(lambda x, t, label: 0 * x + linear(label[:, None]), Flow(), "x0", shape=(2,))
+    for label in (torch.tensor([0.0, 1.0, 2.0]), 0.5):
+        assert sample(model, DDIM(), shape=(3, 2), steps=2, cond={"label": label}).shape == (3, 2)
+
+
+def test_inference_mode_changes_nothing():
+    model = NetworkModel(lambda x, t: 0.3 * x, Flow(), "x0", shape=(2,))
+    for sampler, options in (
+        (make("samplers", "dpm-adaptive"), {}),
+        (Heun(), {"steps": 4}),
+        (FlowABM(2), {"steps": 4}),
+    ):
+        run = lambda s=sampler, o=options: sample(model, s, shape=(3, 2), callback=lambda step: None, **o)  # noqa: E731
+        expected = run()
+        with torch.inference_mode():
+            assert torch.equal(run(), expected)
+
+
+def test_a_network_of_low_levels_starts_at_its_own():
+    model = NetworkModel(lambda x, t: 0.1 * x, VE(sigma_max=3.0), "eps", shape=(2,))
+    assert not said(lambda: sample(model, DDIM(), shape=(3, 2), steps=5, schedule=VPLinear()))
+
+
+def test_what_was_typed_beside_another_tools_name_stays():
+    recipe, _ = Recipe(sampler="DPM++ 2M", last="mean", nfe=5, seed=4).in_our_words()
+    assert (recipe.last, recipe.nfe, recipe.seed) == ("mean", 5, 4)

@@ -247,11 +247,12 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
 def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
     """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample."""
 
-    def holds_rows(value: Any) -> bool:
-        listed = isinstance(value, (list, tuple)) and all(isinstance(v, numbers.Real) for v in value)
+    def holds_rows(name: str, value: Any) -> bool:
+        kinds = (list, tuple) if name == "label" else list  # another tuple may be a size, of all samples
+        listed = isinstance(value, kinds) and all(isinstance(v, numbers.Real) for v in value)
         return listed or hasattr(value, "__array__")
 
-    return {name: torch.as_tensor(value) if holds_rows(value) else value for name, value in cond.items()}
+    return {name: torch.as_tensor(value) if holds_rows(name, value) else value for name, value in cond.items()}
 
 
 def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:

@@ -56,7 +56,8 @@ class Guided(Wrapped):
 
     def part(self, first: int, count: int, total: int) -> Self:
         cut = copy(super().part(first, count, total))
-        cut.without = slice_cond(self.without, first, count, total)
+        rows = {name: v for name, v in self.without.items() if not (isinstance(v, Tensor) and v.ndim and len(v) == 1)}
+        cut.without = {**self.without, **slice_cond(rows, first, count, total)}  # one row is everybody's
         return cut
 
     def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:

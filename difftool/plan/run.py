@@ -56,9 +56,16 @@ def steps(
     go on, in place of x. Raises `DifftoolError` for a state below float32, missing noise, or an answer (the first or
     the last) of another shape, dtype or device.
     """
-    carried = carried_states(plan)
+    carried = carried_states(plan) if state is None or state.form == "x0" else []  # saved by a run that is not steered
     compiled = None if not any(carried) else compile_plan(plan, raw, "x0")
+    if state is not None and compiled is None:
+        compiled = compile_plan(plan, raw, state.form.partition("-")[0])  # type: ignore[arg-type]
     return Execution(plan, noise=noise, raw=raw, compiled=compiled, carried=carried).steps(x, state)
+
+
+def version_of(x: Tensor) -> int:
+    """How often it was written to; -1 where torch does not count (inference mode)."""
+    return -1 if x.is_inference() else x._version
 
 
 def carried_states(plan: Plan) -> list[tuple[int, ...]]:
@@ -125,9 +132,9 @@ class Execution:
             if self.call is None or asks == RESULT:
                 self.position = r
                 if self.carried and self.carried[r]:
-                    before, version = y.clone(), y._version
+                    before, version = y.clone(), version_of(y)
                     out = yield y, point, row
-                    if y._version != version:
+                    if version < 0 or version_of(y) != version:
                         self._move(r, y - before)
                 else:
                     out = yield y, point, row
@@ -255,9 +262,9 @@ class Runner:
             call, told = self._prepared(y)
             if not row.channels:
                 return y
-            version = y._version
+            version = version_of(y)
             answer = call(y, told[execution.position])
-            if y._version != version:  # the network writes into its input: from now on it gets copies
+            if version_of(y) != version:  # the network writes into its input: from now on it gets copies
                 self.copies = True
                 return self(x, noise, callback=callback, state=state)
             if callback is None:
@@ -266,9 +273,9 @@ class Runner:
                 return y
             while True:
                 if row.kind == "grid":
-                    version = y._version
+                    version = version_of(y)
                     callback(row, y, check_output(answer, y, "the model") if row.channels == 1 else answer)
-                    if y._version != version:
+                    if version_of(y) != version:
                         raise DifftoolError(WRITTEN)
                 y, _, row = generator.send(answer)
                 if not row.channels:

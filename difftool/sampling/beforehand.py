@@ -8,6 +8,7 @@ from difftool.errors import DifftoolWarning
 from difftool.models import NetworkModel
 from difftool.models.base import Wrapped
 from difftool.sampling.job import Job
+from difftool.sampling.rule import start_of
 from difftool.sampling.scale import will_run_away
 
 SIGNAL = 0.25  # alpha / sigma from which on a start is not taken for one of pure noise
@@ -27,6 +28,8 @@ def starts_in_the_data(job: Job) -> str | None:
     if job.path is None or p.sigma == 0 or p.alpha <= SIGNAL * p.sigma:
         return None
     top = job.path.schedule.domain[1]
+    if job.sampler is not None:
+        top = start_of(job.model, job.sampler, job.path.schedule)
     if p.t >= top:
         return None
     return (

@@ -14,7 +14,7 @@ from difftool.models.base import as_rows
 
 
 def conditioning(cond: Mapping[str, Any] | None, total: int, place: torch.device) -> dict[str, Any]:
-    """Arrays and lists of numbers as tensors; `label` as whole numbers, one for each sample. The rest as it is.
+    """Arrays and lists of numbers as tensors, a `label` for each sample. The rest as it is: tuples, say.
 
     Raises `DifftoolError` if it is no mapping by name.
     """
@@ -27,12 +27,10 @@ def conditioning(cond: Mapping[str, Any] | None, total: int, place: torch.device
 
 
 def _labels(value: Any, total: int) -> Any:
-    """int64 (total,) of one label or one each; what is neither (rows of features) is left to the network."""
+    """(total,) of one label or one each, int64 if they are whole numbers; rows of features are left to the network."""
     if isinstance(value, numbers.Real):
         value = torch.as_tensor(value)
     if not isinstance(value, Tensor) or value.ndim > 1 or value.is_complex():
         return value
-    whole = value.to(torch.int64)
-    if value.is_floating_point() and not bool((whole == value).all()):
-        return value
-    return whole.expand(total) if whole.ndim == 0 else whole
+    value = value if value.is_floating_point() else value.to(torch.int64)
+    return value.expand(total) if value.ndim == 0 else value

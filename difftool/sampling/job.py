@@ -104,7 +104,7 @@ class Job:
         """The plan made ready for a batch; what the batches share is done once."""
         assert self.plan is not None
         before = self._last_runner
-        if before is None or bound.cond:
+        if before is None or bound.cond or bound.model is not before.model.model:
             self._last_runner = Runner(self.plan, bound, before.compiled if before else None)
         return self._last_runner  # type: ignore[return-value]
 

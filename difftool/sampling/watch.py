@@ -12,7 +12,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
 from difftool.models.base import Bound, one_each
-from difftool.plan.run import WRITTEN
+from difftool.plan.run import WRITTEN, version_of
 from difftool.schedules import Path, Point
 
 
@@ -116,9 +116,9 @@ class Watch:
 
 def _tell(callback: Callback, step: Step) -> None:
     """Calls it; `DifftoolError` if it writes into the state."""
-    version = step.x._version
+    version = version_of(step.x)
     callback(step)
-    if step.x._version != version:
+    if version_of(step.x) != version:
         raise DifftoolError(WRITTEN)
 
 

@@ -50,17 +50,18 @@ class StratifiedTimes(Times):
 class TableTimes(Times):
     """t = k / length, k uniform on the integers from 1 to length. Source: Ho et al. 2020, 2006.11239, algorithm 1.
 
-    Option: `length`, entries of the table (>= 1).
+    Option: `length`, entries of the table (>= 1; none: the schedule's).
     """
 
-    length: int = 1000
+    length: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.length, int) or self.length < 1:
+        if self.length is not None and (not isinstance(self.length, int) or self.length < 1):
             raise DifftoolError(f"table times take a length of at least 1, got {self.length!r}")
 
     def draw(self, n: int, schedule: Schedule) -> Tensor:
-        return _on(schedule, torch.randint(1, self.length + 1, (n,)).double() / self.length)
+        length = self.length or schedule.entries
+        return _on(schedule, torch.randint(1, length + 1, (n,)).double() / length)
 
 
 @dataclass(frozen=True)
