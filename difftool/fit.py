@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
-from difftool.samplers.base import Last, Sampler, name_of, refuse_upwards, undefined_at
+from difftool.samplers.base import Last, Sampler, name_of, refuse_upwards, undefined_at, way_off
 from difftool.schedules import Path
 
 if TYPE_CHECKING:  # torch
@@ -28,13 +28,12 @@ def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
     for p in (path[0], path[-1]):
         if p.alpha > 0:
             continue
-        keep = f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
         if sampler.divides_by_alpha:
             raise undefined_at(name, path, p)
         if model.divides_by_alpha and p is path[0]:
             raise DifftoolError(
-                f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), {keep}, or "
-                f"use a model that predicts v or x0"
+                f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), "
+                f"{way_off(path, p)}, or use a model that predicts v or x0"
             )
 
 

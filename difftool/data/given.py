@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from difftool.data.base import Arrays
+from difftool.data.folder import SUFFIXES
 from difftool.errors import DifftoolError
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 NAMES = {"x": ("x", "images", "data", "samples", "arr_0"), "labels": ("labels", "label", "y"), "text": ("text",)}
 
 
@@ -32,7 +32,7 @@ def npz(path: Path) -> Arrays:
         raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, KeyError) as error:
         reason = "" if "pickle" in str(error) else f": {error}"  # whatever it is, it is not to be unpickled
-        folder = "; pictures are taken by the folder, folder:path=FOLDER" if path.suffix.lower() in PICTURES else ""
+        folder = "; pictures are taken by the folder, folder:path=FOLDER" if path.suffix.lower() in SUFFIXES else ""
         raise DifftoolError(f"{path} is no .npz file of plain arrays{reason}{folder}") from None
     x = found["x"]
     if x is None:

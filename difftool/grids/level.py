@@ -2,8 +2,8 @@
 
 From l_0 at the run's start to l_M at its end, or to `level_min` (at most half of l_0) and then in one last step to
 sigma = 0. So level_min is what other tools call sigma_min. Where it is not given it is the lowest level that the
-network (else the run's schedule) knows, the first entry of a table: 0.0292 of latent diffusion's; 0.002 where any is
-known.
+network (else the run's schedule) knows, the first entry of a table: 0.0292 of latent diffusion's; 0.002 where there is
+no lowest one.
 """
 
 from __future__ import annotations

@@ -85,6 +85,17 @@ def last_uses(rows: Sequence[Row]) -> dict[Value, int]:
     return last
 
 
+def carried_states(rows: Sequence[Row]) -> list[tuple[int, ...]]:
+    """For every row, the earlier ones whose states later rows are made of: the run goes on in these too."""
+    last, out = last_uses(rows), []
+    open_: list[int] = []
+    for r in range(len(rows)):
+        open_ = [k for k in open_ if last["x", k] > r]
+        out.append(tuple(open_))
+        open_ += [r] if ("x", r) in last else []
+    return out
+
+
 def validate(plan: Plan) -> None:
     """Raise `DifftoolError` unless every row refers to earlier rows, evaluated where asked, with finite numbers."""
     if not plan.rows or plan.rows[0].x or plan.rows[0].m or plan.rows[0].z:

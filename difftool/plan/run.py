@@ -16,7 +16,7 @@ from difftool.errors import DifftoolError
 from difftool.models.base import Bound, Evaluations, check_output
 from difftool.noise import Source
 from difftool.plan.form import Form, Formed, Pair, forms
-from difftool.plan.plan import Plan, Row
+from difftool.plan.plan import Plan, Row, carried_states
 from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, RESULT, Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
@@ -56,7 +56,9 @@ def steps(
     go on, in place of x. Raises `DifftoolError` for a state below float32, missing noise, or an answer (the first or
     the last) of another shape, dtype or device.
     """
-    carried = carried_states(plan) if state is None or state.form == "x0" else []  # saved by a run that is not steered
+    carried = (
+        carried_states(plan.rows) if state is None or state.form == "x0" else []
+    )  # saved by a run that is not steered
     compiled = None if not any(carried) else compile_plan(plan, raw, "x0")
     if state is not None and compiled is None:
         compiled = compile_plan(plan, raw, state.form.partition("-")[0])  # type: ignore[arg-type]
@@ -66,12 +68,6 @@ def steps(
 def version_of(x: Tensor) -> int:
     """How often it was written to; -1 where torch does not count (inference mode)."""
     return -1 if x.is_inference() else x._version
-
-
-def carried_states(plan: Plan) -> list[tuple[int, ...]]:
-    """For every row, the earlier ones whose states later rows are made of: the run goes on in these too."""
-    last: dict[int, int] = {k: r for r, row in enumerate(plan.rows) for k, _ in row.x}
-    return [tuple(k for k, end in last.items() if k < r < end) for r in range(len(plan.rows))]
 
 
 class Execution:

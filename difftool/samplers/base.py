@@ -132,8 +132,12 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
 
 def undefined_at(what: str, path: Path, p: Point) -> DifftoolError:
     """The error where `what` is not defined at an end p of the path, for alpha = 0 there."""
-    keep = f"keep to t <= {path.schedule.t_start(True):.6g}"
-    return DifftoolError(f"{what} is not defined at alpha = 0, where the grid is at t={p.t:g}; {keep}")
+    return DifftoolError(f"{what} is not defined at alpha = 0, {way_off(path, p)}")
+
+
+def way_off(path: Path, p: Point) -> str:
+    """Where a path has alpha = 0, and where to keep to."""
+    return f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
 
 
 def refuse_upwards(sampler: Sampler, path: Path) -> None:
