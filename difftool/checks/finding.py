@@ -59,6 +59,11 @@ def attempt(check: str, expected: str, measure: Callable[[], Finding]) -> Findin
     try:
         return measure()
     except Exception as error:  # whatever a plugin's code raises
-        text = " ".join(str(error).split()) or "does not hold"
-        kind = "" if isinstance(error, (DifftoolError, AssertionError)) else f"{type(error).__name__}: "
-        return Finding(check, expected, kind + text, False)
+        return failed(check, expected, error)
+
+
+def failed(check: str, expected: str, error: Exception) -> Finding:
+    """The finding for an error."""
+    text = " ".join(str(error).split()) or "does not hold"
+    kind = "" if isinstance(error, (DifftoolError, AssertionError)) else f"{type(error).__name__}: "
+    return Finding(check, expected, kind + text, False)

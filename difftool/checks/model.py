@@ -1,41 +1,84 @@
-"""What makes a model a model."""
+"""What makes a model a model: it runs alike everywhere, and what it answers is an estimate of clean data."""
 
 from __future__ import annotations
+
+import math
+import warnings
 
 import torch
 from torch import Tensor
 
-from difftool.checks.finding import Finding, at_most, holds
+from difftool.checks.finding import Finding, at_most, attempt, failed, holds
+from difftool.errors import DifftoolError
 from difftool.models import Bound, GaussianMixture, Model
-from difftool.schedules import VE, Cosine, Flow, Point, VPLinear
+from difftool.sampling import sample
+from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
 
-LEVELS = (0.01, 0.1, 1.0, 10.0, 70.0)  # noise levels that are tried
+LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
+BETWEEN = 9
+ALONG = (VPLinear(), Cosine(), VE(), Flow())
+MANY = 48  # samples of a batch that none of them may show
+FEWEST, NUMBERS = 16, 2**13  # samples that are drawn to be noised: at least, and of so many numbers
+STEPS = 25
+ERROR, WORSE = "x0 of noised samples, error over the best linear one", 1.15
+SLOPE, STEEP = "x0 of noised samples, slope of these on it", 0.08
+TELLING = 0.2  # the part of the variance that x0 must have for a slope to say something
+PULL = 0.5  # of x / alpha that may be left of it where the noise is most
 
 
 def check_model(model: Model, shape: tuple[int, ...] | None = None) -> list[Finding]:
     """The contract of a model, with figures. shape: of one sample, if the model does not say.
 
-    x0 has the shape, dtype and device of x and is finite; a sample does not depend on its batch; the estimate depends
-    on x / alpha and sigma / alpha only, so that every sampling schedule gives the same; the plan's way of evaluating
-    it (raw output, affine form) agrees with x0; for mixtures, the score is the gradient of the log density.
+    x0 has the shape, dtype and device of x and is finite, from the lowest noise level to where runs start; a sample
+    does not depend on its batch; gradients go through; the estimate depends on x / alpha and sigma / alpha only, so
+    that every sampling schedule gives the same; the plan's way of evaluating it (raw output, affine form) agrees with
+    x0. And it is an estimate of clean data: of pure noise little is left; of its own samples, noised, it is as near to
+    them as the best linear estimate, and neither too small nor too large, at every level. A density has its score and
+    its x0.
     """
     size = shape or model.shape or (2,)
-    g = torch.Generator().manual_seed(0)
-    y = torch.randn(4, *size, generator=g, dtype=torch.float64)  # x / (alpha + sigma)
-    own = model.schedule or VPLinear()
-    top = own.level(own.t_start(model.divides_by_alpha))
-    levels = [level for level in LEVELS if level < top]
-    points = [own.at(own.t_at_level(level)) for level in levels]
+    own = model.schedule or VE(sigma_max=HIGHEST)
+    points = _points(model, own)
     bound = model.bind(own)
+    y = torch.randn(MANY, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # x / (alpha + sigma)
+    takes = attempt("takes x", "any", lambda: _takes(bound, points[0], y[:4], size, bool(shape or model.shape)))
+    if not takes.ok:
+        return [takes]
+    few = y[:4]
     findings = [
-        holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(bound, points, y)),
+        holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(bound, points, few)),
         at_most("a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5),
-        at_most("the same along vp-linear, cosine, ve, flow", lambda: _schedules(model, levels, y), 1e-4),
-        at_most("raw output and affine form give x0", lambda: _affine(bound, points, y), 1e-5),
+        holds("gradients go through", "finite, not 0", lambda: _gradient(bound, points, few)),
+        at_most("the same along vp-linear, cosine, ve, flow", lambda: _schedules(model, points, few), 1e-4),
+        at_most("raw output and affine form give x0", lambda: _affine(bound, points, few), 1e-5),
+        holds("of pure noise little is left", f"<= {PULL:g} x / alpha", lambda: _from_noise(bound, points[-1], y)),
+        *_own_samples(model, size, points),
     ]
     if isinstance(model, GaussianMixture):
-        findings.append(at_most("score is the gradient of the log density", lambda: _score(model, points, y), 1e-8))
+        findings += [
+            at_most("score is the gradient of the log density", lambda: _score(model, points, few), 1e-6),
+            at_most("x0 is (x + sigma^2 score) / alpha", lambda: _tweedie(model, points, few), 1e-6),
+        ]
     return findings
+
+
+def _points(model: Model, own: Schedule) -> list[Point]:
+    """Points from the lowest level that the model knows to where its runs start, these two included."""
+    top = own.at(own.t_start(True))
+    low = max(LOWEST, getattr(own, "lowest", 0.0))
+    levels = [low * (top.level / low) ** (i / (BETWEEN + 1)) for i in range(BETWEEN + 1)]
+    return [*(own.at(own.t_at_level(level)) for level in levels), top]
+
+
+def _takes(bound: Bound, p: Point, y: Tensor, size: tuple[int, ...], known: bool) -> Finding:
+    try:
+        bound(_x(y, p), p)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if known or isinstance(error, DifftoolError):
+            raise
+        way_out = "say what one sample is: check_model(model, shape=(3, 32, 32)), or give the model a shape"
+        raise DifftoolError(f"it takes no samples of shape {size}; {way_out}") from None
+    return Finding("takes x", "any", "yes", True)
 
 
 def _x(y: Tensor, p: Point, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -46,26 +89,38 @@ def _like(bound: Bound, points: list[Point], y: Tensor) -> str:
     for p in points:
         out = bound(_x(y, p), p)
         assert bool(torch.isfinite(out).all()), f"not finite at noise level {p.level:g}"
-    return f"{len(points)} noise levels"
+    return f"noise levels {points[0].level:.2g} to {points[-1].level:.4g}"
 
 
 def _batch(bound: Bound, points: list[Point], y: Tensor) -> float:
     worst = 0.0
-    for p in points:
+    for p in (points[0], points[len(points) // 2], points[-1]):
         x = _x(y, p)
-        single = torch.cat([bound(x[i : i + 1], p) for i in range(len(x))])
-        worst = max(worst, _relative(bound(x, p), single))
+        parts = torch.cat([bound(part, p) for part in (x[:1], x[1:8], x[8:])])
+        worst = max(worst, _relative(bound(x, p), parts))
     return worst
 
 
-def _schedules(model: Model, levels: list[float], y: Tensor) -> float:
+def _gradient(bound: Bound, points: list[Point], y: Tensor) -> str:
+    for p in points:
+        x = _x(y, p).requires_grad_()
+        with torch.enable_grad():
+            out = bound(x, p)
+            assert out.requires_grad, "x0 is detached from x: leave no_grad() and detach() out of the model"
+            (gradient,) = torch.autograd.grad(out.square().sum(), x)
+        assert bool(torch.isfinite(gradient).all()), f"a gradient that is not finite at noise level {p.level:g}"
+    return "finite"
+
+
+def _schedules(model: Model, points: list[Point], y: Tensor) -> float:
     worst = 0.0
-    for level in levels:
+    for level in (p.level for p in points[:-1]):
         answers = []
-        for schedule in (VPLinear(), Cosine(), VE(), Flow()):
-            p = schedule.at(schedule.t_at_level(level))
-            answers.append(model.bind(schedule)(_x(y, p), p))
-        worst = max(worst, *(_relative(a, answers[0]) for a in answers[1:]))
+        for schedule in ALONG:
+            if level < schedule.level(schedule.t_start(True)):
+                p = schedule.at(schedule.t_at_level(level))
+                answers.append(model.bind(schedule)(_x(y, p), p))
+        worst = max([worst, *(_relative(a, answers[0]) for a in answers[1:])])
     return worst
 
 
@@ -79,12 +134,71 @@ def _affine(bound: Bound, points: list[Point], y: Tensor) -> float:
     return worst
 
 
+def _from_noise(bound: Bound, p: Point, y: Tensor) -> str:
+    """How much of x / alpha is left in x0 where runs start."""
+    x = (p.sigma * y).float()
+    left = float(bound(x, p).detach().square().mean().sqrt() / (x / p.alpha).square().mean().sqrt())
+    assert left <= PULL, (
+        f"{left:.2g} x / alpha at noise level {p.level:.4g}: eps, v or score that is another, or its sign?"
+    )
+    return f"{left:.2g} at noise level {p.level:.4g}"
+
+
+def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding]:
+    """How x0 of noised samples is to the samples, at the level where it is worst.
+
+    error: the mean square error over that of the best linear estimate V / (V + level^2) (x / alpha - m) + m, of the
+    samples' mean m and variance V. slope: that of the regression of the samples on x0, 1 for E[x_0 | x].
+    """
+    assert bool(torch.isfinite(clean).all()), "its samples are not finite"
+    bound = model.bind(model.schedule or VE(sigma_max=HIGHEST))
+    eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    centred = clean - clean.mean(0)
+    variance = float(centred.square().mean())
+    error, slope = (0.0, 0.0), (1.0, 0.0)
+    for p in points:
+        out = bound(p.alpha * clean + p.sigma * eps, p)
+        linear = p.level**2 * variance / (variance + p.level**2)
+        error = max(error, (float((out - clean).square().mean()) / linear, p.level))
+        told = out - out.mean(0)
+        share = float(told.square().mean())
+        if share > TELLING * variance:
+            slope = max(slope, (float((told * centred).mean()) / share, p.level), key=lambda pair: abs(pair[0] - 1))
+    return [
+        Finding(ERROR, f"<= {WORSE:g}", f"{error[0]:.3g} at noise level {error[1]:.3g}", error[0] <= WORSE),
+        Finding(SLOPE, f"1 +- {STEEP:g}", f"{slope[0]:.3g} at noise level {slope[1]:.3g}", abs(slope[0] - 1) <= STEEP),
+    ]
+
+
+def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> list[Finding]:
+    """The estimates of samples that the model itself draws."""
+    count = max(FEWEST, NUMBERS // math.prod(size))
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            if isinstance(model, GaussianMixture):
+                clean = model.draw(count)
+            else:
+                clean = sample(model, shape=(count, *size), steps=STEPS, seed=3).float()
+            return _estimates(model, clean, points)
+    except Exception as error:  # whatever a plugin's code raises
+        return [failed(ERROR, f"<= {WORSE:g}", error)]
+
+
 def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in points:
         x = _x(y, p, torch.float64).requires_grad_()
         (gradient,) = torch.autograd.grad(model.log_density(x, p).sum(), x)
         worst = max(worst, _relative(model.score(x.detach(), p), gradient))
+    return worst
+
+
+def _tweedie(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
+    worst = 0.0
+    for p in points:
+        x = _x(y, p, torch.float64)
+        worst = max(worst, _relative((x + p.sigma**2 * model.score(x, p)) / p.alpha, model.x0(x, p)))
     return worst
 
 

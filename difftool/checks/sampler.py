@@ -3,65 +3,90 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from difftool.checks.everywhere import Worst, least_order, left_over, order_there, worst_last_step
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
+from difftool.checks.laws import DRIFT, WORSE, drift, monte_carlo, off_law, point_mass, promised, worst_number_of_steps
 from difftool.checks.orders import global_order, one_step_order, weak_order
-from difftool.errors import DifftoolError, NotAffine
-from difftool.grids import FlowGrid
-from difftool.models import Bound, GaussianMixture
+from difftool.checks.patience import patient
+from difftool.checks.running import job, plan_is_loop, plan_of, runs
+from difftool.checks.variants import variants
+from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
-from difftool.plan import trace
-from difftool.plan.analysis import Gaussian, output_law
 from difftool.plan.stability import amplification, stability
-from difftool.samplers.base import Sampler, finish, nfe_of
-from difftool.sampling import Job, make_path, prepare, sample
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, Schedule, VPLinear
+from difftool.samplers.base import Sampler
+from difftool.schedules import DDPMLinear, VPLinear
 
-SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
-MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
-TOLERANCE = 0.15  # of a measured order
+TOLERANCE = 0.06  # of a measured order, or TOLERANCE_PART of it
+TOLERANCE_PART = 0.025
+COARSE = 0.25  # of an order measured at two sizes of a step only, or COARSE_PART of it
+COARSE_PART = 0.1
+FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
+STALE = 2.5  # times the error of the mean: a last step with an answer that is one step old has 3
 ROUNDED = 1e-7  # a variance of 0 is computed to 1e-16 of the start's, a standard deviation to its square root
+STEEP = 0.05  # the least real stability interval of a deterministic sampler
+LOUD = 10.0  # what independent errors of size 1 of answers v may become
 
 
-def check_sampler(sampler: Sampler) -> list[Finding]:
+def check_sampler(sampler: Sampler, patience: float = 2.5) -> list[Finding]:
     """The contract of a sampler, with figures.
 
-    Finite on every built-in schedule at 1, 2, 3 and 10 steps; upwards too, or refused there if it says so; network
-    evaluations and noise as declared; the same numbers twice, and in any batches if it is batch independent; its plan,
-    the plan driven step by step and the plain loop agree; point mass (unless it declares otherwise); the law of its
-    samples on Gaussian data is the one that the analysis computes; the orders that it claims.
+    Finite on every built-in schedule at 1 to 33 steps; upwards too, or refused there if it says so; network
+    evaluations and noise as declared, each noise in its step; the same numbers twice, and in any batches if it is batch
+    independent; its plan, the plan driven step by step and the plain loop agree; point mass (unless it declares
+    otherwise); the orders that it claims, at every noise level, on variance preserving, variance exploding, sub-VP and
+    flow schedules; the law of its states on Gaussian data, which tends to the true one (unless weak_order is 0); the
+    last step; every number of steps; and the same with other options.
+
+    patience: seconds that each of the laws with many probes may take, after its first few.
     """
-    findings = [
-        holds("runs on every schedule, 1 to 10 steps", "finite", lambda: _runs(sampler)),
-        holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
-        holds("noise", "as declared", lambda: _noise(sampler)),
-        holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
-        at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
-    ]
-    if sampler.batch_independent:
-        findings.append(at_most("the same in batches of 1, 2 and 3", lambda: _batches(sampler), 1e-6))
-    why = _why_no_plan(sampler)
-    if why is not None:
-        return [*findings, Finding("plan", "any", why, True), *_orders(sampler, plan=False)]
-    findings.append(at_most("plan = plain loop = stepper", lambda: _plan_is_loop(sampler), 1e-10))
+    return list(findings(sampler, patience))
+
+
+def findings(sampler: Sampler, patience: float = 2.5) -> Iterator[Finding]:
+    """The findings of `check_sampler`, each when it is asked for."""
+    yield from runs(sampler)
+    without_plan = plan_of(sampler)
+    if without_plan is not None:
+        yield without_plan
+        yield from _unplanned(sampler)
+        return
+    yield at_most("plan = plain loop = stepper", lambda: plan_is_loop(sampler), 1e-10)
     if sampler.point_mass:
-        findings.append(at_most("point mass: ends at the point, with sigma_end", lambda: _point_mass(sampler), ROUNDED))
+        yield at_most("point mass: ends at the point, with sigma_end", lambda: point_mass(sampler), ROUNDED)
     if sampler.stochastic:
-        findings.append(at_most("analysis = Monte Carlo (standard errors)", lambda: _monte_carlo(sampler), 5.0))
-    if sampler.accuracy is not None or sampler.weak_order is not None:
-        findings += [
-            attempt("stability intervals", "above 0", lambda: _steep(sampler)),
-            holds("errors of the network, in 10 steps", "any", lambda: _amplified(sampler)),
-        ]
-    return findings + _orders(sampler)
+        yield at_most("analysis = Monte Carlo (standard errors)", lambda: monte_carlo(sampler), 5.0)
+    yield from _steady(sampler)
+    yield from _orders(sampler, patience)
+    if order := promised(sampler):
+        yield _below(
+            "error in N steps over that in N - 1, N + 1", lambda: worst_number_of_steps(sampler, patience), WORSE
+        )
+        yield _below("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
+    yield holds("the same with other options", "claims and law", lambda: _other_options(sampler, patience))
+
+
+def _below(check: str, measure: Callable[[], Worst | None], limit: float) -> Finding:
+    """A worst figure that must not exceed a limit; nothing to say where there is none."""
+    expected = f"<= {limit:g}"
+
+    def finding() -> Finding:
+        worst = measure()
+        if worst is None:
+            return Finding(check, expected, "does not apply", True)
+        return Finding(check, expected, str(worst), worst.figure <= limit)
+
+    return attempt(check, expected, finding)
+
+
+def _steady(sampler: Sampler) -> Iterator[Finding]:
+    """What becomes of steep networks and of wrong ones."""
+    if sampler.accuracy is not None or sampler.weak_order:
+        yield attempt("stability intervals", f"real >= {STEEP}", lambda: _steep(sampler))
+        yield attempt("errors of the network, in 10 steps", f"<= x {LOUD:g} of v", lambda: _amplified(sampler))
 
 
 def _steep(sampler: Sampler) -> Finding:
@@ -69,40 +94,112 @@ def _steep(sampler: Sampler) -> Finding:
 
     Not of what draws noise: steps this short are nothing beside the noise of churn, and no steps at all for lcm.
     """
-    found = stability(sampler)
+    check, expected, found = "stability intervals", f"real >= {STEEP}", stability(sampler)
     if found is None:
-        return Finding("stability intervals", "any", "unknown: no step is like the one before", True)
+        return Finding(check, expected, "unknown: no step is like the one before", True)
     text = f"real {found.real:.3g}, complex {found.disc:.3g}"
-    return Finding("stability intervals", "above 0", text, found.real > 0 or sampler.stochastic)
+    return Finding(check, expected, text, found.real >= STEEP or sampler.stochastic)
 
 
-def _amplified(sampler: Sampler) -> str:
+def _amplified(sampler: Sampler) -> Finding:
     """What independent errors of size 1 of a network's answers become on ddpm-linear."""
-    plan = job(sampler, max(10, sampler.needs_steps), schedule=DDPMLinear()).plan
+    check, expected = "errors of the network, in 10 steps", f"<= x {LOUD:g} of v"
+    plan = job(sampler, 10, schedule=DDPMLinear()).plan
     assert plan is not None
     if any(row.channels > 1 for row in plan.rows):
-        return "unknown: it takes more than x0"
-    return ", ".join(f"x {amplification(plan, errors_of(kind)):.2f} ({kind})" for kind in ("eps", "x0", "v"))
+        return Finding(check, expected, "unknown: it takes more than x0", True)
+    gains = {kind: amplification(plan, errors_of(kind)) for kind in ("eps", "x0", "v")}
+    text = ", ".join(f"x {gain:.2f} ({kind})" for kind, gain in gains.items())
+    return Finding(check, expected, text, gains["v"] <= LOUD)
 
 
-def _orders(sampler: Sampler, plan: bool = True) -> list[Finding]:
-    """The orders that it claims; without a plan only that over a run can be measured."""
-    out = []
+def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
+    """The orders that it claims, by its plan."""
     quiet = without_noise(sampler)
     at = " at zero noise" if sampler.stochastic else ""
-    if plan and quiet is not None and quiet.accuracy is not None:
-        out.append(
-            near(f"order of one step{at}, exact history", lambda: one_step_order(quiet), quiet.accuracy, TOLERANCE)
-        )
-    over_a_run = None if quiet is None else quiet.global_order or quiet.accuracy
-    if quiet is not None and over_a_run is not None:
-        out.append(near(f"order over a run{at}", lambda: global_order(quiet), over_a_run, TOLERANCE))
-    if not plan and sampler.stochastic and sampler.weak_order is not None:
+    if quiet is not None and (claimed := quiet.accuracy) is not None:
+        one = f"order of one step{at}"
+        yield near(f"{one}, exact history", lambda: one_step_order(quiet), claimed, _tolerance(claimed))
+        yield _order_everywhere(quiet, f"{one}, every level and schedule", claimed, patience)
+    if quiet is not None and promised(quiet):
+        yield _below(f"last step{at}, error over that of the mean", lambda: worst_last_step(quiet), STALE)
+        yield from _over_a_run(quiet, at)
+    if sampler.stochastic and sampler.weak_order:
+        least = sampler.weak_order - _tolerance(sampler.weak_order)
+        yield at_least("weak order over a run", lambda: weak_order(sampler), least)
+
+
+def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: float) -> Finding:
+    limit = claimed - _coarse(claimed)
+
+    def finding() -> Finding:
+        worst = least_order(sampler, patience)
+        return Finding(check, f">= {limit:g}", str(worst), worst.figure >= limit)
+
+    return attempt(check, f">= {limit:g}", finding)
+
+
+def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
+    claimed = sampler.global_order or sampler.accuracy
+    if claimed is not None:
+        yield near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
+
+
+def _unplanned(sampler: Sampler) -> Iterator[Finding]:
+    """What can be measured without a plan: orders over runs, the law by samples."""
+    quiet = without_noise(sampler)
+    at = " at zero noise" if sampler.stochastic else ""
+    if quiet is not None and (claimed := quiet.global_order or quiet.accuracy) is not None:
+        yield from _over_a_run(quiet, at)
+        for level in FAR:
+            check, measure = f"order over a run{at}, about noise level {level:g}", partial(_order_about, quiet, level)
+            yield near(check, measure, claimed, _coarse(claimed))
+    if sampler.stochastic and sampler.weak_order:
         measured = "cannot be measured without a plan; claim none"
-        out.append(Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False))
-    elif sampler.stochastic and sampler.weak_order is not None:
-        out.append(at_least("weak order over a run", lambda: weak_order(sampler), sampler.weak_order - TOLERANCE))
-    return out
+        yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
+    elif promised(sampler):
+        yield at_most("law of many samples", lambda: drift(sampler), DRIFT)
+
+
+def _order_about(sampler: Sampler, level: float) -> float:
+    return global_order(sampler, centre=-math.log(level))
+
+
+def _other_options(sampler: Sampler, patience: float) -> str:
+    """How many values of options were tried; `AssertionError` for one with which a claim does not hold."""
+    tried = list(variants(sampler))
+    looked = 0
+    for text, variant in patient(tried, patience, 2):
+        looked += 1
+        wrong = _wrong(variant)
+        assert wrong is None, f"with {text} {wrong}"
+    return f"{looked} of {len(tried)} values"
+
+
+def _wrong(sampler: Sampler) -> str | None:
+    """What a quick look finds wrong with a sampler; None if nothing."""
+    try:
+        planned = job(sampler).plan is not None
+        job(sampler).batch(0, 6)
+    except DifftoolError:  # an option that does not fit so small a run
+        return None
+    if not planned:
+        return None
+    quiet = without_noise(sampler)
+    if quiet is not None and (claimed := quiet.accuracy) is not None:
+        for centre in (-3.0, 1.0, 4.0):
+            order = order_there(quiet, VPLinear(), centre)
+            if order < claimed - _coarse(claimed):
+                return f"one step is of order {order:.2f} (claimed: {claimed:g})"
+    return off_law(sampler) if promised(sampler) else None
+
+
+def _tolerance(order: float) -> float:
+    return max(TOLERANCE, TOLERANCE_PART * order)
+
+
+def _coarse(order: float) -> float:
+    return max(COARSE, COARSE_PART * order)
 
 
 def without_noise(sampler: Sampler) -> Sampler | None:
@@ -112,168 +209,3 @@ def without_noise(sampler: Sampler) -> Sampler | None:
     if sampler.noise_option is None:
         return None
     return replace(sampler, **{sampler.noise_option: 0})
-
-
-class _Exact(GaussianMixture):
-    """A mixture that gives, where it is asked for two outputs, v = 1/2 as a network with a learned variance would."""
-
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
-        return _BoundExact(self, schedule, dict(cond or {}))
-
-
-class _BoundExact(Bound):
-    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
-        return self(x, p), torch.full_like(x, 0.5)
-
-
-def model() -> GaussianMixture:
-    """Three components in three dimensions: the exact model that samplers are run on here."""
-    return _Exact(torch.tensor([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]]), 0.04)
-
-
-def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: object) -> Job:
-    """A small run of the sampler in float64; adaptive samplers ignore the steps."""
-    wanted = None if sampler.adaptive else steps
-    options.setdefault("schedule", VPLinear())
-    return prepare(model(), sampler, shape=(count, 3), steps=wanted, dtype=torch.float64, **options)  # type: ignore[arg-type]
-
-
-def _runs(sampler: Sampler) -> str:
-    for schedule in SCHEDULES:
-        for steps in (1,) if sampler.adaptive else (1, 2, 3, 10):
-            run = job(sampler, max(steps, sampler.needs_steps), schedule=schedule)
-            run.batch(0, 6)
-    return f"{len(SCHEDULES)} schedules"
-
-
-def _upwards(sampler: Sampler) -> str:
-    steps = max(4, sampler.needs_steps)
-    times = [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
-    x = torch.linspace(-1.0, 1.0, 18, dtype=torch.float64).reshape(6, 3)
-    try:
-        out = sample(model(), sampler, x=x, grid=times, schedule=VPLinear())
-    except DifftoolError:
-        if sampler.downwards_only:
-            return "refused"
-        raise
-    assert torch.isfinite(out).all() and not sampler.downwards_only, "declared to run downwards only, it ran upwards"
-    return "finite"
-
-
-def _evaluations(sampler: Sampler) -> str:
-    counts = []
-    for end in (None, 0.01):
-        for steps in (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in (1, 2, 7)}):
-            run = job(sampler, steps, grid=None if sampler.adaptive else FlowGrid(end=end))
-            assert run.path is not None
-            declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
-            run.plan = None
-            run.batch(0, 6)
-            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
-            assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
-            counts.append(str(run.nfe))
-    half = len(counts) // 2
-    return f"{', '.join(counts[:half])} in 1, 2, 7 steps; {', '.join(counts[half:])} above sigma = 0"
-
-
-def _noise(sampler: Sampler) -> str:
-    run = job(sampler, max(3, sampler.needs_steps))
-    assert run.path is not None
-    bound, source = run.start(0, 6)
-    draws = 0
-
-    def noise(now: Point | None = None, nxt: Point | None = None) -> Tensor:
-        nonlocal draws
-        draws += 1
-        return source(now, nxt)
-
-    finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
-    declared = "stochastic" if sampler.stochastic else "deterministic"
-    assert (draws > 0) == sampler.stochastic, f"declared {declared}, {draws} draws in {len(run.path) - 1} steps"
-    assert sampler.stochastic or sampler.weak_order is None or sampler.accuracy is not None, (
-        "declared deterministic, with a weak order"
-    )
-    return f"{declared}, {draws} draws in {len(run.path) - 1} steps"
-
-
-def _twice(sampler: Sampler) -> float:
-    return _distance(job(sampler).batch(0, 6), job(sampler).batch(0, 6))
-
-
-def _batches(sampler: Sampler) -> float:
-    run = job(sampler)
-    return _distance(torch.cat([run.batch(0, 1), run.batch(1, 2), run.batch(3, 3)]), run.batch(0, 6))
-
-
-def _why_no_plan(sampler: Sampler) -> str | None:
-    """Why it runs as the plain loop; None if it has a plan."""
-    run = None
-    with suppress(Exception):  # reported by the checks above
-        run = job(sampler, max(6, sampler.needs_steps))
-    if run is None or run.path is None:
-        return "it does not run"
-    if run.plan is not None:
-        return None
-    try:
-        trace(sampler, run.path)
-    except NotAffine as error:
-        return f"runs as the plain loop: {error}"
-    return "runs as the plain loop"
-
-
-def _plan_is_loop(sampler: Sampler) -> float:
-    worst = 0.0
-    for schedule in SCHEDULES:
-        run = job(sampler, schedule=schedule)
-        out, stepped = run.batch(0, 6), _stepped(run)
-        run.plan = None
-        loop = run.batch(0, 6)
-        worst = max(worst, _distance(out, loop), _distance(stepped, loop))
-    return worst
-
-
-def _stepped(run: Job) -> Tensor:
-    bound, source = run.start(0, 6)
-    assert run.plan is not None
-    with torch.no_grad():
-        steps = run.plan.steps(run.origin.sigma * source.initial(), noise=source)
-        x, p, row = next(steps)
-        while row.channels:
-            x, p, row = steps.send(bound(x, p))
-    return x
-
-
-def _point_mass(sampler: Sampler) -> float:
-    """Deviation of mean and standard deviation at the end from (alpha mu, sigma) for data N(mu, 0), any schedule."""
-    data = Gaussian.of([0.4, -0.7], 0.0)
-    worst = 0.0
-    for schedule in SCHEDULES:
-        for end in (None, schedule.t_at_level(0.05)):
-            path = make_path(model(), sampler, steps=7, schedule=schedule)
-            times = path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
-            plan = prepare(model(), sampler, shape=(1, 3), grid=times, schedule=schedule).plan
-            assert plan is not None
-            law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
-            std = np.sqrt(law.variance) - np.sqrt(exact.variance)
-            worst = max(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
-    return worst
-
-
-def _monte_carlo(sampler: Sampler, count: int = 20000) -> float:
-    """Largest deviation of a sample's means and variances from the analysis, in standard errors."""
-    mean, variance = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(VARIANCE, dtype=torch.float64)
-    gaussian = GaussianMixture(mean[None], variance[None])
-    run = prepare(gaussian, sampler, shape=(count, 3), steps=6, schedule=VPLinear(), dtype=torch.float64, seed=7)
-    assert run.plan is not None
-    data = Gaussian.of(MEAN, VARIANCE)
-    law = output_law(run.plan, data, Gaussian.of([0.0] * 3, run.origin.sigma**2))
-    x = run.batch(0, count).numpy()
-    means = (x.mean(0) - law.mean) / np.sqrt(law.variance / count)
-    variances = (x.var(0) / law.variance - 1) / math.sqrt(2 / count)
-    return float(max(abs(means).max(), abs(variances).max()))
-
-
-def _distance(a: Tensor, b: Tensor) -> float:
-    if a.shape != b.shape:
-        raise DifftoolError(f"shapes differ: {tuple(a.shape)}, {tuple(b.shape)}")
-    return float((a - b).abs().max() / (1 + b.abs().max()))

@@ -3,45 +3,74 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
 from difftool.checks.finding import Finding, at_most, holds
+from difftool.plan.analysis import Array
 from difftool.schedules import Schedule
+from difftool.schedules.base import ALPHA_MIN
+
+PLACES = 4000  # times that are tried at once, a part of them by themselves
+EACH = 300
+NEAR = 1e-9  # of the domain: how near its ends
+SLOPES = (1e-3, 1e-5, 1e-7)  # steps of differences, in parts of the distance to the nearer end
+INVERSE = 1e-9  # error of the half-log-snr of a time that was found by it, to that of its own rounding
+ROUNDING, EDGE = 1e-15, 1e-14  # of a number; how far out of the domain rounding may take a time
+HINT = "if it is sqrt(1 - alpha^2), which rounds to 0 there, write sqrt(-expm1(2 log(alpha)))"
+EPS, SPOILT = 2.3e-16, 1e-3  # of a number; the part of a difference that rounding may be
 
 
 def check_schedule(schedule: Schedule) -> list[Finding]:
-    """The contract of a schedule, with figures.
+    """The contract of a schedule, with figures, at thousands of times, closest together at the ends.
 
-    Finite coefficients >= 0; sigma = 0 and alpha = 1 at the lower end; log(alpha / sigma) strictly falling; floats,
-    numpy and torch agree, float32 to its precision; inverse, drift and diffusion agree with the two functions.
+    Finite coefficients, alpha in [0, 1], sigma >= 0; sigma = 0 and alpha = 1 at the lower end; log(alpha / sigma)
+    strictly falling; floats, numpy and torch agree, float32 to its precision; all that follows from the two functions
+    does so where it is overridden: level, half-log-snr, points, noised data, the start of a run, inverses, drift and
+    diffusion.
     """
     times = _times(schedule)
     return [
-        holds("coefficients finite, not negative", "all", lambda: _finite(schedule, times)),
+        holds("coefficients finite, 0 <= alpha <= 1, sigma >= 0", "all", lambda: _finite(schedule, times)),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
         holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
         at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, times), 1e-12),
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
-        at_most("t_at_half_log_snr inverts half_log_snr", lambda: _inverse(schedule, times), 1e-8),
-        at_most("drift is d log(alpha) / dt", lambda: _derivative(schedule, "drift"), 1e-5),
-        at_most("diffusion2 is 2 sigma^2 d log(sigma/alpha) / dt", lambda: _derivative(schedule, "diffusion2"), 1e-5),
+        at_most("level, half_log_snr, at, add_noise", lambda: _derived(schedule, times), 1e-9),
+        holds("t_start", "alpha >= 1e-3 where it is to be", lambda: _start(schedule)),
+        *(_inverse(schedule, name, of, times) for name, of in INVERSES.items()),
+        _slope(schedule, "drift", "d log(alpha) / dt", times),
+        _slope(schedule, "diffusion2", "2 sigma^2 d log(sigma/alpha) / dt", times),
     ]
 
 
-def _times(schedule: Schedule) -> list[float]:
+def _times(schedule: Schedule) -> Array:
+    """Evenly, at random, and geometrically towards both ends of the domain."""
     low, high = schedule.domain
-    inner = [low + (high - low) * u for u in (1e-9, 1e-6, 1e-3, 0.0015, *np.linspace(0.01, 0.999, 60))]
-    return [low, *map(float, inner), high]
+    near = np.geomspace(NEAR, 0.1, PLACES // 8)
+    even, scattered = np.linspace(0, 1, PLACES // 4)[1:-1], np.random.default_rng(0).random(PLACES // 2)
+    inner = np.unique(np.concatenate([near, even, scattered, 1 - near]))
+    return np.array([low, *(low + (high - low) * inner), high])
 
 
-def _finite(schedule: Schedule, times: list[float]) -> str:
-    for t in times:
-        p = schedule.at(t)
-        assert math.isfinite(p.alpha) and p.alpha >= 0, f"alpha({t:g}) = {p.alpha}"
-        assert math.isfinite(p.sigma) and p.sigma >= 0, f"sigma({t:g}) = {p.sigma}"
-        assert p.alpha + p.sigma > 0, f"alpha and sigma are both 0 at t = {t:g}"
+def _some(times: Array) -> list[float]:
+    """A part of them, the ends included."""
+    return [float(times[i]) for i in np.unique(np.linspace(0, len(times) - 1, EACH).round().astype(int))]
+
+
+def _finite(schedule: Schedule, times: Array) -> str:
+    alpha, sigma = schedule.alpha(times), schedule.sigma(times)
+    for what, wrong in (
+        ("alpha", ~np.isfinite(alpha) | (alpha < 0) | (alpha > 1 + 1e-12)),
+        ("sigma", ~np.isfinite(sigma) | (sigma < 0)),
+        ("alpha + sigma", alpha + sigma <= 0),
+    ):
+        assert not wrong.any(), (
+            f"{what} at t = {times[wrong][0]:g}: alpha = {alpha[wrong][0]}, sigma = {sigma[wrong][0]}"
+        )
     return f"{len(times)} times"
 
 
@@ -51,53 +80,143 @@ def _clean(schedule: Schedule) -> str:
     return "exactly"
 
 
-def _falling(schedule: Schedule, times: list[float]) -> str:
-    values = [schedule.half_log_snr(t) for t in times]
-    for t, a, b in zip(times[1:], values, values[1:], strict=False):
-        assert b < a, f"half_log_snr does not fall at t = {t:g}"
+def _falling(schedule: Schedule, times: Array) -> str:
+    inner = times[1:-1]
+    alpha, sigma = schedule.alpha(inner), schedule.sigma(inner)
+    zero = sigma == 0
+    assert not zero.any(), f"sigma is 0 at t = {inner[zero][-1]:g}, where it is not to be; {HINT}"
+    with np.errstate(divide="ignore"):
+        values = np.log(alpha / sigma)
+    for a, b, t in zip(values, values[1:], inner[1:], strict=False):
+        assert b < a, f"half_log_snr does not fall at t = {t:.9g}: {a:.9g}, {b:.9g}"
     return "strictly"
 
 
-def _kinds(schedule: Schedule, times: list[float]) -> float:
-    array, tensor = np.array(times), torch.tensor(times, dtype=torch.float64)
+def _kinds(schedule: Schedule, times: Array) -> float:
+    some = np.array(_some(times))
+    tensor = torch.from_numpy(some)
     worst = 0.0
     for name in ("alpha", "sigma"):
         function = getattr(schedule, name)
-        plain = np.array([function(t) for t in times])
-        worst = max(
-            worst, float(abs(plain - function(array)).max()), float(abs(plain - function(tensor).numpy()).max())
-        )
+        plain = np.array([function(float(t)) for t in some])
+        worst = max(worst, float(abs(plain - function(some)).max()), float(abs(plain - function(tensor).numpy()).max()))
     return worst
 
 
-def _single(schedule: Schedule, times: list[float]) -> float:
+def _single(schedule: Schedule, times: Array) -> float:
     """Largest relative error in float32 of sigma at times that float32 holds exactly, and of alpha (absolute)."""
-    t32 = torch.tensor([t for t in times if t > 0], dtype=torch.float32)
+    t32 = torch.tensor(times[times > schedule.domain[0]], dtype=torch.float32).clamp(max=schedule.domain[1])
     t64 = t32.double()
     sigma = (schedule.sigma(t32).double() - schedule.sigma(t64)).abs() / schedule.sigma(t64)
+    lost = ~(sigma < 0.1)
+    assert not lost.any(), f"sigma is lost in float32 at t = {t32[lost][0]:g}; {HINT}"
     alpha = (schedule.alpha(t32).double() - schedule.alpha(t64)).abs()
     return float(torch.maximum(sigma, alpha).max())
 
 
-def _inverse(schedule: Schedule, times: list[float]) -> float:
-    low, high = schedule.domain
+def _derived(schedule: Schedule, times: Array) -> float:
+    """Largest relative error of what follows from alpha and sigma without a derivative."""
     worst = 0.0
-    for t in times:
-        value = schedule.half_log_snr(t)
-        if math.isfinite(value):
-            worst = max(worst, abs(schedule.t_at_half_log_snr(value) - t) / (high - low))
+    x0, eps = torch.linspace(-1, 1, 3, dtype=torch.float64), torch.linspace(2, 1, 3, dtype=torch.float64)
+    for t in _some(times):
+        alpha, sigma, p = schedule.alpha(t), schedule.sigma(t), schedule.at(t)
+        pairs = [(p.t, t), (p.alpha, alpha), (p.sigma, sigma)]
+        if alpha > 0 and sigma > 0:
+            pairs += [(schedule.level(t), sigma / alpha), (schedule.half_log_snr(t), math.log(alpha / sigma))]
+        noised = schedule.add_noise(x0, t, eps) - (alpha * x0 + sigma * eps)
+        worst = max([worst, float(noised.abs().max()), *(abs(a - b) / (1e-3 + abs(b)) for a, b in pairs)])
     return worst
 
 
-def _derivative(schedule: Schedule, name: str) -> float:
-    """Relative difference to central differences inside the domain, at times that are no entries of a table."""
+def _start(schedule: Schedule) -> str:
     low, high = schedule.domain
-    worst = 0.0
-    for u in 0.0503 + 0.04 * np.arange(23):
-        t, h = float(low + (high - low) * u), 1e-5 * (high - low)
-        f = (math.log(schedule.alpha(t + h)) - math.log(schedule.alpha(t - h))) / (2 * h)
-        if name == "diffusion2":
-            slope = -(schedule.half_log_snr(t + h) - schedule.half_log_snr(t - h)) / (2 * h)
-            f = 2 * schedule.sigma(t) ** 2 * slope
-        worst = max(worst, abs(getattr(schedule, name)(t) - f) / (abs(f) + 1e-3))
-    return worst
+    anywhere, divided = schedule.t_start(), schedule.t_start(True)
+    assert anywhere == high, f"a run starts at t = {anywhere:g}, expected the end of the domain, {high:g}"
+    assert low < divided <= high, f"{divided:g} is outside the domain, where alpha must be at least {ALPHA_MIN:g}"
+    alpha = schedule.alpha(divided)
+    assert alpha >= ALPHA_MIN * (1 - 1e-6), f"alpha = {alpha:g} at t = {divided:g}, expected {ALPHA_MIN:g} or more"
+    latest = divided == high or alpha < ALPHA_MIN * 1.01
+    assert latest, f"t = {divided:g} has alpha = {alpha:g}; there is a later one with {ALPHA_MIN:g}"
+    return f"{anywhere:g}, {divided:g}"
+
+
+INVERSES: dict[str, Callable[[Schedule, Any], Any]] = {
+    "t_at_half_log_snr": lambda schedule, t: schedule.half_log_snr(t),
+    "t_at_level": lambda schedule, t: schedule.level(t),
+    "t_at_flow": lambda schedule, t: schedule.at(t).flow,
+}
+
+
+def _inverse(schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], times: Array) -> Finding:
+    """Numbers and arrays: how far the time that is found is away, in half-log-snr, beside what rounding takes."""
+
+    def measure() -> float:
+        inverse, worst = getattr(schedule, name), 0.0
+        some = [t for t in _some(times) if schedule.sigma(t) > 0 and schedule.alpha(t) > 0]
+        values = [float(of(schedule, t)) for t in some]
+        together = inverse(np.array(values))
+        for t, value, other in zip(some, values, together, strict=True):
+            for found in (inverse(value), float(other)):
+                worst = max(worst, _apart(schedule, t, found))
+        return worst
+
+    return at_most(f"{name} inverts", measure, INVERSE)
+
+
+def _apart(schedule: Schedule, t: float, found: float) -> float:
+    """The difference of half-log-snrs, less what the last bits of t, alpha and sigma make of it."""
+    low, high = schedule.domain
+    if not low - EDGE * (high - low) <= found <= high + EDGE * (high - low):
+        return math.inf
+    found = min(max(found, low), high)
+    if found == t:
+        return 0.0
+    a, b = schedule.half_log_snr(t), schedule.half_log_snr(found)
+    slope = abs(b - a) / abs(found - t)
+    bits = ROUNDING * (1 + abs(a)) * (1 + 1 / max(schedule.alpha(t), 1e-12) + 1 / max(schedule.sigma(t), 1e-12))
+    return max(abs(b - a) - 8 * bits - 8 * ROUNDING * slope * max(abs(t), high - low), 0.0)
+
+
+def _slope(schedule: Schedule, name: str, formula: str, times: Array) -> Finding:
+    """Relative difference to the nearest of several differences: of several steps, central, to the left, to the right.
+
+    At a kink (an entry of a table) any of these is the derivative. What rounding makes of a difference is taken off,
+    and one that rounding spoils is none.
+    """
+
+    def measure() -> float:
+        worst = 0.0
+        for t in _some(times)[1:-1]:
+            value = getattr(schedule, name)(t)
+            estimates = _estimates(schedule, name, t)
+            wrong = (max(abs(value - v) - bits, 0.0) / (abs(v) + 1e-3) for v, bits in estimates)
+            worst = max(worst, min(wrong, default=0.0))
+        return worst
+
+    return at_most(f"{name} is {formula}", measure, 1e-5)
+
+
+def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, float]]:
+    """Differences for the drift or the squared diffusion at t, each with its rounding."""
+    low, high = schedule.domain
+    out = []
+    for part in SLOPES:
+        h = part * min(t - low, high - t)
+        if schedule.alpha(t + 2 * h) == 0 or schedule.sigma(t - 2 * h) == 0:
+            continue
+        scale = 1.0 if name == "drift" else 2 * schedule.sigma(t) ** 2
+        for slope in _differences(schedule, name, t, h):
+            bits = scale * 8 * EPS * (1 + abs(t * slope)) / h
+            if bits < SPOILT * (abs(scale * slope) + 1e-3):
+                out.append((scale * slope, bits))
+    return out
+
+
+def _differences(schedule: Schedule, name: str, t: float, h: float) -> list[float]:
+    """Of log(alpha), or of log(sigma / alpha), with steps of h: central, to the left, to the right."""
+    f: Callable[[float], float] = (
+        (lambda u: math.log(schedule.alpha(u))) if name == "drift" else (lambda u: -schedule.half_log_snr(u))
+    )
+    far, left, here, right, further = (f(t + k * h) for k in (-2, -1, 0, 1, 2))
+    central = (8 * (right - left) - (further - far)) / 12
+    return [v / h for v in (central, (3 * here - 4 * left + far) / 2, (-3 * here + 4 * right - further) / 2)]

@@ -71,7 +71,7 @@ def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
     if quiet is not None and (claimed := quiet.global_order or quiet.accuracy) is not None:
         over_a_run = float(claimed), global_order(quiet)
     if sampler.stochastic and sampler.weak_order is not None:
-        weak = float(sampler.weak_order), weak_order(sampler)
+        weak = float(sampler.weak_order), weak_order(sampler) if sampler.weak_order else 0.0
     return Line(
         name, accuracy, over_a_run, weak, sampler.stochastic and over_a_run is not None, sampler.evaluations,
         _registers(sampler), stability(sampler), _gains(sampler), reference or sampler.reference,
@@ -122,6 +122,8 @@ def markdown(table: list[Line]) -> str:
 def _pair(pair: tuple[Any, float] | None, quiet: bool = False) -> str:
     if pair is None:
         return ""
+    if pair[0] == 0:
+        return "0"
     measured = "exact" if math.isinf(pair[1]) else f"{pair[1]:.2f}"
     return f"{pair[0]:g} ({measured})" + (" *" if quiet else "")
 
@@ -134,7 +136,8 @@ formula and the options of each, `difftool check NAME` measures it again, with a
 Each order is the claim and, in brackets, what was measured: on a mixture of two Gaussians in one dimension, whose
 probability flow is known. *Order of a step*: the slope of the defect of one full step with exact values in its history,
 less 1. *Over a run*: of the end point over a fixed interval that does not start in noise, start-up included. *Weak
-order*: of the law of the end point, exactly, on Gaussian data. An asterisk: at zero noise. *Registers*: buffers of the
+order*: of the law of the end point, exactly, on Gaussian data; 0: it does not tend to that of the data, however many
+the steps (Langevin steps of a fixed size, distilled models). An asterisk: at zero noise. *Registers*: buffers of the
 size of the state in a run of 20 steps. NFE: evaluations of the network; a last step into sigma = 0 may take fewer.
 
 *Stability*: the real and the complex interval, the largest Lipschitz constant of the network's velocity times the step

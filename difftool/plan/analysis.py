@@ -11,6 +11,8 @@ still alive are carried: a thousand steps in 64 directions take a tenth of a sec
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +61,11 @@ def output_law(plan: Plan, data: Gaussian, start: Gaussian | None = None) -> Gau
     return _Carrier(plan, data, start or data.at(plan.rows[0].point)).result()
 
 
+def laws(plan: Plan, data: Gaussian, start: Gaussian | None = None) -> Iterator[Gaussian]:
+    """The law of every row's state, as `output_law` has that of the last."""
+    return _Carrier(plan, data, start or data.at(plan.rows[0].point)).laws()
+
+
 def output_map(plan: Plan, data: Gaussian) -> tuple[Array, Array]:
     """(offset, gain), each (D,), of the result as a function of the input state, the noise left out."""
     size = len(data.mean)
@@ -105,9 +112,14 @@ class _Carrier:
         self._put(("x", 0), start.mean, np.zeros_like(self.mean), start.variance)
 
     def result(self) -> Gaussian:
+        return deque(self.laws(), maxlen=1)[0]
+
+    def laws(self) -> Iterator[Gaussian]:
         for r, row in enumerate(self.plan.rows):
             if r:
                 self._row(r, row)
+            i = self.slots["x", r]
+            yield Gaussian(self.mean[i].copy(), np.maximum(self.cov[i, i], 0.0))
             for c in range(row.channels):
                 if c:
                     raise DifftoolError("the Gaussian analysis knows one output per evaluation, this plan takes more")
@@ -116,8 +128,6 @@ class _Carrier:
                 self._put(("m", r, c), a + b * self.mean[i], b * self.cov[i], b * b * self.cov[i, i])
             for source in [s for s in self.slots if self.last_use.get(s, -1) <= r]:
                 del self.slots[source]
-        i = self.slots["x", len(self.plan.rows) - 1]
-        return Gaussian(self.mean[i].copy(), np.maximum(self.cov[i, i], 0.0))
 
     def _row(self, r: int, row: Row) -> None:
         zero = np.zeros_like(self.mean)

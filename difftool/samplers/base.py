@@ -46,7 +46,8 @@ class Sampler(ABC):
 
     name: what it is called in errors, by which it is registered; empty: its class.
     accuracy: the order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim.
-    weak_order: the order of the law of a stochastic sampler; None: no claim, or not stochastic.
+    weak_order: the order to which the law of its samples tends to that of the data; 0: it does not, however many the
+        steps (Langevin steps of a fixed size, distilled models). None: no order is claimed, or it is not stochastic.
     global_order: the order over a whole run, where it is not `accuracy`.
     evaluations: network evaluations per step; None if that depends on the state.
     last: what the last step into sigma = 0 is by default, a `step` like the others or the `mean` E[x_0 | x].
@@ -116,10 +117,17 @@ def finish(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: Noise
     """
     refuse_upwards(sampler, path)
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
-        return sampler(model, x, path, noise)
+        return _walk(sampler, model, x, path, noise)
     if len(path) > 2:
-        x = sampler(model, x, path[:-1], noise)
+        x = _walk(sampler, model, x, path[:-1], noise)
     return path[-1].alpha * model(x, path[-2])
+
+
+def _walk(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+    out = sampler(model, x, path, noise)
+    if out is None:
+        raise DifftoolError(f"{name_of(sampler)} returned nothing; let its __call__ end with `return x`")
+    return out
 
 
 def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:

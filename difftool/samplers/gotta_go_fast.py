@@ -104,6 +104,10 @@ class GottaGoFast(Sampler):
         check_choice("gotta-go-fast", "rejected", self.rejected, Rejected)
 
     @property
+    def weak_order(self) -> float | None:  # type: ignore[override]
+        return 0 if self.rejected == "fresh" else None  # steps are kept for their noise
+
+    @property
     def stochastic(self) -> bool:
         return True
 

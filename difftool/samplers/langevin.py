@@ -34,6 +34,7 @@ class _Langevin(Sampler):
     snr: float = 0.16
     step_size: StepSize = "sample"
 
+    weak_order = 0  # steps of a fixed size widen the law
     last = "mean"
     point_mass = False
 

@@ -28,7 +28,9 @@ class Noised(Sampler):
 
     @property
     def weak_order(self) -> float | None:  # type: ignore[override]
-        return self.order_of_law if self.stochastic and self.s_noise == 1 else None
+        if not self.stochastic:
+            return None
+        return self.order_of_law if self.s_noise == 1 else 0
 
     @property
     def point_mass(self) -> bool:  # type: ignore[override]

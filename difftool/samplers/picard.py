@@ -55,6 +55,10 @@ class Picard(FlowODE):
         return None if self.window is None else 1
 
     @property
+    def weak_order(self) -> float | None:  # type: ignore[override]
+        return 0 if self.window is None else None
+
+    @property
     def point_mass(self) -> bool:  # type: ignore[override]
         sequential = self.window is not None and self.sweeps >= self.window
         return sequential and super().point_mass  # else the sweeps have not converged

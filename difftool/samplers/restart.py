@@ -71,7 +71,7 @@ class Restart(Wrapper):
 
     @property
     def order_of_law(self) -> float | None:
-        return super().order_of_law if self.restart_steps is None else None
+        return super().order_of_law if self.restart_steps is None else 0
 
     def ways(self, path: Path) -> list[Path]:
         levels, begin = [p.level for p in path], 0

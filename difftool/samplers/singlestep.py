@@ -34,7 +34,7 @@ class Singlestep(Sampler):
     order: 1, 2 or 3.
     interpolates: `x0` (DPM-Solver++) or `eps` (DPM-Solver).
     r1, r2: where the stages are, in parts of the step in half-log-snr (0.01 <= r1 < r2 <= 1; none: 1/2 for order 2,
-        1/3 and 2/3 for order 3; the order is lost for another r2).
+        1/3 and 2/3 for order 3; with another r2 it is of order 2).
     variant: `midpoint`, as the paper's order 2, or `exact`, the exact integral (res-2s: refined exponential).
     ending: orders of the last steps (`2+1`: the last but one of order 2, the last of order 1), as DPM-Solver-fast.
 
@@ -79,11 +79,16 @@ class Singlestep(Sampler):
 
     @property
     def accuracy(self) -> float:  # type: ignore[override]
-        return min(self.order, *self.ending[:-1]) if self.ending[:-1] else self.order  # of the last full step
+        return min([self._full_order, *self.ending[:-1]])  # of the last full step
 
     @property
     def global_order(self) -> float:  # type: ignore[override]
-        return min([self.order, *(order + 1 for order in self.ending)])
+        return min([self._full_order, *(order + 1 for order in self.ending)])
+
+    @property
+    def _full_order(self) -> int:
+        """The order of the steps before the ending: order 3 needs its second stage at 2/3."""
+        return 2 if self.order == 3 and self.second != 2 / 3 else self.order
 
     @property
     def evaluations(self) -> int:  # type: ignore[override]

@@ -114,7 +114,7 @@ class Schedule(ABC):
 
     def drift(self, t: Any) -> Any:
         """f(t) = d log(alpha) / dt."""
-        return self._derivative(lambda u: log(self.alpha(u)), t)
+        return -ratio(-self._derivative(self.alpha, t), self.alpha(t))
 
     def diffusion2(self, t: Any) -> Any:
         """g^2(t) = 2 sigma^2 d log(sigma / alpha) / dt = d sigma^2 / dt - 2 f sigma^2."""

@@ -10,12 +10,14 @@ from typing import Any, overload
 from difftool.errors import DifftoolError
 from difftool.schedules.base import Point, Schedule, check_in_domain
 
+ROUNDING = 1e-14  # parts of a domain that an inverse may be out of it
+
 
 class Path(Sequence[Point]):
     """The points of a run on the *sampling* schedule, from its start to its end; `len(path) - 1` steps.
 
-    Times must be finite, strictly monotone (falling to sample, rising to encode) and in the schedule's domain, else
-    `DifftoolError`. A slice is a path again. Immutable.
+    Times must be finite, strictly monotone (falling to sample, rising to encode) and in the schedule's domain, or out
+    of it by rounding only, else `DifftoolError`. A slice is a path again. Immutable.
     """
 
     def __init__(self, schedule: Schedule, times: Sequence[float]):
@@ -77,6 +79,9 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
         raise DifftoolError(f"a grid is a sequence of times (numbers), got {times!r}") from None
     if not values:
         raise DifftoolError("a grid has at least one time, got none")
+    low, high = schedule.domain
+    room = ROUNDING * (high - low)
+    values = tuple(min(max(t, low), high) if low - room <= t <= high + room else t for t in values)
     for i, t in enumerate(values):
         if math.isnan(t):
             raise DifftoolError(f"time {i} of the grid is NaN; times must be finite")

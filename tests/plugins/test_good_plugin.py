@@ -14,7 +14,7 @@ import pytest
 from installed import difftool, environment, install
 
 from difftool import sample
-from difftool.checks import check_named
+from difftool.checks import check_named, check_sampler
 from difftool.planning import figures, plan_of
 from difftool.samplers import DDIM
 
@@ -105,7 +105,17 @@ def test_it_is_checked(run, here):
     assert any("order" in line for line in lines)
     for name in ("sine", "coin"):
         assert all(finding.ok for finding in check_named(name))
-    assert not all(finding.ok for finding in check_named("midway:damping=0.5"))  # damped, it is of no order
+    damped = check_named("midway:damping=0.5")
+    assert all(finding.ok for finding in damped) and not any("order of" in finding.check for finding in damped)
+
+
+def test_its_claims_are_held_with_other_options(here):
+    class Careless(here.Midway):
+        accuracy, weak_order, point_mass = 1, None, True
+
+    failed = [finding for finding in check_sampler(Careless(), 0.0) if not finding.ok]
+    assert [finding.check for finding in failed] == ["the same with other options"]
+    assert "damping=" in failed[0].measured
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,24 @@ from difftool.schedules import Path, Schedule
 class Midway(Sampler):
     """Euler's method in the flow time, written by a stranger. It is DDIM at eta = 0.
 
-    Option: `damping`, a factor on the slope (0 < damping <= 1).
+    Option: `damping`, a factor on the slope (0 < damping <= 1); below 1 it is of no order.
     """
 
     damping: float = 1.0
 
-    accuracy = 1
     reference = "A. Stranger 2024, arXiv 0000.00000"
+
+    @property
+    def accuracy(self) -> float | None:
+        return 1 if self.damping == 1 else None
+
+    @property
+    def weak_order(self) -> float | None:
+        return None if self.damping == 1 else 0
+
+    @property
+    def point_mass(self) -> bool:
+        return self.damping == 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):

@@ -1,0 +1,130 @@
+"""Laws that hold at every noise level, on every kind of schedule: an order, and the law of the states.
+
+Samplers are the same at all levels but for their mistakes: every probe scales the data to be as much as the noise where
+it looks, so that nothing hides where the data is small beside the noise, or the noise beside the data.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from difftool.checks.orders import ROUNDING, defect, last_step, path_at
+from difftool.checks.patience import patient
+from difftool.plan.analysis import Array, Gaussian, laws
+from difftool.plan.trace import trace
+from difftool.samplers.base import Sampler
+from difftool.schedules import VE, Flow, Path, Schedule, SubVP, VPLinear
+
+KINDS: tuple[Schedule, ...] = (VPLinear(), VE(), Flow(), SubVP())
+CLEANEST = 6.5  # half-log-snr where the last probes are; the first are where a run starts
+STEP, PROBES = 0.02, 24  # of the steps whose defects are compared, and how many places on every schedule
+LEAST = 16  # places that are always looked at
+SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
+LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
+MOST = (768, 1536, 3072)  # steps, a quarter as many from order 2 on; more only where the law is not yet settled
+ASTRAY, UNSURE = 0.003, 0.15  # of a law: an error that is none, and the part of one that extrapolation may leave
+INSIDE = 1e-6  # of the half-log-snr of an end, beside which its time would be rounded out of the domain
+
+
+class Worst(NamedTuple):
+    """The worst figure of some, and where it was found."""
+
+    figure: float
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.figure:.2g} {self.where}"
+
+
+def least_order(sampler: Sampler, patience: float) -> Worst:
+    """The least order of one step, with exact values in its history, from noise to data on all kinds of schedules."""
+    worst = Worst(math.inf, "anywhere")
+    for schedule, centre in patient(_places(), patience, LEAST):
+        order = order_there(sampler, schedule, centre)
+        worst = worst if order >= worst.figure else Worst(order, _at(schedule, centre))
+    return worst
+
+
+def order_there(sampler: Sampler, schedule: Schedule, centre: float) -> float:
+    """The order of one step at that half-log-snr, by two sizes of it; infinite if only rounding is left."""
+    coarse, fine = (defect(sampler, h, schedule, centre) for h in (STEP, STEP / 2))
+    if fine < ROUNDING:
+        return math.inf
+    return math.log2(coarse / fine) - 1 if coarse > 0 else -math.inf
+
+
+def _places() -> list[tuple[Schedule, float]]:
+    """Kinds of schedules and half-log-snrs, no two the same."""
+    out = []
+    for i, schedule in enumerate(KINDS):
+        first = _noisiest(schedule) + 10 * STEP
+        places = first + (CLEANEST - first) * (np.arange(PROBES) + (i + 0.5) / len(KINDS)) / PROBES
+        out += [(schedule, float(centre)) for centre in places]
+    return out
+
+
+def _noisiest(schedule: Schedule) -> float:
+    """The half-log-snr where a run starts that divides by alpha."""
+    return float(schedule.half_log_snr(schedule.t_start(True))) + INSIDE
+
+
+def worst_last_step(sampler: Sampler) -> Worst | None:
+    """The largest ratio of `last_step`; None where it says nothing."""
+    ratios = [(last_step(sampler, schedule), schedule) for schedule in KINDS[:3]]
+    found = [Worst(ratio, f"on {type(schedule).__name__}") for ratio, schedule in ratios if ratio is not None]
+    return max(found, default=None)
+
+
+def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
+    """The error of the law of the states that no number of steps takes away, at any noise level.
+
+    The largest relative error of a standard deviation, or of a mean in standard deviations, in any direction of
+    Gaussian data at any point of a run from the exact law: what is left of it when it is extrapolated by the claimed
+    order, or by a higher one that it shows. 0 where that is within what the extrapolation itself may be wrong by.
+    """
+    worst = Worst(0.0, "anywhere")
+    for schedule in patient(KINDS, patience, 1):
+        for steps in MOST:
+            rest, size, where = extrapolated(sampler, max(order, 1.0), schedule, steps if order < 2 else steps // 4)
+            settled = rest <= max(ASTRAY, UNSURE * size)
+            if settled:
+                break
+        else:
+            worst = max(worst, Worst(rest, where))
+    return worst
+
+
+def extrapolated(sampler: Sampler, order: float, schedule: Schedule, steps: int) -> tuple[float, float, str]:
+    """What is left of the errors in so many steps and fewer; their size; where."""
+    base = steps // 4
+    points = [_half_log_snrs(schedule, steps // k) for k in (4, 2, 1)]
+    errors = [law_errors(sampler, path_at(schedule, at))[:: len(at) // base] for at in points]
+    held = ~np.isnan(sum(errors)).any((1, 2))  # churn holds no state at some points
+    first, second, last = (e[held] for e in errors)
+    before, after = abs(first - second).max(), abs(second - last).max()
+    shown = math.log2(before / after) if after > 0 and before > 0 else math.inf
+    rest = abs(last - (second - last) / (2.0 ** max(order, shown) - 1)).max((1, 2))
+    return float(rest.max()), float(abs(last).max()), _at(schedule, float(points[0][held][rest.argmax()]))
+
+
+def _half_log_snrs(schedule: Schedule, steps: int) -> Array:
+    return np.linspace(_noisiest(schedule), CLEANEST, steps + 1)
+
+
+def law_errors(sampler: Sampler, path: Path) -> Array:
+    """(points, 2, directions): relative errors of standard deviations, and of means in these, at all points."""
+    plan = trace(sampler, path, "step")
+    out = np.full((len(path), 2, len(SCALES)), np.nan)
+    for row, law in zip(plan.rows, laws(plan, LAW), strict=True):
+        if row.kind == "grid":
+            exact = LAW.at(row.point)
+            std = np.sqrt(exact.variance)
+            out[row.index] = np.sqrt(law.variance) / std - 1, (law.mean - exact.mean) / std
+    return out
+
+
+def _at(schedule: Schedule, half_log_snr: float) -> str:
+    return f"at noise level {math.exp(-half_log_snr):.3g} of {type(schedule).__name__}"

@@ -1,0 +1,107 @@
+"""An exact model whose probability flow is known without solving it: what orders are measured on.
+
+In one dimension the probability flow carries quantiles to quantiles: the exact state at a point p is F_p^{-1}(u) for a
+fixed u. The data is a mixture of two Gaussians, so the flow is not linear. Times c it looks at noise level c as it
+looks, times 1, at level 1: what a sampler does at one level is seen as sharply as at any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from difftool.plan.analysis import Array, Gaussian, laws
+from difftool.plan.plan import Plan
+from difftool.schedules import Path, Point
+
+WEIGHTS, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.8, 0.6]), 0.5
+PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles that are followed
+A_STATE = 0.01  # how near a register is to a state that it stands for, on data that is a point
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two Gaussians in one dimension, times `scale`."""
+
+    scale: float = 1.0
+
+    def x0(self, x: Array, p: Point) -> Array:
+        """E[x_0 | x_t = x], (N,)."""
+        centres, std = _moments(p.alpha * self.scale, p.sigma)
+        logits = np.log(WEIGHTS) - 0.5 * ((x[:, None] - centres) / std) ** 2
+        r = np.exp(logits - logits.max(1, keepdims=True))
+        r /= r.sum(1, keepdims=True)
+        means = MEANS + p.alpha * self.scale * STD**2 / std**2 * (x[:, None] - centres)
+        return self.scale * (r * means).sum(1)
+
+    def at(self, p: Point) -> Array:
+        """The quantiles of x_t at the probes; read-only."""
+        return _quantiles(float(p.alpha) * self.scale, float(p.sigma))
+
+    def error(self, x: Array, p: Point) -> Array:
+        """The distance of states to the exact ones at p, in units of the data."""
+        return np.abs(x - self.at(p)) / (p.alpha * self.scale)
+
+
+def _moments(alpha: float, sigma: float) -> tuple[Array, float]:
+    return alpha * MEANS, float(np.sqrt((alpha * STD) ** 2 + sigma**2))
+
+
+@lru_cache(maxsize=4096)  # every sampler is asked about the same points
+def _quantiles(alpha: float, sigma: float) -> Array:
+    """By bisection to the last bit."""
+    from scipy.special import ndtr
+
+    centres, std = _moments(alpha, sigma)
+    low, high = np.full_like(PROBES, centres.min() - 9 * std), np.full_like(PROBES, centres.max() + 9 * std)
+    for _ in range(80):
+        middle = (low + high) / 2
+        below = (WEIGHTS * ndtr((middle[:, None] - centres) / std)).sum(1) < PROBES
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    found = (low + high) / 2
+    found.flags.writeable = False
+    return found
+
+
+def run(plan: Plan, data: Mixture, given: dict[int, Array]) -> Array:
+    """The result of a plan at zero noise; the states in `given` are put in place of the table's."""
+    x: dict[int, Array] = {}
+    m: dict[int, Array] = {}
+    for r, row in enumerate(plan.rows):
+        if r in given:
+            x[r] = given[r]
+        else:
+            x[r] = sum((c * x[k] for k, c in row.x), np.zeros_like(PROBES))
+            x[r] = sum((c * m[k] for (k, _), c in row.m), x[r])
+        if row.channels:
+            m[r] = data.x0(x[r], row.point)
+    return x[len(plan.rows) - 1]
+
+
+def exact_history(plan: Plan, path: Path, final: int, data: Mixture) -> dict[int, Array]:
+    """The exact states for all rows that hold states of the path up to its point number `final`."""
+    held = {r: path[row.index] for r, row in enumerate(plan.rows) if row.kind == "grid" and row.index <= final}
+    held |= {r: row.point for r, row in enumerate(plan.rows) if row.kind == "stage" and row.index < final}
+    held |= {r: path[i] for r, i in _stand_ins(plan, path) if i <= final}
+    return {r: data.at(p) for r, p in held.items()}
+
+
+def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int]]:
+    """The registers that hold the state of their point of the path, corrected: on data that is a point they all agree.
+
+    Other registers hold combinations that are no state.
+    """
+    if all(row.kind != "register" for row in plan.rows):
+        return []
+    point = Gaussian.of(1.0, 0.0)
+    out = []
+    for r, (row, law) in enumerate(zip(plan.rows, laws(plan, point, point.at(path[0])), strict=True)):
+        p = path[row.index]
+        far: Any = max(abs(law.mean[0] - p.alpha), abs(np.sqrt(law.variance[0]) - p.sigma))
+        if row.kind == "register" and far < A_STATE * (p.alpha + p.sigma):
+            out.append((r, row.index))
+    return out

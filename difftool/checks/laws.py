@@ -1,0 +1,110 @@
+"""The law of a sampler's samples, on Gaussian data: by its plan exactly, else by many samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from difftool.checks.everywhere import ASTRAY, UNSURE, Worst, extrapolated
+from difftool.checks.orders import DATA
+from difftool.checks.patience import patient
+from difftool.checks.running import SCHEDULES, job, mixture, model
+from difftool.models import GaussianMixture
+from difftool.plan import trace
+from difftool.plan.analysis import Gaussian, error, output_law
+from difftool.samplers.base import Sampler
+from difftool.sampling import make_path, prepare
+from difftool.schedules import VPLinear
+
+MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
+COUNT, FEWER = 100_000, 10_000  # samples of a law that no plan tells; of an adaptive sampler, which takes many steps
+TIGHT = {"rtol": 0.01, "atol": 0.003}  # tolerances at which the law of an adaptive one is looked at
+DRIFT = 0.015  # of a standard deviation: three times the sampling error of the mean of three
+FEW = 6  # steps from which on one more is no worse
+SWEEP, WORSE = 40, 1.25  # up to how many steps, and how much worse than its neighbours a run may be
+
+
+def promised(sampler: Sampler) -> float:
+    """The order to which the law of its samples tends to that of the data; 1 where nothing is said, 0: it does not."""
+    if sampler.weak_order is not None:
+        return sampler.weak_order
+    return 1.0 if sampler.stochastic else sampler.global_order or sampler.accuracy or 1.0
+
+
+def point_mass(sampler: Sampler) -> float:
+    """Deviation of mean and standard deviation at the end from (alpha mu, sigma) for data N(mu, 0), any schedule."""
+    data = Gaussian.of([0.4, -0.7], 0.0)
+    worst = 0.0
+    for schedule in SCHEDULES:
+        for end in (None, schedule.t_at_level(0.05)):
+            path = make_path(model(), sampler, steps=7, schedule=schedule)
+            times = path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
+            plan = prepare(model(), sampler, shape=(1, 3), grid=times, schedule=schedule).plan
+            assert plan is not None
+            law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
+            std = np.sqrt(law.variance) - np.sqrt(exact.variance)
+            worst = max(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
+    return worst
+
+
+def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
+    """Largest deviation of a sample's means and variances from the analysis, in standard errors."""
+    run = job(sampler, count=count, model=_gaussian(), seed=7)
+    assert run.plan is not None
+    data = Gaussian.of(MEAN, VARIANCE)
+    law = output_law(run.plan, data, Gaussian.of([0.0] * 3, run.origin.sigma**2))
+    x = run.batch(0, count).numpy()
+    means = (x.mean(0) - law.mean) / np.sqrt(law.variance / count)
+    variances = (x.var(0) / law.variance - 1) / math.sqrt(2 / count)
+    return float(max(abs(means).max(), abs(variances).max()))
+
+
+def drift(sampler: Sampler) -> float:
+    """The mean relative deviation of standard deviations from those of the data, in the limit of many steps.
+
+    By samples, for what has no plan: extrapolated from 64 and 128 steps by order 1, or with tolerances rtol and atol
+    that are tight.
+    """
+    if sampler.adaptive:
+        finer = 1.0 if sampler.stochastic else 0.1  # deterministic ones gain steps slowly
+        tight = {k: min(getattr(sampler, k), finer * most) for k, most in TIGHT.items() if hasattr(sampler, k)}
+        return abs(_sampled(replace(sampler, **tight), 1, FEWER))
+    return abs(2 * _sampled(sampler, 128, COUNT) - _sampled(sampler, 64, COUNT))
+
+
+def _sampled(sampler: Sampler, steps: int, count: int) -> float:
+    x = job(sampler, steps, count, model=_gaussian(), seed=11).batch(0, count).numpy()
+    return float((x.std(0) / np.sqrt(VARIANCE) - 1).mean())
+
+
+def _gaussian() -> GaussianMixture:
+    return mixture([MEAN], [VARIANCE])
+
+
+def worst_number_of_steps(sampler: Sampler, patience: float) -> Worst:
+    """The error of the law in N steps over the larger of those in N - 1 and N + 1."""
+    errors: dict[int, float] = {}
+
+    def error_of(steps: int) -> float:
+        if steps not in errors:
+            errors[steps] = error(trace(sampler, make_path(model(), sampler, steps=steps, schedule=VPLinear())), DATA)
+        return errors[steps]
+
+    worst = Worst(0.0, "in any number of steps")
+    least = max(FEW, sampler.needs_steps + 1)
+    for steps in patient(range(least, max(SWEEP, least + 4)), patience, 4):
+        near = max(error_of(steps - 1), error_of(steps + 1))
+        worst = max(worst, Worst(error_of(steps) / near if near > 0 else 1.0, f"in {steps} steps"))
+    return worst
+
+
+def off_law(sampler: Sampler) -> str | None:
+    """How the law of the states is wrong, looked at quickly and on one schedule; None if it is not."""
+    order = promised(sampler)
+    for steps in (192, 768):
+        rest, size, where = extrapolated(sampler, max(order, 1.0), VPLinear(), steps if order < 2 else steps // 2)
+        if rest <= max(2 * ASTRAY, UNSURE * size) or size > 1e3:  # steps too long for it
+            return None
+    return f"the law is off by {rest:.1e} {where}"

@@ -1,0 +1,218 @@
+"""How a sampler runs: finite, counted, repeatable, and as its plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.checks.finding import Finding, at_most, holds
+from difftool.errors import DifftoolError, NotAffine
+from difftool.grids import FlowGrid
+from difftool.models import Bound, GaussianMixture
+from difftool.plan import trace
+from difftool.samplers.base import Sampler, finish, nfe_of
+from difftool.sampling import Job, prepare, sample
+from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, Point, Schedule, SubVP, VPLinear
+
+SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow(), SubVP())
+BEYOND = VE(sigma_max=2000.0)  # where nobody has looked
+STEPS = 1, 2, 3, 10, 33
+MANY = 64  # samples of a batch that is cut
+
+
+def runs(sampler: Sampler) -> list[Finding]:
+    """What holds of every sampler, with a plan or without."""
+    findings = [
+        holds("runs on every schedule, 1 to 33 steps", "finite", lambda: _runs(sampler)),
+        holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
+        holds("noise", "as declared", lambda: _noise(sampler)),
+        holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
+        at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
+    ]
+    if sampler.batch_independent:
+        findings.append(at_most("the same in batches of 1, 2, 3 and 64", lambda: _batches(sampler), 1e-6))
+    return findings
+
+
+def plan_of(sampler: Sampler) -> Finding | None:
+    """Why it has no plan, which is none of its faults, or does not run, which is one; None if it has a plan."""
+    run = None
+    with suppress(Exception):  # reported by the checks of runs
+        run = job(sampler, max(6, sampler.needs_steps))
+    if run is None or run.path is None:
+        return Finding("plan", "any", "it does not run", False)
+    if run.plan is not None:
+        return None
+    try:
+        trace(sampler, run.path)
+    except NotAffine as error:
+        return Finding("plan", "any", f"runs as the plain loop: {error}", True)
+    return Finding("plan", "any", "runs as the plain loop", True)
+
+
+def plan_is_loop(sampler: Sampler) -> float:
+    """The largest difference between its plan, the plan driven step by step, and the plain loop."""
+    worst = 0.0
+    for schedule in SCHEDULES:
+        count = MANY if schedule is SCHEDULES[0] else 6
+        run = job(sampler, count=count, schedule=schedule)
+        out, stepped = run.batch(0, count), _stepped(run)
+        run.plan = None
+        loop = run.batch(0, count)
+        worst = max(worst, _distance(out, loop), _distance(stepped, loop))
+    return worst
+
+
+class _Exact(GaussianMixture):
+    """A mixture that gives, where it is asked for two outputs, v = 1/2 as a network with a learned variance would."""
+
+    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+        return _BoundExact(self, schedule, dict(cond or {}))
+
+
+class _BoundExact(Bound):
+    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
+        return self(x, p), torch.full_like(x, 0.5)
+
+
+def mixture(means: Any, variances: Any) -> GaussianMixture:
+    """An exact model that also takes the place of a network with a learned variance."""
+    return _Exact(torch.as_tensor(means, dtype=torch.float64), torch.as_tensor(variances, dtype=torch.float64))
+
+
+def model() -> GaussianMixture:
+    """Three components in three dimensions: the exact model that samplers are run on here."""
+    return mixture([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]], 0.04)
+
+
+def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job:
+    """A small run of the sampler in float64; adaptive samplers ignore the steps."""
+    wanted = None if sampler.adaptive else max(steps, sampler.needs_steps)
+    options = {"schedule": VPLinear(), "steps": wanted, "dtype": torch.float64, **options}
+    return prepare(options.pop("model", None) or model(), sampler, shape=(count, 3), **options)
+
+
+def _runs(sampler: Sampler) -> str:
+    schedules = SCHEDULES if sampler.adaptive else (*SCHEDULES, BEYOND)
+    for schedule in schedules:
+        for steps in (1,) if sampler.adaptive else STEPS:
+            job(sampler, steps, schedule=schedule).batch(0, 6)
+    return f"{len(schedules)} schedules"
+
+
+def _upwards(sampler: Sampler) -> str:
+    steps = max(4, sampler.needs_steps)
+    times = [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
+    x = torch.linspace(-1.0, 1.0, 18, dtype=torch.float64).reshape(6, 3)
+    try:
+        out = sample(model(), sampler, x=x, grid=times, schedule=VPLinear())
+    except DifftoolError:
+        if sampler.downwards_only:
+            return "refused"
+        raise
+    assert torch.isfinite(out).all() and not sampler.downwards_only, "declared to run downwards only, it ran upwards"
+    return "finite"
+
+
+def _evaluations(sampler: Sampler) -> str:
+    counts = []
+    for end in (None, 0.01):
+        for steps in (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in (1, 2, 7)}):
+            run = job(sampler, steps, grid=None if sampler.adaptive else FlowGrid(end=end))
+            assert run.path is not None
+            declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
+            run.plan = None
+            run.batch(0, 6)
+            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
+            assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
+            counts.append(str(run.nfe))
+    half = len(counts) // 2
+    return f"{', '.join(counts[:half])} in 1, 2, 7 steps; {', '.join(counts[half:])} above sigma = 0"
+
+
+def _noise(sampler: Sampler) -> str:
+    run = job(sampler, 3)
+    assert run.path is not None
+    bound, source = run.start(0, 6)
+    draws: list[tuple[Point | None, Point | None]] = []
+
+    def noise(now: Point | None = None, nxt: Point | None = None) -> Tensor:
+        draws.append((now, nxt))
+        return source(now, nxt)
+
+    finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
+    declared = "stochastic" if sampler.stochastic else "deterministic"
+    text = f"{declared}, {len(draws)} draws in {len(run.path) - 1} steps"
+    assert bool(draws) == sampler.stochastic, f"declared {text}"
+    assert sampler.stochastic or not sampler.weak_order or sampler.accuracy is not None, (
+        "declared deterministic, with a weak order"
+    )
+    if not sampler.adaptive:
+        for now, nxt in draws:
+            assert now is not None, "noise is drawn for no points: say noise(now, nxt), or noise(now) for its own"
+            assert nxt is None or _within_a_step(run.path, now, nxt), _misplaced(now, nxt, "belongs to no step")
+        _in_their_steps(sampler, job(sampler, 7).path)
+    return text
+
+
+def _within_a_step(path: Path, now: Point, nxt: Point) -> bool:
+    low, high = sorted((now.level, nxt.level))
+    steps = zip(path[1:], path, strict=False)
+    return any(_below(end.level, low) and _below(high, begin.level) for end, begin in steps)
+
+
+def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
+    """The noise of a step enters the state in that step: with path noise another would not be this path's."""
+    assert path is not None
+    try:
+        plan = trace(sampler, path, correlated=True)
+    except NotAffine:
+        return
+    seen: set[int] = set()
+    for row in plan.rows:
+        step = row.index - 1 if row.kind == "grid" else row.index
+        for j in {j for j, _ in row.z} - seen:
+            seen.add(j)
+            if (interval := plan.noises[j].interval) is not None:
+                inside = _below(path[step + 1].level, interval[0]) and _below(interval[1], path[step].level)
+                what = f"the noise between levels {interval[0]:.3g} and {interval[1]:.3g} enters"
+                assert inside, f"{what} in the step from {path[step].level:.3g} to {path[step + 1].level:.3g}"
+
+
+def _below(a: float, b: float) -> bool:
+    return a <= b * (1 + 1e-9) + 1e-12
+
+
+def _misplaced(now: Point, nxt: Point, what: str) -> str:
+    return f"noise({now.level:.3g}, {nxt.level:.3g}), by levels, {what}"
+
+
+def _twice(sampler: Sampler) -> float:
+    return _distance(job(sampler).batch(0, 6), job(sampler).batch(0, 6))
+
+
+def _batches(sampler: Sampler) -> float:
+    run, many = job(sampler), job(sampler, count=MANY)
+    few = _distance(torch.cat([run.batch(0, 1), run.batch(1, 2), run.batch(3, 3)]), run.batch(0, 6))
+    return max(few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
+
+
+def _stepped(run: Job) -> Tensor:
+    bound, source = run.start(0, run.total)
+    assert run.plan is not None
+    with torch.no_grad():
+        steps = run.plan.steps(run.origin.sigma * source.initial(), noise=source)
+        x, p, row = next(steps)
+        while row.channels:
+            x, p, row = steps.send(bound(x, p))
+    return x
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        raise DifftoolError(f"shapes differ: {tuple(a.shape)}, {tuple(b.shape)}")
+    return float((a - b).abs().max() / (1 + b.abs().max()))

@@ -1,0 +1,61 @@
+"""Wrong samplers, schedules and models, each caught by the law that is named; right ones that look wrong pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import wrong_models
+import wrong_samplers
+import wrong_schedules
+from hypothesis import given
+from hypothesis import strategies as st
+
+from difftool.checks import check_model, check_schedule
+from difftool.checks.sampler import findings
+from difftool.models.parametrization import PARAMETRIZATIONS
+from difftool.schedules import VE, Betas, Cosine, Flow, VPLinear
+
+
+def label(value):
+    return value if isinstance(value, str) else type(value).__name__
+
+
+def caught(found, law):
+    """Whether a finding of that law failed; the other ones are not looked at any more."""
+    return any(law in finding.check and not finding.ok for finding in found)
+
+
+@pytest.mark.parametrize(("wrong", "law"), wrong_samplers.ESCAPED, ids=label)
+def test_a_wrong_sampler_is_caught(wrong, law):
+    assert caught(findings(wrong), law)
+
+
+@pytest.mark.parametrize(("wrong", "law"), wrong_schedules.ESCAPED, ids=label)
+def test_a_wrong_schedule_is_caught(wrong, law):
+    assert caught(check_schedule(wrong), law)
+
+
+@pytest.mark.parametrize(("wrong", "law"), wrong_models.ESCAPED, ids=label)
+def test_a_wrong_model_is_caught(wrong, law):
+    assert caught(check_model(wrong), law)
+
+
+def test_a_schedule_that_rounds_says_how_to_write_it():
+    textbook = wrong_schedules.Textbook()
+    assert any("expm1" in finding.measured for finding in check_schedule(textbook) if not finding.ok)
+
+
+def test_a_table_of_many_entries_is_no_false_alarm():
+    for finding in check_schedule(Betas(tuple(np.linspace(1e-6, 2e-4, 100_000).tolist()))):
+        assert finding.ok, finding
+
+
+TRAINED = st.sampled_from([VPLinear(), Cosine(), Flow(), VE()])
+NAMES = st.sampled_from(sorted(PARAMETRIZATIONS))
+ALIKE = {("edm", "v")}  # with data_std 1/2: 3% apart in x0
+
+
+@given(TRAINED, NAMES, NAMES)
+def test_a_parametrization_is_told_from_every_other(schedule, gives, told):
+    failed = [f for f in check_model(wrong_models.network(gives, schedule, told=told)) if not f.ok]
+    assert (failed == []) == (gives == told or (gives, told) in ALIKE), failed
