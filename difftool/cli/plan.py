@@ -46,7 +46,7 @@ def plan(
     facts = {} if json else figures(made, model, sampler)
     if out is not None:
         save_plan(made, out)
-        facts["written"] = str(out)
+        facts["written to"] = str(out)
     if json:
         print(plan_to_json(made))
     else:
