@@ -17,7 +17,7 @@ from difftool.recipes import Recipe
 from difftool.runs import Run
 from difftool.schedules import Point
 from difftool.spec_text import parse, write
-from difftool.specs import make
+from difftool.specs import is_file, make
 
 BATCH = 256  # samples of a data set that are looked at together
 CLEAN = Point(0.0, 1.0, 0.0)  # of data without noise
@@ -95,12 +95,7 @@ def features_of(spec: str | None) -> Callable[[Tensor], Tensor] | None:
     """A feature network by its spec or its file."""
     if spec is None:
         return None
-    return make("features", write("onnx", {"path": spec}) if is_network(spec) else spec)
-
-
-def is_network(spec: str) -> bool:
-    """Whether that names a file with a feature network, not one by its name with options."""
-    return Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec)
+    return make("features", write("onnx", {"path": spec}) if is_file("features", spec) else spec)
 
 
 def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:

@@ -33,14 +33,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
-from difftool.evaluation import evaluate, features_of, is_network
+from difftool.evaluation import evaluate, features_of
 from difftool.files import CHECKPOINT, MODEL, digest, writing
 from difftool.metrics import Scores
 from difftool.outputs import is_picture, save
 from difftool.recipes import Device, Recipe
 from difftool.runs import Run
 from difftool.spec_text import parse, write
-from difftool.specs import make
+from difftool.specs import is_file, make
 from difftool.training.checkpoint import Checkpoint
 from difftool.training.config import Training
 from difftool.training.fit import Numbers
@@ -241,7 +241,7 @@ def _figures(evaluation: Evaluation, training: Training, folder: Path, device: D
     """The figures of an experiment: those that are written down, if they are of the same weights and evaluation."""
     file = folder / "scores.json"
     own = evaluation.features
-    read = [folder / MODEL, *([Path(own)] if own is not None and is_network(own) else [])]
+    read = [folder / MODEL, *([Path(own)] if own is not None and is_file("features", own) else [])]
     asked = {
         **asdict(evaluation), "data": evaluation.data or training.data,
         "files": {path.name: digest(path) for path in read},

@@ -17,7 +17,7 @@ from difftool.plan.stability import amplification, error_gains, guided_growth, s
 from difftool.sampling import DEFAULT_STEPS, choose, default, make_path, steps_for_nfe
 from difftool.schedules import DDPMLinear
 from difftool.spec_text import parse
-from difftool.specs import make, spec_of
+from difftool.specs import is_file, make, spec_of
 
 STEPS = 10
 KINDS = {"predicts eps": "eps", "predicts x0": "x0", "predicts v or flow": "v"}
@@ -34,11 +34,10 @@ def plan_of(
     model: str = "digits-exact",
 ) -> Plan:
     """The plan of a sampler by name on a schedule and grid by name, or the plan in a .json file."""
-    name, options = parse(sampler)
-    if name.endswith(".json") and not options:
+    if is_file("samplers", sampler):
         if not (steps is schedule is grid is last is None):
             raise DifftoolError("a plan in a file has its own steps, schedule, grid and last step; leave those out")
-        return load_plan(Path(name))
+        return load_plan(Path(parse(sampler)[0]))
     if last not in (None, "step", "mean"):
         raise DifftoolError(f"last is step or mean, got {last!r}")
     made, times = make("samplers", sampler), make("grids", grid) if grid else None
@@ -73,7 +72,7 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         "noises": str(len(plan.noises)),
     }
     steps = [abs(a.point.flow - b.point.flow) for a, b in pairwise(row for row in plan.rows if row.kind == "grid")]
-    found = None if sampler is None or sampler.endswith(".json") else stability(make("samplers", sampler))
+    found = None if sampler is None or is_file("samplers", sampler) else stability(make("samplers", sampler))
     if found is not None and steps:
         facts["stability"] = (
             f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
+from difftool.points import Points, Window, together
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 CELL = 48  # pixels that one small image is enlarged to, at least
-BINS = 80  # of a density, along each side
-FAR = 10  # times the spread of the samples, beyond which one is not drawn
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
+PLOT, PANEL, WIDE, LEAST = 5, 4, 16, 8  # inches: long sides of one scatter and of one of many; widths of figures
+HEADS = 0.3  # inches beside and above a plot
+IN_A_ROW = 4  # plots of sets that stand in one row, at most
 
 
 def image_grid(samples: Any, columns: int | None = None) -> Image:
@@ -42,10 +44,11 @@ def image_grid(samples: Any, columns: int | None = None) -> Image:
     return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
 
 
-def beside(sets: Sequence[Any], titles: Sequence[str], file: Path) -> None:
-    """Sets of the same samples, (n, ...) each, side by side, written as PNG.
+def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = None) -> None:
+    """Sets of the same samples, (n, ...) each, beside each other, written as PNG.
 
-    Images: a row for each sample, a column for each set. Points in two dimensions: a scatter for each set.
+    Images: a row for each sample, a column for each set. Points in two dimensions: a scatter for each set, see
+    `Points`.
     """
     arrays = [np.asarray(samples) for samples in sets]
     if arrays[0].ndim == 4:
@@ -53,37 +56,39 @@ def beside(sets: Sequence[Any], titles: Sequence[str], file: Path) -> None:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(arrays), 4), dpi=100, layout="tight")
-    most = max(float(np.abs(array).max()) for array in arrays) * 1.05
-    for i, (array, title) in enumerate(zip(arrays, titles, strict=True)):
-        axes = figure.add_subplot(1, len(arrays), i + 1, aspect="equal", xlim=(-most, most), ylim=(-most, most))
-        axes.scatter(array[:, 0], array[:, 1], s=max(1, min(12, 8000 / len(array))), alpha=0.6, linewidths=0)
-        axes.set_title(title, fontsize=10, parse_math=False)
+    points = Points.of(arrays, data)
+    columns = len(arrays) if len(arrays) <= IN_A_ROW else math.ceil(math.sqrt(len(arrays)))
+    rows = math.ceil(len(arrays) / columns)
+    width, height = points.window.size(min(PANEL, WIDE / columns))
+    figure = Figure(figsize=(columns * width + HEADS, rows * (height + HEADS)), dpi=100, layout="constrained")
+    for i, title in enumerate(titles):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        points.draw(axes, i, title)
+        axes.label_outer()
     figure.savefig(file, format="png")
 
 
-def animation(sets: Sequence[Any], titles: Sequence[str], file: Path, milliseconds: int = 120) -> None:
+def animation(
+    sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = None, milliseconds: int = 120
+) -> None:
     """Sets of the same samples, one frame each, written as a GIF that stays at its end for two seconds."""
     arrays = [np.asarray(samples) for samples in sets]
-    frames = [image_grid(array) for array in arrays] if arrays[0].ndim == 4 else _scatters(arrays, titles)
+    frames = [image_grid(array) for array in arrays] if arrays[0].ndim == 4 else _scatters(arrays, titles, data)
     durations = [milliseconds] * (len(frames) - 1) + [2000]
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
-def _scatters(arrays: Sequence[Any], titles: Sequence[str]) -> list[Image]:
-    """A scatter of each set, all with the same axes."""
+def _scatters(arrays: Sequence[Any], titles: Sequence[str], data: Any) -> list[Image]:
+    """A scatter of each set."""
     import io
 
     from matplotlib.figure import Figure
     from PIL import Image as Images
 
-    most = max(float(np.abs(array).max()) for array in arrays) * 1.05
-    frames = []
-    for array, title in zip(arrays, titles, strict=True):
-        figure = Figure(figsize=(5, 5), dpi=80)
-        axes = figure.add_subplot(aspect="equal", xlim=(-most, most), ylim=(-most, most))
-        axes.scatter(array[:, 0], array[:, 1], s=max(1, min(12, 8000 / len(array))), alpha=0.6, linewidths=0)
-        axes.set_title(title, fontsize=10, parse_math=False)
+    points, frames = Points.of(arrays, data), []
+    for i, title in enumerate(titles):
+        figure = Figure(figsize=(5, 5), dpi=80, layout="constrained")
+        points.draw(figure.add_subplot(), i, title)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
         frames.append(Images.open(buffer).convert("P", palette=Images.Palette.ADAPTIVE))
@@ -99,25 +104,15 @@ def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> N
     from matplotlib.figure import Figure
 
     whole = np.asarray(samples, dtype=np.float64)
-    array = whole[_together(whole)]
+    array = whole[together(whole)]
     if len(array) < len(whole):
         title = f"{title}; {len(whole) - len(array)} of {len(whole)} samples lie far outside"
-    figure = Figure(figsize=(11, 5.5), dpi=100, layout="tight")
-    left = figure.add_subplot(1, 2, 1, aspect="equal")
+    window = Window.of(array)
+    width, height = window.size(PLOT)
+    figure = Figure(figsize=(max(2 * width + 2 * HEADS, LEAST), height + 2 * HEADS), dpi=100, layout="constrained")
+    left, right = (figure.add_subplot(1, 2, place, **window.axes()) for place in (1, 2))
     left.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
     left.grid(alpha=0.3)
-    right = figure.add_subplot(1, 2, 2, aspect="equal", xlim=left.get_xlim(), ylim=left.get_ylim())
-    bins = [np.linspace(*limits, BINS + 1) for limits in (left.get_xlim(), left.get_ylim())]
-    right.hist2d(array[:, 0], array[:, 1], bins=bins, density=True, cmap="magma")
+    right.hist2d(array[:, 0], array[:, 1], bins=window.bins(len(array)), density=True, cmap="magma")
     figure.suptitle(title, fontsize=10, parse_math=False)
     figure.savefig(file, format="png", metadata=metadata)
-
-
-def _together(array: Any) -> Any:
-    """Which rows lie within `FAR` times the spread of the middle half, the largest of all coordinates."""
-    finite = np.isfinite(array).all(1)
-    if not finite.any():
-        return ~finite
-    low, middle, high = np.percentile(array[finite], (25, 50, 75), axis=0)
-    spread = (high - low).max()
-    return finite & ((np.abs(array - middle) <= FAR * spread).all(1) if spread > 0 else True)

@@ -17,7 +17,7 @@ from difftool.hints import runs_as
 from difftool.outputs import FORMAT, VERSION, read_recipe
 from difftool.plugins import registry
 from difftool.spec_text import parse, write
-from difftool.specs import spell
+from difftool.specs import check_names, is_file, spell
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
 FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
@@ -115,6 +115,17 @@ class Recipe:
         return replace(changed, steps=self.steps, nfe=self.nfe, last=self.last), f"{names} runs as {told}"
 
     @property
+    def specs(self) -> dict[str, str]:
+        """What the run is made of, by axis; a plan holds all but the model."""
+        whole = self.plan is None and self.plan_file is None
+        axes = ("models", "samplers", "schedules", "grids") if whole else ("models",)
+        return {axis: spec for axis in axes if (spec := getattr(self, axis[:-1]))}
+
+    def check_names(self) -> None:
+        """Raise `DifftoolError` for a name that is neither ours nor runs as one of ours; nothing is loaded for that."""
+        check_names(**self.in_our_words()[0].specs)
+
+    @property
     def classes(self) -> range | None:
         """The classes that samples are taken of, in turn; empty if the label names none."""
         if self.label is None:
@@ -129,8 +140,7 @@ class Recipe:
         """The file that holds the plan, if `sampler` names one."""
         if self.sampler is None:
             return None
-        name, options = parse(self.sampler)
-        return Path(name) if name.endswith(".json") and not options else None
+        return Path(parse(self.sampler)[0]) if is_file("samplers", self.sampler) else None
 
     @property
     def title(self) -> str:

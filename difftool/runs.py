@@ -141,10 +141,7 @@ class Run:
 
 def _files(recipe: Recipe) -> dict[str, str] | None:
     """The digests of the files that the recipe's names refer to; `DifftoolError` if one is not what it was."""
-    specs = {axis: getattr(recipe, axis[:-1]) for axis in ("models", "samplers", "schedules", "grids")}
-    if recipe.plan is not None:
-        specs = {"models": recipe.model}
-    named = [file for axis, spec in specs.items() if spec for file in files_of(axis, spec)]
+    named = [file for axis, spec in recipe.specs.items() for file in files_of(axis, spec)]
     paths = [path / CHECKPOINT if path.is_dir() else path for path in named]
     digests = {str(path): digest(path) for path in paths if path.is_file()}
     for file, before in (recipe.files or {}).items():

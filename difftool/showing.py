@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,26 @@ from difftool.outputs import is_picture
 from difftool.plots import animation, beside
 from difftool.recipes import Recipe
 from difftool.runs import Run
-from difftool.sampling import Step, ran_away, warn_beforehand
+from difftool.sampling import Callback, Step, ran_away, warn_beforehand
 from difftool.specs import make
 
 QUANTILES = (0.1, 0.5, 0.9)
+Watch = Callable[[Run], AbstractContextManager[Callback]]  # how the steps of a run are shown while it goes on
+
+
+def unwatched(run: Run) -> AbstractContextManager[Callback]:
+    """Nothing is shown."""
+    return nullcontext(lambda step: None)
+
+
+def usual(shape: Sequence[int]) -> int:
+    """How many samples are shown where nobody says."""
+    return 8 if len(shape) == 3 else 2000
+
+
+def usual_of(model: str) -> int:
+    """How many samples of a model are shown where nobody says."""
+    return usual(make("models", model).shape or ())
 
 
 def noised(
@@ -38,7 +55,7 @@ def noised(
     given, along = _drawable(data), make("schedules", schedule)
     if not length >= 1 or not all(0 <= k <= length for k in steps):
         raise DifftoolError(f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}")
-    count = (8 if len(given.shape) == 3 else 2000) if count is None else count
+    count = usual(given.shape) if count is None else count
     if count < 1 or not 0 <= seed < 2**63:
         raise DifftoolError(f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}")
     count = min(len(given), count)
@@ -53,7 +70,9 @@ def noised(
     return [(str(k), f"{p.t:.5g}", f"{p.alpha:.5g}", f"{p.sigma:.5g}") for k, p in zip(steps, points, strict=True)]
 
 
-def trajectory(recipe: Recipe, what: str, frames: int, out: Path, overwrite: bool) -> dict[str, str]:
+def trajectory(
+    recipe: Recipe, what: str, frames: int, out: Path, overwrite: bool, watch: Watch = unwatched
+) -> dict[str, str]:
     """Draw a run: its states, or the model's estimates of x0, at up to `frames` points of the grid and at its end."""
     if what not in ("state", "x0"):
         raise DifftoolError(f"what is state or x0, got {what!r}")
@@ -67,20 +86,22 @@ def trajectory(recipe: Recipe, what: str, frames: int, out: Path, overwrite: boo
     states: list[Tensor] = []
     titles: list[str] = []
 
-    def callback(step: Step) -> None:
+    def keep(step: Step) -> None:
+        count(step)
         states.append((step.x if what == "state" else step.x0).detach().cpu().clone())
         titles.append(f"t = {step.point.t:.4g}")
 
-    end = run.samples(callback).cpu()
+    with watch(run) as count:
+        end = run.samples(keep).cpu()
     picked = sorted({round(i * len(states) / (frames - 1)) for i in range(frames)})
     shown = [(*states, end)[i] for i in picked]
     told = [(*titles, "end")[i] for i in picked]
     with writing(out, overwrite) as file:
-        (animation if out.suffix == ".gif" else beside)(shown, told, file)
-    return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written": str(out)}
+        (animation if out.suffix == ".gif" else beside)(shown, told, file, end)
+    return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written to": str(out)}
 
 
-def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> dict[str, str]:
+def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool, watch: Watch = unwatched) -> dict[str, str]:
     """Draw runs from starts that lie between two: a row for each of `num_samples` pairs, `between` columns."""
     pairs = recipe.num_samples
     if between < 2:
@@ -97,12 +118,13 @@ def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool) -> di
     ends = job.noise.source(shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype).initial()
     starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
     warn_beforehand(job)
-    x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts)).cpu()
+    with watch(run) as count:
+        x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts), callback=count).cpu()
     warn(ran_away(job, x))
     with writing(out, overwrite) as file:
         sets, titles = x.split(pairs), [f"{k / (between - 1):.3g}" for k in range(between)]
         (animation if out.suffix == ".gif" else beside)(sets, titles, file)
-    return {"shown": f"{pairs} pairs, {between} each", "NFE": str(job.nfe), "written": str(out)}
+    return {"shown": f"{pairs} pairs, {between} each", "NFE": str(job.nfe), "written to": str(out)}
 
 
 def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
@@ -128,13 +150,17 @@ def neighbours(samples: Path, data: str, against: str | None, shown: int, out: P
         raise DifftoolError(f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}")
     if shown < 1:
         raise DifftoolError(f"shown is a whole number of at least 1, got {shown}")
-    found = nearest(x, reference)
+    found, fresh = nearest(x, reference), None
+    if against is not None:
+        fresh = nearest(_drawable(against).all().x, reference).distance
     with writing(out, overwrite) as file:
         beside([x[:shown], reference[found.which[:shown]]], ["samples", "nearest"], file)
     facts = {"samples": _told(found.distance)}
-    if against is not None:
-        facts[against] = _told(nearest(_drawable(against).all().x, reference).distance)
-    return {**facts, "written": str(out)}
+    if against is not None and fresh is not None:
+        facts[against] = _told(fresh)
+        if found.distance.median() < fresh.median():
+            facts["nearer"] = f"than {against}: by chance, if not by much; else learned by heart, or plainer than data"
+    return {**facts, "written to": str(out)}
 
 
 def _told(distance: Tensor) -> str:

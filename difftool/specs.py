@@ -92,6 +92,21 @@ def make(axis: str, spec: str) -> Any:
     return made
 
 
+def check_names(**specs: str | None) -> None:
+    """Raise `DifftoolError` for a spec, by its axis, whose name is not installed; nothing is loaded for that."""
+    for axis, spec in specs.items():
+        if spec is not None and not is_file(axis, spec):
+            registry().find(axis, parse(spec)[0])
+
+
+def is_file(axis: str, spec: str) -> bool:
+    """Whether a file is named where a spec of that axis may stand: a plan, or a feature network."""
+    if axis == "samplers":
+        name, options = parse(spec)
+        return name.endswith(".json") and not options
+    return axis == "features" and (pathlib.Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec))
+
+
 def files_of(axis: str, spec: str) -> list[pathlib.Path]:
     """The files that a spec refers to, in options of its own and of what it is made of."""
     name, given = parse(spec)

@@ -58,6 +58,7 @@ def evaluate(
     """
     from difftool.errors import DifftoolError
     from difftool.recipes import Recipe, class_of
+    from difftool.specs import check_names
 
     recipe = Recipe(
         model=model, sampler=sampler, steps=steps, num_samples=num_samples, batch_size=batch_size, seed=seed,
@@ -68,6 +69,11 @@ def evaluate(
     odd = [option for option in given if option in drawing]
     if samples is not None and odd:
         raise DifftoolError(f"the samples are in {samples}; leave {odd[0]} out, which says how to draw some")
+    if samples is None:
+        recipe.check_names()
+    for reference in (data, against):
+        check_names(datasets=reference)
+    check_names(models=exact, features=features)
     from difftool.cli.scores import carry_out
 
     carry_out(recipe if samples is None else str(samples), data, against, features, exact, as_json=json)

@@ -25,12 +25,14 @@ def forward(
     Try: difftool forward --step 100 --step 377 --step 800
     """
     from difftool.files import check_kind
+    from difftool.specs import check_names
 
     check_kind(out, ".png", force)
+    check_names(datasets=data, schedules=schedule)
     from difftool.showing import noised
 
     facts = noised(data, schedule, step or [377], length, num_samples, seed, out, force)
-    from difftool.cli.text import print_columns
+    from difftool.cli.text import print_columns, print_facts
 
     print_columns([[*row] for row in facts], ("step", "t", "alpha", "sigma"), right=("step", "t", "alpha", "sigma"))
-    print(f"written to {out}")
+    print_facts({"written to": str(out)})

@@ -40,12 +40,14 @@ def interpolate(
         raise DifftoolError(f"pairs is a whole number of at least 1, got {pairs}")
     check_kind(out, ".png .gif", force)
     from difftool.recipes import Recipe
-    from difftool.showing import interpolated
 
     recipe = Recipe(
         model=model, sampler=sampler, steps=steps, num_samples=pairs, seed=seed, label=label, guidance=guidance
     )
-    facts = interpolated(recipe, between, out, force)
+    recipe.check_names()
+    from difftool.cli.progress import watching
     from difftool.cli.text import print_facts
+    from difftool.showing import interpolated
 
+    facts = interpolated(recipe, between, out, force, watching)
     print_facts(facts)

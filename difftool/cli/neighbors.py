@@ -23,8 +23,11 @@ def neighbors(
     Try: difftool neighbors samples.npz --data digits --against digits:split=held-out
     """
     from difftool.files import check_kind
+    from difftool.specs import check_names
 
     check_kind(out, ".png", force)
+    for reference in (data, against):
+        check_names(datasets=reference)
     from difftool.showing import neighbours
 
     facts = neighbours(samples, data, against, shown, out, force)

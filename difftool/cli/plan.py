@@ -34,6 +34,9 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the plan of SAMPLER: its table, NFE, registers, exact error on Gaussian data, prior mismatch."""
+    from difftool.specs import check_names
+
+    check_names(samplers=sampler, schedules=schedule, grids=grid, models=model)
     from difftool.cli.plan_table import print_plan
     from difftool.plan import plan_to_json, save_plan
     from difftool.planning import check_plan_file, figures, plan_of
@@ -43,7 +46,7 @@ def plan(
     facts = {} if json else figures(made, model, sampler)
     if out is not None:
         save_plan(made, out)
-        facts["written"] = str(out)
+        facts["written to"] = str(out)
     if json:
         print(plan_to_json(made))
     else:

@@ -121,6 +121,7 @@ def sample(
         raise DifftoolError("--stochastic picks the sampler where none is named; leave it out, or --sampler")
     given = {name: value for name, value in options.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
     wanted = (Recipe.load(recipe) if recipe else Recipe()).changed(**given)
+    wanted.check_names()
     check_out(out, force)
     from difftool.cli.report import carry_out  # torch, and so a second: after all that can be said without it
 

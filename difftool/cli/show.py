@@ -85,6 +85,9 @@ def _show_default(
     model: str | None, steps: str | None, nfe: str | None, guidance: str | None, stochastic: bool, json: bool
 ) -> None:
     """Which sampler runs where none is named, and why."""
+    from difftool.specs import check_names
+
+    check_names(models=model)
     from difftool.cli.text import print_facts, print_text
     from difftool.planning import default_of
 

@@ -19,8 +19,10 @@ def statistics(
 ) -> None:
     """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
     from difftool.files import check_kind
+    from difftool.specs import check_names
 
     check_kind(out, ".json", force)
+    check_names(models=model)
     from difftool.study.ems import statistics_of
 
     made = statistics_of(model, points=points, count=num_samples, bias=bias, seed=seed)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from difftool.cli.guard import Ended
-from difftool.cli.text import print_columns
+from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
 from difftool.experiments import NAMES, Table, word
 from difftool.experiments import carry_out as carry_out_experiments
@@ -71,7 +71,8 @@ def carry_out_table(file: Path, out: Path, device: Any) -> None:
     heads = [*dict.fromkeys(key for row in rows for key in row if key != "failed")]  # that was said
     numbers = [key for key in heads if all(isinstance(row.get(key, 0), (int, float)) for row in rows)]
     print_columns([[word(row.get(key, "")) for key in heads] for row in rows], heads, right=numbers)
-    print(f"\nwritten to {', '.join(str(out / name) for name in NAMES)}")
+    print()
+    print_facts({"written to": ", ".join(str(out / name) for name in NAMES)})
     if any("failed" in row for row in rows):
         raise SystemExit(1)
 

@@ -23,7 +23,9 @@ def trajectory(
         str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
-    num_samples: Annotated[int, typer.Option(help="How many samples.")] = 8,
+    num_samples: Annotated[
+        int | None, typer.Option(help="How many samples.", show_default="8 pictures, 2000 points")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all noise.")] = 0,
     label: Annotated[
         str | None, typer.Option("--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9")
@@ -42,19 +44,25 @@ def trajectory(
 ) -> None:
     """Show a run: the states on their way from noise to data.
 
-    Try: difftool trajectory --model eight-gaussians --sampler em --num-samples 2000 --frames 40 --out particles.gif
+    Try: difftool trajectory --model eight-gaussians --sampler em --frames 40 --out particles.gif
     """
     from difftool.files import check_kind
 
     check_kind(out, ".png .gif", force)
     from difftool.recipes import Recipe, class_of
-    from difftool.showing import trajectory
 
     recipe = Recipe(
-        model=model, sampler=sampler, schedule=schedule, grid=grid, steps=steps, num_samples=num_samples, seed=seed,
-        label=class_of(label), guidance=guidance,
+        model=model, sampler=sampler, schedule=schedule, grid=grid, steps=steps, seed=seed, label=class_of(label),
+        guidance=guidance,
     )  # fmt: skip
-    facts = trajectory(recipe, what, frames, out, force)
+    if num_samples is not None:
+        recipe = recipe.changed(num_samples=num_samples)
+    recipe.check_names()
+    from difftool.cli.progress import watching
     from difftool.cli.text import print_facts
+    from difftool.showing import trajectory, usual_of
 
+    if num_samples is None:
+        recipe = recipe.changed(num_samples=usual_of(model))
+    facts = trajectory(recipe, what, frames, out, force, watching)
     print_facts(facts)

@@ -15,7 +15,7 @@ def test_a_table_of_figures(ok):
     assert lines[0] == "beside 355 samples of digits:split=held-out"
     assert lines[2].split() == ["samples", "digits"]
     assert lines[3].split() == ["samples", "40", "40"]
-    assert [line.rsplit(maxsplit=2)[0].strip() for line in lines[4:]] == [
+    assert [line.rsplit(maxsplit=2)[0].strip() for line in lines[4:8]] == [
         "sliced Wasserstein", "energy distance", "MMD", "log density"
     ]  # fmt: skip
     told = json.loads(ok("evaluate", *options, "--json").stdout)
@@ -32,6 +32,54 @@ def test_samples_of_a_file_and_of_points(ok):
         ok("evaluate", "--model", "eight-gaussians", "--steps", 20, "--num-samples", 300, *data, "--json").stdout
     )
     assert drawn["figures"]["samples"] == pytest.approx(good, rel=1e-5)
+
+
+def test_figures_that_look_wrong_are_explained_where_they_occur(ok, folder):
+    """The same samples: below 0, and nearer than fresh ones."""
+    points = np.random.default_rng(0).normal(size=(4, 200, 2)).astype(np.float32)
+    for name, x in zip("abcd", points, strict=True):
+        np.savez(folder / f"{name}.npz", samples=x)
+    np.savez(folder / "far.npz", samples=points[0] + 3)
+    lines = ok("evaluate", "a.npz", "--data", "npz:path=a.npz", "--against", "npz:path=b.npz").stdout.splitlines()
+    negative = next(line for line in lines if "below 0" in line)
+    assert negative.startswith("energy distance, MMD below 0: the estimate has no bias")
+    assert any("known by heart" in line for line in lines)
+    lines = ok("evaluate", "far.npz", "--data", "npz:path=a.npz", "--against", "npz:path=b.npz").stdout
+    assert "below that of" not in lines
+    assert "known by heart" not in lines
+    assert "below 0" not in ok("evaluate", "far.npz", "--data", "npz:path=a.npz").stdout
+
+
+FIGURES = {"number": 100, "sliced_wasserstein": 0.2, "energy_distance": 0.1, "mmd": 0.01, "fid": 3.0, "kid": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("ours", "fresh", "says"),
+    [
+        ({}, {}, []),
+        ({"kid": -0.01}, {"kid": -0.02}, ["KID below 0: the estimate has no bias"]),
+        ({}, {"mmd": -1e-4}, ["MMD below 0"]),
+        ({"fid": 2.0}, {}, ["FID below that of b: as near to the data as fresh ones"]),
+        ({"sliced_wasserstein": 0.1, "mmd": 0.001}, {}, ["sliced Wasserstein, MMD below that of b"]),
+        ({"fid": 2.0}, {"number": 50}, ["FID below that of b", "FID: larger for fewer samples, and of b there are 50"]),
+        ({"mmd": 0.001}, {"number": 50}, ["MMD below that of b"]),
+    ],
+)
+def test_remarks(ours, fresh, says):
+    from difftool.cli.scores import remarks
+
+    told = remarks({"samples": FIGURES | ours, "against": FIGURES | fresh}, "b")
+    assert len(told) == len(says)
+    assert all(line.startswith(start) for line, start in zip(told, says, strict=True))
+    assert remarks({"samples": FIGURES}, None) == []
+
+
+def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
+    figures = {**FIGURES, "fid": -1.8e-15, "reference": 5}
+    monkeypatch.setattr("difftool.cli.scores.evaluate", lambda *given, **options: {"samples": dict(figures)})
+    (line,) = (line for line in cli("evaluate").stdout.splitlines() if line.startswith("FID"))
+    assert line.split() == ["FID", "0"]
+    assert json.loads(cli("evaluate", "--json").stdout)["figures"]["samples"]["fid"] == -1.8e-15
 
 
 @pytest.mark.parametrize(

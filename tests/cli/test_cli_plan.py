@@ -92,7 +92,7 @@ def test_a_plan_from_a_file_is_shown_alike(ok):
     made = ok("plan", "ddpm", "--steps", 4, "--out", "plan.json").stdout
     read_back = ok("plan", "plan.json").stdout
     own = [line for line in made.splitlines()[:-1] if not line.startswith("stability")]  # of the sampler, not the table
-    assert own == read_back.splitlines()  # but for "written"
+    assert own == read_back.splitlines()  # but for "written to"
 
 
 def test_force(ok, folder):

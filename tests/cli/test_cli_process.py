@@ -55,6 +55,39 @@ def test_answers_without_heavy_imports(tmp_path, line):
         ("sample --steps 0", "steps"),
         ("sample --out nowhere/a.png", "no such folder"),
         ("sample --recipe nowhere.png", "cannot read nowhere.png"),
+        ("sample --sampler hein", "did you mean heun"),
+        ("sample --sampler hein:order=2", "no sampler 'hein'"),
+        ("sample --sampler DPM++", "no sampler 'DPM++'"),
+        ("sample --grid krras", "did you mean karras"),
+        ("sample --schedule cosin", "did you mean cosine"),
+        ("sample --schedule karras", "karras is a grid: --grid karras"),
+        ("sample --model digits-unit", "did you mean digits-unet"),
+        ("trajectory --sampler hein", "did you mean heun"),
+        ("interpolate --model moon", "did you mean moons"),
+        ("plan hein", "did you mean heun"),
+        ("plan ddim --grid sgm_uniform", "sgm_uniform is sgm-uniform here"),
+        ("plan ddim --schedule cosin", "did you mean cosine"),
+        ("plan ddim --model moon", "did you mean moons"),
+        ("show hein", "did you mean heun"),
+        ("show default --model moon", "did you mean moons"),
+        ("show --as a1111 hein", "no sampler or grid 'hein'"),
+        ("check hein:order=2", "did you mean heun"),
+        ("evaluate --sampler hein", "did you mean heun"),
+        ("evaluate --data digitz", "did you mean digits"),
+        ("evaluate --against digitz", "did you mean digits"),
+        ("evaluate --exact moon", "did you mean moons"),
+        ("evaluate --features incepton", "did you mean inception"),
+        ("evaluate samples.npz --data digitz", "did you mean digits"),
+        ("forward --data digitz", "did you mean digits"),
+        ("forward --schedule karras", "karras is a grid"),
+        ("neighbors samples.npz --data digitz", "did you mean digits"),
+        ("neighbors samples.npz --against digitz", "did you mean digits"),
+        ("statistics --model moon", "did you mean moons"),
+        ("train --data moon", "did you mean moons"),
+        ("train --network unit", "did you mean unet"),
+        ("train --schedule karras", "karras is a grid"),
+        ("train --weighting simpel", "did you mean simple"),
+        ("train --times unifrm", "did you mean uniform"),
     ],
 )
 def test_refuses_before_torch_is_imported(tmp_path, line, says):
@@ -65,6 +98,27 @@ def test_refuses_before_torch_is_imported(tmp_path, line, says):
     assert out.returncode == 2
     assert out.stderr.count("\n") == 1
     assert says in out.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample --sampler DPM++_2M_Karras",
+        "sample --sampler plan.json",
+        "trajectory --grid sgm_uniform",
+        "plan plan.json",
+        "evaluate --features network.onnx",
+        "train --resume nowhere",
+    ],
+)
+def test_what_may_run_is_left_to_what_runs_it(tmp_path, line):
+    """Other tools' names, and files in the place of names."""
+    code = "import sys\nsys.modules['torch'] = None\nfrom difftool.cli.app import main\nmain()"
+    words = [word.replace("_", " ") if "++" in word else word for word in line.split()]
+    out = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert "import of torch halted" in out.stderr
 
 
 def test_exit_codes(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_the_main_job(ok, folder):
     out = ok("sample", "--sampler", "em", "--steps", 20, "--num-samples", 5).stdout
     assert files(folder) == ["digits-exact-em-001.png"]
     words = {line.split("  ")[0]: line for line in out.splitlines()}
-    assert words.keys() >= {"model", "sampler", "schedule", "grid", "NFE", "time", "sliced Wasserstein", "written"}
+    assert words.keys() >= {"samples", "model", "sampler", "schedule", "grid", "NFE", "time", "sliced Wasserstein"}
     assert "20 steps" in words["grid"]
     assert words["NFE"].endswith(" 20")
     assert "per step" in words["time"]
@@ -110,6 +111,20 @@ def test_points_are_drawn_as_a_scatter(ok):
     with Image.open("a.png") as picture:
         assert min(picture.size) > 300
     assert read("a.png")[1]["model"] == "eight-gaussians"
+
+
+@pytest.mark.parametrize("model", ["moons", "digits-unet"])
+def test_the_models_own_schedule_is_told_as_it_is_typed(ok, model):
+    lines = ok("sample", "--model", model, *FEW, "--out", "a.png").stdout.splitlines()
+    (told,) = (line.split("the model's own, ")[1] for line in lines if line.startswith("schedule"))
+    ok("sample", "--model", model, "--schedule", told, *FEW, "--out", "b.png")
+    assert (read("a.png")[0] == read("b.png")[0]).all()
+
+
+@pytest.mark.parametrize(("distance", "said"), [(0.1, True), (0.3, False)])
+def test_a_distance_below_that_of_exact_samples_is_explained(ok, monkeypatch, distance, said):
+    monkeypatch.setattr("difftool.runs.Run.quality", lambda run, samples: (distance, 0.2))
+    assert ("no error is seen" in ok("sample", *FEW).stdout) == said
 
 
 def test_upper_case_suffix(ok):
@@ -307,7 +322,7 @@ def test_a_name_that_was_taken_while_sampling(ok, folder, monkeypatch):
 @pytest.mark.parametrize("name", ["日本語 ü.png", "[red]a[blue].npz", "a b:c,d=e.npz", "$x^$.png"])
 def test_names_of_files(ok, folder, name):
     out = ok("sample", "--model", "eight-gaussians", *FEW, "--out", name).stdout
-    assert out.endswith(f"3 samples to {name}\n")
+    assert re.search(rf"^written to +{re.escape(name)}\n\Z", out, re.MULTILINE)
     ok("sample", "--recipe", name, "--out", "again.npz")
 
 

@@ -31,7 +31,7 @@ def test_forward_says_where_its_steps_are(ok, folder):
     for line, k in zip(lines[1:4], (0, 377, 1000), strict=True):
         told = [float(word) for word in line.split()]
         assert told == pytest.approx([k, k / 1000, schedule.alpha(k / 1000), schedule.sigma(k / 1000)], rel=1e-4)
-    assert lines[4] == "written to f.png"
+    assert lines[4].split() == ["written", "to", "f.png"]
     assert Image.open(folder / "f.png").size[0] > 0
 
 
@@ -120,3 +120,57 @@ def test_interpolation_begins_and_ends_with_samples(ok, folder):
     for row in (0, 1):
         assert (cell(rows, row, 0) == cell(want, 0, row)).all()  # of 2 x 2: the first two samples are the left ends
         assert (cell(rows, row, 3) == cell(want, 1, row)).all()
+
+
+def test_points_on_their_way_are_as_many_as_show_a_law(ok, folder, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "difftool.showing.beside", lambda sets, titles, file, data=None: drawn.update(sets=sets, data=data)
+    )
+    ok("trajectory", "--model", "eight-gaussians", "--steps", 5, "--frames", 3)
+    assert [len(x) for x in drawn["sets"]] == [2000] * 3
+    assert torch.equal(drawn["data"], drawn["sets"][-1])
+    ok("trajectory", "--model", "eight-gaussians", "--steps", 5, "--num-samples", 7, "--force")
+    assert len(drawn["data"]) == 7
+    ok("trajectory", "--steps", 5, "--force")
+    assert len(drawn["data"]) == 8  # pictures
+
+
+RUNS = [("sample",), ("trajectory",), ("trajectory", "--out", "a.gif"), ("interpolate", "--pairs", 2)]
+
+
+@pytest.mark.parametrize("line", RUNS, ids=lambda line: " ".join(map(str, line)))
+def test_a_run_shows_its_steps_on_a_terminal_only(cli, monkeypatch, line):
+    options = ("--model", "eight-gaussians", "--steps", 12)
+    assert cli(*line, *options).stderr == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    shown = cli(*line, *options, *(("--force",) if line[0] != "sample" else ())).stderr
+    assert "steps/s" in shown
+    assert "/12" in shown
+
+
+WRITING = [
+    ("sample --steps 3 --out a.npz", "a.npz"),
+    ("trajectory --steps 3 --out a.png", "a.png"),
+    ("interpolate --steps 3 --pairs 1 --out a.png", "a.png"),
+    ("forward --out a.png", "a.png"),
+    ("neighbors s.npz --out a.png", "a.png"),
+    ("plan ddim --out a.json", "a.json"),
+]
+
+
+@pytest.mark.parametrize(("line", "file"), WRITING)
+def test_what_is_written_is_told_in_the_same_words(ok, folder, line, file):
+    np.savez(folder / "s.npz", samples=dataset("train").all().x[:3].numpy())
+    last = ok(*line.split()).stdout.splitlines()[-1]
+    assert last.split() == ["written", "to", file]
+
+
+def test_nearer_than_fresh_data_is_explained(ok, folder):
+    train, held_out = dataset("train").all().x, dataset("held-out").all().x
+    np.savez(folder / "heart.npz", samples=train[:20].numpy())
+    np.savez(folder / "far.npz", samples=(held_out[:20] + 1).numpy())
+    for name, explained in (("heart", True), ("far", False)):
+        out = ok("neighbors", f"{name}.npz", "--against", "digits:split=held-out", "--out", f"{name}.png").stdout
+        assert ("learned by heart" in out) == explained
+    assert "learned" not in ok("neighbors", "heart.npz", "--out", "alone.png").stdout

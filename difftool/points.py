@@ -1,0 +1,98 @@
+"""Points in two dimensions: what axes show of them, and how sets of the same points are drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+BINS = 80  # of a density, along each side
+FAR = 10  # times the spread of the samples, beyond which one is not drawn
+MARGIN, ROOM = 0.05, 0.4  # around points, of what they spread over; for those that come from outside as well
+NARROW = 0.4  # the short side of a window, of the long one, at least
+DARK = (0.85, 0.85, 0.85, 1)  # what colours are multiplied by, to be seen on white
+FOLLOWED = 64  # points that are drawn with the way they came, at most
+
+
+@dataclass(frozen=True)
+class Window:
+    """What axes show: from `middle` - `half` to `middle` + `half`, (2,) each."""
+
+    middle: Any
+    half: Any
+
+    @classmethod
+    def of(cls, points: Any, narrow: float = NARROW, margin: float = MARGIN) -> Self:
+        """Around the points that lie together; the short side at least `narrow` of the long."""
+        bulk = points[together(points)]
+        if not np.isfinite(bulk).all():  # there are no others
+            return cls(np.zeros(2), np.ones(2))
+        low, high = bulk.min(0), bulk.max(0)
+        half = (1 + margin) * (high - low) / 2
+        least = narrow * half.max() or max(1.0, 0.1 * np.abs(low).max())  # where all are in one place
+        return cls((low + high) / 2, np.maximum(half, least))
+
+    def axes(self) -> dict[str, Any]:
+        """As options of matplotlib's axes."""
+        (left, bottom), (right, top) = self.middle - self.half, self.middle + self.half
+        return {"aspect": "equal", "xlim": (left, right), "ylim": (bottom, top)}
+
+    def size(self, long: float) -> tuple[float, float]:
+        """Width and height of axes whose long side is so long."""
+        width, height = long * self.half / self.half.max()
+        return float(width), float(height)
+
+    def bins(self, count: int) -> list[Any]:
+        """The edges of square bins, few of them for a few points."""
+        most = min(BINS, max(10, round(2 * math.sqrt(count))))
+        sides = zip(self.middle, self.half, self.size(most), strict=True)
+        return [np.linspace(m - h, m + h, round(number) + 1) for m, h, number in sides]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Sets of the same points in two dimensions, with the same axes and colours, and trails where they are few.
+
+    data: the set that others lead to, which the axes fit, with some room, and where the direction from the middle is
+    a point's colour; none: the axes fit all sets, and the colours are of the first. Points far outside stay outside.
+    """
+
+    sets: Sequence[Any]
+    window: Window
+    colours: Any
+
+    @classmethod
+    def of(cls, sets: Sequence[Any], data: Any = None) -> Self:
+        """With the axes and the colours of the data."""
+        from matplotlib import colormaps
+
+        goal = sets[0] if data is None else np.asarray(data)
+        window = Window.of(np.concatenate(sets)) if data is None else Window.of(goal, 1.0, ROOM)
+        right, up = (goal - window.middle).T
+        angle = np.nan_to_num(np.arctan2(up, right) / math.tau % 1)
+        return cls(sets, window, colormaps["hsv"](angle) * DARK)
+
+    def draw(self, axes: Any, number: int, title: str) -> None:
+        """One of the sets."""
+        from matplotlib.collections import LineCollection
+
+        x = self.sets[number]
+        axes.scatter(x[:, 0], x[:, 1], s=max(2, min(20, 8000 / len(x))), c=self.colours, alpha=0.6, linewidths=0)
+        if len(x) <= FOLLOWED:
+            trails = list(np.stack(self.sets[: number + 1], 1))
+            axes.add_collection(LineCollection(trails, colors=self.colours, linewidths=0.8, alpha=0.5))
+        axes.set(**self.window.axes())
+        axes.set_title(title, fontsize=10, parse_math=False)
+
+
+def together(array: Any) -> Any:
+    """Which rows lie within `FAR` times the spread of the middle half, the largest of all coordinates."""
+    finite = np.isfinite(array).all(1)
+    if not finite.any():
+        return ~finite
+    low, middle, high = np.percentile(array[finite], (25, 50, 75), axis=0)
+    spread = (high - low).max()
+    return finite & ((np.abs(array - middle) <= FAR * spread).all(1) if spread > 0 else True)
