@@ -85,3 +85,14 @@ def test_links_lead_somewhere(target):
 
 def test_no_placeholder_is_left():
     assert not re.search(r"\b(PLAN|BENCH|TODO|FIXME)\b", README)
+
+
+def test_the_page_on_checks_names_tests_that_are_there():
+    page = (ROOT / "docs" / "checks.md").read_text()
+    sources = [file.read_text() for file in (ROOT / "tests").rglob("test_*.py")]
+    there = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, re.MULTILINE)}
+    named = set(re.findall(r"(?:::|`)(test_\w+)`", page))
+    assert named
+    assert named <= there
+    files = set(re.findall(r"`(tests/[\w/]+\.py)", page))
+    assert all((ROOT / file).exists() for file in files)

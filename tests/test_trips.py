@@ -18,7 +18,7 @@ from difftool import NetworkModel, sample
 from difftool.errors import DifftoolError, DifftoolWarning, NotAffine
 from difftool.grids import AYS, Explicit, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
 from difftool.models import Clipped, GaussianMixture, Guided
-from difftool.noise import BrownianPath, Independent
+from difftool.noise import BrownianPath, Independent, check_seed
 from difftool.plan import trace
 from difftool.recipes import Recipe
 from difftool.samplers import DDIM, DDPM, DPMpp, EulerMaruyama, FlowABM, Heun, Sampler, eps_of
@@ -446,6 +446,18 @@ def test_classes_are_laid_out_in_columns(label, n, columns):
 
     made = image_grid(torch.zeros(n, 1, 8, 8), _columns(Recipe(label=label, num_samples=n)))
     assert made.width / made.height == pytest.approx(columns / math.ceil(n / columns), rel=0.05)
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_whole_numbers_of_any_kind_are_seeds(seed):
+    for kind in (np.int64, np.uint64, np.array, torch.tensor):
+        assert check_seed(kind(seed)) == seed
+
+
+@pytest.mark.parametrize("seed", [True, False, np.True_, 1.0, -1, 2**64, "1", None])
+def test_what_is_no_seed_is_one_line(seed):
+    with pytest.raises(DifftoolError, match="seed must be an int with 0 <= seed"):
+        sample(normal(), EulerMaruyama(), shape=(1, 1), steps=2, seed=seed)
 
 
 # --- what a review found ----------------------------------------------------------------------------------------------

@@ -46,6 +46,15 @@ def test_the_samples_are_those_of_the_library(ok):
     np.testing.assert_array_equal(read("a.npz")[0], expected.numpy())
 
 
+def test_threads_are_those_that_were_asked_for(ok, cli, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    ok("sample", *FEW, "--threads", 3, "--out", "a.npz")
+    assert asked == [3]
+    assert read("a.npz")[1]["threads"] == 3
+    assert "threads is a whole number of at least 1, got 0" in cli("sample", *FEW, "--threads", 0).stderr
+
+
 def test_options_reach_the_things_they_name(ok):
     ok(
         "sample", "--model", "eight-gaussians:std=0.3", "--sampler", "ddim:eta=0.5", "--schedule", "cosine", "--grid",

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from registered import SAMPLERS, slow
+from registered import ONE_EACH, SAMPLERS, slow
 
 from difftool.checks import check_sampler
 from difftool.checks.orders import global_order
@@ -43,7 +43,7 @@ EVERY_DAY = ("ddim", "heun", "dpmpp-2m-sde", "unipc", "euler-a", "dpm-adaptive")
 
 @pytest.mark.parametrize("spec", [*EVERY_DAY, *slow(*(s for s in SAMPLERS if s not in EVERY_DAY))])
 def test_contract(spec):
-    for finding in check_sampler(make("samplers", spec), patience=0.0 if spec in EVERY_DAY else 2.5):
+    for finding in check_sampler(make("samplers", spec), patience=0.5 if spec in ONE_EACH else 0.0):
         assert finding.ok, finding
 
 

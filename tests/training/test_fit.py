@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difftool.data.base import Arrays
-from difftool.errors import DifftoolError, NonFinite
+from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
 from difftool.files import CHECKPOINT
 from difftool.models import NetworkModel
 from difftool.nn import MLP
@@ -183,6 +184,17 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_losses(place, trainin
     assert losses + rest == whole
     assert resumed.trainer.step == 12
     assert (place / "whole" / CHECKPOINT).read_bytes() == (place / "part" / CHECKPOINT).read_bytes()
+
+
+def test_a_rate_that_rises_again_is_said(place):
+    """A cosine that had fallen is higher where it ends later; one that goes on as it was is not."""
+    training = replace(SMALL, numbers=replace(SMALL.numbers, steps=8, decay="cosine", warmup=0))
+    train(place / "run", training)
+    with pytest.warns(DifftoolWarning, match=r"had fallen to .* and rises to"):
+        assert Session.resumed(place / "run", steps=16, device="cpu").trainer.numbers.steps == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Session.resumed(place / "run", device="cpu")
 
 
 @pytest.mark.slow
