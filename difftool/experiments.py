@@ -224,8 +224,8 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
     """What is left of a training; None if it is at its end. `DifftoolError` if the folder holds another one."""
     if not (folder / CHECKPOINT).exists():
         return Session(training, folder, device=device)
-    facts = Checkpoint.load(folder, parts=()).facts
-    before = Training.from_dict(facts.get("training"), str(folder))
+    saved = Checkpoint.load(folder, parts=())
+    before = Training.of(saved, str(folder))
     wanted = training.filled(training.dataset())
     if before != wanted:
         old, new = ({**told, **told["numbers"], "numbers": None} for told in (before.to_dict(), wanted.to_dict()))
@@ -234,7 +234,7 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
             f"{folder} holds a training with {key}={old.get(key)}, the table says {new[key]}; name the experiment "
             f"anew, or remove the folder"
         )
-    return None if facts["step"] >= wanted.numbers.steps else Session.resumed(folder, device=device)
+    return None if saved.facts["step"] >= wanted.numbers.steps else Session.resumed(folder, device=device)
 
 
 def _figures(evaluation: Evaluation, training: Training, folder: Path, device: Device) -> dict[str, Any]:

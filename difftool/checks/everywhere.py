@@ -7,11 +7,12 @@ it looks, so that nothing hides where the data is small beside the noise, or the
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from difftool.checks.orders import ROUNDING, defect, last_step, path_at
+from difftool.checks.orders import ROUNDING, SMALL, defect, last_step, path_at
 from difftool.checks.patience import patient
 from difftool.plan.analysis import Array, Gaussian, laws
 from difftool.plan.trace import trace
@@ -39,21 +40,28 @@ class Worst(NamedTuple):
         return f"{self.figure:.2g} {self.where}"
 
 
-def least_order(sampler: Sampler, patience: float) -> Worst:
+def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:
     """The least order of one step, with exact values in its history, from noise to data on all kinds of schedules."""
     worst = Worst(math.inf, "anywhere")
     for schedule, centre in patient(_places(), patience, LEAST):
-        order = order_there(sampler, schedule, centre)
+        order = order_there(sampler, schedule, centre, enough)
         worst = worst if order >= worst.figure else Worst(order, _at(schedule, centre))
     return worst
 
 
-def order_there(sampler: Sampler, schedule: Schedule, centre: float) -> float:
-    """The order of one step at that half-log-snr, by two sizes of it; infinite if only rounding is left."""
-    coarse, fine = (defect(sampler, h, schedule, centre) for h in (STEP, STEP / 2))
-    if fine < ROUNDING:
+def order_there(sampler: Sampler, schedule: Schedule, centre: float, enough: float) -> float:
+    """The order of one step at that half-log-snr, by two sizes of it; infinite if only rounding is left.
+
+    Where that is not enough by a smaller size, too: an error may cross 0 between the two.
+    """
+    coarse, fine, finer = (partial(defect, sampler, STEP / k, schedule, centre) for k in (1, 2, 4))
+    first, second = coarse(), fine()
+    if second < ROUNDING:
         return math.inf
-    return math.log2(coarse / fine) - 1 if coarse > 0 else -math.inf
+    order = math.log2(first / second) - 1 if first > 0 else -math.inf
+    if order >= enough or (third := finer()) < SMALL * ROUNDING:
+        return order
+    return max(order, math.log2(second / third) - 1)
 
 
 def _places() -> list[tuple[Schedule, float]]:
@@ -85,16 +93,19 @@ def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
     Gaussian data at any point of a run from the exact law: what is left of it when it is extrapolated by the claimed
     order, or by a higher one that it shows. 0 where that is within what the extrapolation itself may be wrong by.
     """
-    worst = Worst(0.0, "anywhere")
-    for schedule in patient(KINDS, patience, 1):
-        for steps in MOST:
-            rest, size, where = extrapolated(sampler, max(order, 1.0), schedule, steps if order < 2 else steps // 4)
-            settled = rest <= max(ASTRAY, UNSURE * size)
-            if settled:
-                break
-        else:
-            worst = max(worst, Worst(rest, where))
-    return worst
+    return max(
+        (_left_over(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)),
+        key=lambda worst: worst.figure,
+    )
+
+
+def _left_over(sampler: Sampler, order: float, schedule: Schedule) -> Worst:
+    before = rest = math.inf
+    for steps in MOST:
+        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, steps if order < 2 else steps // 4)
+        if rest <= max(ASTRAY, UNSURE * size):
+            return Worst(0.0, "anywhere")
+    return Worst(0.0 if rest < before / 2 else rest, where)  # what halves goes away
 
 
 def extrapolated(sampler: Sampler, order: float, schedule: Schedule, steps: int) -> tuple[float, float, str]:

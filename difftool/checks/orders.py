@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,15 +18,25 @@ from difftool.schedules import Path, Schedule, VPLinear
 NOTHING = 1e-8  # in half-log-snr
 ROUNDING = 3e-14  # smaller errors are not looked at
 MOST_STEPS, SETTLED = 1024, 0.02  # how far the limit of an order over a run is followed
+LONGEST, HALVINGS, SMALL = 0.32, 8, 100  # of steps; how often they are halved; times rounding
 LENGTHS = np.array([0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0])  # of the steps before and of the one that is measured
 DATA = Gaussian.of([0.3, -0.5, 0.0], [0.5, 0.05, 1.5])  # for the order of the law
 
 
 def one_step_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
-    """The order of one full step with exact values in its history: slope of the defect over the step, less 1."""
-    steps = 0.32 / 2 ** np.arange(7)
-    defects = [defect(sampler, float(h), schedule or VPLinear()) for h in steps]
-    return _slope(steps, defects) - 1
+    """The order of one full step with exact values in its history: slope of the defect over the step, less 1.
+
+    Steps are halved while their defects are well above rounding; the last two slopes are extrapolated.
+    """
+    defects: list[float] = []
+    for h in LONGEST / 2 ** np.arange(HALVINGS):
+        defects.append(defect(sampler, float(h), schedule or VPLinear()))
+        if defects[-1] < SMALL * ROUNDING:
+            break
+    slopes = [math.log2(a / b) for a, b in pairwise(e for e in defects if e > SMALL * ROUNDING)]
+    if not slopes:
+        return math.inf
+    return slopes[-1] - 1 if len(slopes) < 2 else 2 * slopes[-1] - slopes[-2] - 1
 
 
 def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | None:
@@ -112,12 +123,3 @@ def defect(sampler: Sampler, h: float, schedule: Schedule, centre: float = 0.0) 
     plan = trace(sampler, path, "step")
     out = run(plan, data, exact_history(plan, path, len(path) - 3, data))
     return float(data.error(out, path[-1]).mean())
-
-
-def _slope(steps: Array, errors: Sequence[float]) -> float:
-    """The slope of log error over log step at the smallest steps; infinite if nothing is left but rounding."""
-    pairs = [(h, e) for h, e in zip(steps, errors, strict=True) if e > ROUNDING]
-    if len(pairs) < 2:
-        return float("inf")
-    (h, e), (smaller, less) = pairs[-2:]
-    return float(np.log(e / less) / np.log(h / smaller))

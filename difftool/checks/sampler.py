@@ -21,7 +21,7 @@ from difftool.samplers.base import Sampler
 from difftool.schedules import DDPMLinear, VPLinear
 
 TOLERANCE = 0.06  # of a measured order, or TOLERANCE_PART of it
-TOLERANCE_PART = 0.025
+TOLERANCE_PART = 0.03
 COARSE = 0.25  # of an order measured at two sizes of a step only, or COARSE_PART of it
 COARSE_PART = 0.1
 FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
@@ -133,7 +133,7 @@ def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: fl
     limit = claimed - _coarse(claimed)
 
     def finding() -> Finding:
-        worst = least_order(sampler, patience)
+        worst = least_order(sampler, limit, patience)
         return Finding(check, f">= {limit:g}", str(worst), worst.figure >= limit)
 
     return attempt(check, f">= {limit:g}", finding)
@@ -188,7 +188,7 @@ def _wrong(sampler: Sampler) -> str | None:
     quiet = without_noise(sampler)
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         for centre in (-3.0, 1.0, 4.0):
-            order = order_there(quiet, VPLinear(), centre)
+            order = order_there(quiet, VPLinear(), centre, claimed - _coarse(claimed))
             if order < claimed - _coarse(claimed):
                 return f"one step is of order {order:.2f} (claimed: {claimed:g})"
     return off_law(sampler) if promised(sampler) else None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from difftool.errors import DifftoolError
 from difftool.files import CHECKPOINT, writing
 
-FORMAT, VERSION = "difftool-checkpoint", 1
+FORMAT, VERSION = "difftool-checkpoint", 2  # 1 told networks on any table the entries of one of 1000
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Checkpoint:
             raise DifftoolError(f"{file} is no whole checkpoint: {error}") from None
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DifftoolError(f"{file} is a safetensors file, but no checkpoint of difftool")
-        if facts.get("version") != VERSION:
+        if facts.get("version") not in (1, VERSION):
             raise DifftoolError(f"{file} has version {facts.get('version')}, this difftool reads {VERSION}; update it")
         tensors: dict[str, dict[str, Tensor]] = {}
         for name, v in flat.items():

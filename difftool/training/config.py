@@ -20,6 +20,8 @@ from difftool.training.fit import Numbers
 from difftool.training.objective import Objective
 from difftool.training.variance import Hybrid
 
+TABLE_TIMES = "index", "rounded-index"  # that follow from the number of entries of the schedule's table
+
 
 @dataclass(frozen=True)
 class Training:
@@ -69,7 +71,7 @@ class Training:
         known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
         if self.conditional:
             known |= {name: value for name in ("classes", "text") if (value := getattr(data, name)) is not None}
-        if self.time in ("index", "rounded-index"):
+        if self.time in TABLE_TIMES:
             known["time_scale"] = 1
         if self.learn_variance:
             known["outputs"] = 2 * data.shape[0]
@@ -99,6 +101,19 @@ class Training:
         except (KeyError, TypeError) as error:
             raise DifftoolError(f"{what} is not described as this difftool does it: {error}") from None
 
+    @classmethod
+    def of(cls, saved: Checkpoint, what: str) -> Self:
+        """The training of a checkpoint; `DifftoolError` if it is not whole, or was told times of another table."""
+        training = cls.from_dict(saved.facts.get("training"), what)
+        if saved.facts.get("version") == 1 and training.time in TABLE_TIMES:
+            entries = training.objective().schedule.entries
+            if entries != 1000:
+                raise DifftoolError(
+                    f"{what} was told the entries of a table of 1000 on one of {entries}, as difftool once did; train "
+                    f"it again"
+                )
+        return training
+
 
 def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     """A trained network: the checkpoint of `difftool train`, in a file or a training's folder.
@@ -109,7 +124,7 @@ def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     if weights not in ("ema", "net"):
         raise DifftoolError(f"weights are ema or net, got {weights!r}")
     saved = Checkpoint.load(Path(path), parts=(weights,))
-    training = Training.from_dict(saved.facts.get("training"), str(path))
+    training = Training.of(saved, str(path))
     net = training.net()
     fill(net, saved.tensors.get(weights, {}), str(path))
     net.eval().requires_grad_(False)

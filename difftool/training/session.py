@@ -74,7 +74,7 @@ class Session:
         """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
         folder = folder.parent if folder.is_file() else folder  # its checkpoint was named
         saved = Checkpoint.load(folder)
-        training = Training.from_dict(saved.facts.get("training"), str(folder))
+        training = Training.of(saved, str(folder))
         if steps is not None and steps < saved.facts["step"]:
             raise DifftoolError(f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}")
         if steps is not None:

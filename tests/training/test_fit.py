@@ -324,6 +324,13 @@ def newer(file):
     module.VERSION = before
 
 
+def told_of_1000(file):
+    saved = Checkpoint.load(file)
+    saved.facts["version"] = 1
+    saved.facts["training"] |= {"schedule": "ddpm-linear:length=100", "time": "index"}
+    saved.save(file)
+
+
 def other(file):
     saved = Checkpoint.load(file)
     saved.facts["training"]["network"] = "mlp:widths=9,embedding=4,size=2,classes=2"
@@ -336,7 +343,8 @@ def other(file):
         (cut, "is no whole checkpoint"),
         (pickled, "is no whole checkpoint"),
         (foreign, "is a safetensors file, but no checkpoint of difftool"),
-        (newer, "has version 99, this difftool reads 1; update it"),
+        (newer, "has version 99, this difftool reads 2; update it"),
+        (told_of_1000, "was told the entries of a table of 1000 on one of 100, as difftool once did; train it again"),
         (other, "is of another network: .* of its weights do not fit"),
         (lambda file: file.unlink(), "there is no checkpoint"),
     ],
