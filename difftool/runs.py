@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from difftool.errors import DifftoolError, enough_memory, warn
 from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
 from difftool.models import Clipped, GaussianMixture, Guided, Model
+from difftool.models.clipped import of_pictures
 from difftool.noise import BrownianPath, Generator, Independent, Noise
-from difftool.outputs import is_picture
 from difftool.plan import Plan, load_plan
 from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import FILLED_IN, Device, Recipe
@@ -191,12 +190,6 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
         grid=recipe.grid or (None if free else spec_of("grids", grid or grid_of(sampler))),
     )  # fmt: skip
     return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
-
-
-def of_pictures(model: Model) -> bool:
-    """Whether its data were pictures in [-1, 1]: estimates kept there help guidance, and matter little else."""
-    low, high = model.data_range or (-math.inf, math.inf)
-    return model.shape is not None and len(model.shape) == 3 and is_picture(model.shape) and low >= -1 and high <= 1
 
 
 def _device(name: Device) -> Device:

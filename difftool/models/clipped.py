@@ -10,6 +10,7 @@ Denoising diffusion probabilistic models, arXiv 2006.11239 (their code); `clip_s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,6 +80,13 @@ class BoundClipped(Bound):
 
     def rows(self, index: Tensor, total: int) -> Bound:
         return BoundClipped(self.model, self.free.rows(index, total))
+
+
+def of_pictures(model: Model) -> bool:
+    """Whether its data were pictures in [-1, 1]: estimates kept there help guidance and networks trained briefly."""
+    low, high = model.data_range or (-math.inf, math.inf)
+    shape = model.shape or ()
+    return len(shape) == 3 and shape[0] in (1, 3) and low >= -1 and high <= 1
 
 
 def _clamp(x0: Tensor, limits: tuple[float, float]) -> Tensor:

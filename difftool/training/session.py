@@ -25,6 +25,8 @@ from torch import Tensor
 from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing, warn
 from difftool.files import CHECKPOINT, MODEL, writing
+from difftool.models import Clipped, Model
+from difftool.models.clipped import of_pictures
 from difftool.outputs import is_picture, save
 from difftool.sampling import sample
 from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optimizer_state
@@ -150,17 +152,22 @@ class Session:
         Checkpoint(facts, {"ema": tensors["ema"]}).save(self.folder / MODEL)
 
     def draw(self) -> Path | None:
-        """Samples by the moving average, always from the same noise, as a picture; None if they make none."""
+        """Samples by the moving average, always from the same noise, as a picture; None if they make none.
+
+        As `difftool sample` draws them where nothing else is asked: estimates of pictures are clipped.
+        """
         data = self.trainer.data
         if not is_picture(data.shape):
             return None
         count = SHOWN if len(data.shape) == 3 else 2000
         labels = None if not self.training.conditional or data.classes is None else torch.arange(count) % data.classes
+        model: Model = self.trainer.objective.model(self.trainer.ema.net, data.shape)
+        low, high = self._facts["range"]
+        model.data_range = (low, high)
+        model = Clipped(model) if of_pictures(model) else model
         with torch.random.fork_rng():
-            x = sample(
-                self.trainer.objective.model(self.trainer.ema.net, data.shape), shape=(count, *data.shape), nfe=NFE,
-                cond={} if labels is None else {"label": labels},
-            )  # fmt: skip
+            cond = {} if labels is None else {"label": labels}
+            x = sample(model, shape=(count, *data.shape), nfe=NFE, cond=cond)
         file = self.folder / "samples" / f"step-{self.trainer.step:06d}.png"
         file.parent.mkdir(exist_ok=True)
         save(x, file, {"step": self.trainer.step}, f"step {self.trainer.step}", overwrite=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from difftool import NetworkModel
+from difftool.models.clipped import of_pictures
 from difftool.recipes import Recipe
-from difftool.runs import of_pictures
 from difftool.schedules import Flow
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from reading import read
 
 from difftool.errors import DifftoolWarning
@@ -107,3 +109,16 @@ def test_what_cannot_change_when_it_goes_on(ok, refused):
     ok("train", *TINY, "--steps", 2, "--out", "run")
     refused("train", "--resume", "run", "--learning-rate", 0.1, says=["--learning-rate cannot change"])
     refused("train", *TINY, "--out", "run", says=["run has a training in it; go on with --resume run"])
+
+
+def test_the_pictures_on_the_way_are_those_of_the_command_line(ok, folder):
+    """Clipped, that is: of a network of a few steps that predicts the noise they were noise otherwise."""
+    ok(
+        "train", "--network", "unet:widths=4,depth=1", "--schedule", "ddpm-linear", "--predicts", "eps", "--steps", 20,
+        "--unconditional", "--batch-size", 8, "--sample-every", 20, "--out", "run",
+    )  # fmt: skip
+    ok("sample", "--model", "checkpoint:path=run", "--nfe", 20, "--out", "by-hand.png")
+    files = folder / "run" / "samples" / "step-000020.png", folder / "by-hand.png"
+    way, hand = (np.asarray(Image.open(file), np.int16) for file in files)
+    assert way.shape == hand.shape
+    assert np.abs(way - hand).max() <= 1  # the last bit of a float can turn a grey
