@@ -37,7 +37,7 @@ class Worst(NamedTuple):
     where: str
 
     def __str__(self) -> str:
-        return f"{self.figure:.2g} {self.where}"
+        return f"{self.figure:.2g} {self.where}" if self.figure else "0"
 
 
 def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:

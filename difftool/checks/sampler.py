@@ -71,7 +71,7 @@ def findings(sampler: Sampler, patience: float = 2.5) -> Iterator[Finding]:
 
 def _below(check: str, measure: Callable[[], Worst | None], limit: float) -> Finding:
     """A worst figure that must not exceed a limit; nothing to say where there is none."""
-    expected = f"<= {limit:g}"
+    expected = f"<= {limit:g}" if limit else "0"
 
     def finding() -> Finding:
         worst = measure()
