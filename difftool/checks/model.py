@@ -20,8 +20,8 @@ ALONG = (VPLinear(), Cosine(), VE(), Flow())
 MANY = 48  # samples of a batch that none of them may show
 FEWEST, NUMBERS = 16, 2**13  # samples that are drawn to be noised: at least, and of so many numbers
 STEPS = 25
-ERROR, WORSE = "x0 of noised samples, error over the best linear one", 1.15
-SLOPE, STEEP = "x0 of noised samples, slope of these on it", 0.08
+ERROR, WORSE = "noised samples, error over the linear one", 1.15
+SLOPE, STEEP = "noised samples, their slope on x0", 0.08
 TELLING = 0.2  # the part of the variance that x0 must have for a slope to say something
 PULL = 0.5  # of x / alpha that may be left of it where the noise is most
 

@@ -120,9 +120,9 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         one = f"order of one step{at}"
         yield near(f"{one}, exact history", lambda: one_step_order(quiet), claimed, _tolerance(claimed))
-        yield _order_everywhere(quiet, f"{one}, every level and schedule", claimed, patience)
+        yield _order_everywhere(quiet, f"{one}, everywhere", claimed, patience)
     if quiet is not None and promised(quiet):
-        yield _below(f"last step{at}, error over that of the mean", lambda: worst_last_step(quiet), STALE)
+        yield _below(f"last step{at}, over the mean", lambda: worst_last_step(quiet), STALE)
         yield from _over_a_run(quiet, at)
     if sampler.stochastic and sampler.weak_order:
         least = sampler.weak_order - _tolerance(sampler.weak_order)

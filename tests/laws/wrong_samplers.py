@@ -283,14 +283,14 @@ def _Two(path, now, nxt):
 
 
 ESCAPED = [
-    (Stale(low=3.0), "every level"),
-    (Stale(high=0.3), "every level"),
-    (Stale(low=1.5, high=2.0), "every level"),
-    (Stale(low=20.0, high=30.0), "every level"),
+    (Stale(low=3.0), "everywhere"),
+    (Stale(high=0.3), "everywhere"),
+    (Stale(low=1.5, high=2.0), "everywhere"),
+    (Stale(low=20.0, high=30.0), "everywhere"),
     (Loud(5.0), "law at every level"),
     (Loud(50.0), "law at every level"),
     (StaleLast(), "last step"),
-    (OnVPOnly(), "every level and schedule"),
+    (OnVPOnly(), "everywhere"),
     (EtaBetween(), "other options"),
     (EtaBetween(0.5), "weak order"),
     (NoPoints(), "noise"),
