@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
+from difftool.checks.finding import Worst
 from difftool.checks.orders import ROUNDING, SMALL, defect, last_step, path_at
 from difftool.checks.patience import patient
 from difftool.plan.analysis import Array, Gaussian, laws
@@ -22,22 +22,12 @@ from difftool.schedules import VE, Flow, Path, Schedule, SubVP, VPLinear
 KINDS: tuple[Schedule, ...] = (VPLinear(), VE(), Flow(), SubVP())
 CLEANEST = 6.5  # half-log-snr where the last probes are; the first are where a run starts
 STEP, PROBES = 0.02, 24  # of the steps whose defects are compared, and how many places on every schedule
-LEAST = 16  # places that are always looked at
+LEAST = 8  # places that are always looked at
 SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
 LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
 MOST = (768, 1536, 3072)  # steps, a quarter as many from order 2 on; more only where the law is not yet settled
-ASTRAY, UNSURE = 0.003, 0.15  # of a law: an error that is none, and the part of one that extrapolation may leave
+LEFT, UNSURE = 0.003, 0.15  # of a law: an error that is none, and the part of one that extrapolation may leave
 INSIDE = 1e-6  # of the half-log-snr of an end, beside which its time would be rounded out of the domain
-
-
-class Worst(NamedTuple):
-    """The worst figure of some, and where it was found."""
-
-    figure: float
-    where: str
-
-    def __str__(self) -> str:
-        return f"{self.figure:.2g} {self.where}" if self.figure else "0"
 
 
 def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:
@@ -94,25 +84,29 @@ def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
     order, or by a higher one that it shows. 0 where that is within what the extrapolation itself may be wrong by.
     """
     return max(
-        (_left_over(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)),
+        (left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)),
         key=lambda worst: worst.figure,
     )
 
 
-def _left_over(sampler: Sampler, order: float, schedule: Schedule) -> Worst:
+def left_over_on(sampler: Sampler, order: float, schedule: Schedule, correlated: bool = False) -> Worst:
+    """The same on one schedule; correlated: with path noise."""
     before = rest = math.inf
     for steps in MOST:
-        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, steps if order < 2 else steps // 4)
-        if rest <= max(ASTRAY, UNSURE * size):
+        most = steps if order < 2 else steps // 4
+        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, most, correlated)
+        if rest <= max(LEFT, UNSURE * size):
             return Worst(0.0, "anywhere")
-    return Worst(0.0 if rest < before / 2 else rest, where)  # what halves goes away
+    return Worst(0.0 if rest < before / 2 else rest, f"of a standard deviation {where}")  # what halves goes away
 
 
-def extrapolated(sampler: Sampler, order: float, schedule: Schedule, steps: int) -> tuple[float, float, str]:
+def extrapolated(
+    sampler: Sampler, order: float, schedule: Schedule, steps: int, correlated: bool = False
+) -> tuple[float, float, str]:
     """What is left of the errors in so many steps and fewer; their size; where."""
     base = steps // 4
     points = [_half_log_snrs(schedule, steps // k) for k in (4, 2, 1)]
-    errors = [law_errors(sampler, path_at(schedule, at))[:: len(at) // base] for at in points]
+    errors = [law_errors(sampler, path_at(schedule, at), correlated)[:: len(at) // base] for at in points]
     held = ~np.isnan(sum(errors)).any((1, 2))  # churn holds no state at some points
     first, second, last = (e[held] for e in errors)
     before, after = abs(first - second).max(), abs(second - last).max()
@@ -125,9 +119,9 @@ def _half_log_snrs(schedule: Schedule, steps: int) -> Array:
     return np.linspace(_noisiest(schedule), CLEANEST, steps + 1)
 
 
-def law_errors(sampler: Sampler, path: Path) -> Array:
+def law_errors(sampler: Sampler, path: Path, correlated: bool = False) -> Array:
     """(points, 2, directions): relative errors of standard deviations, and of means in these, at all points."""
-    plan = trace(sampler, path, "step")
+    plan = trace(sampler, path, "step", correlated)
     out = np.full((len(path), 2, len(SCALES)), np.nan)
     for row, law in zip(plan.rows, laws(plan, LAW), strict=True):
         if row.kind == "grid":

@@ -7,6 +7,7 @@ looks, times 1, at level 1: what a sampler does at one level is seen as sharply 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,25 +31,22 @@ class Mixture:
     scale: float = 1.0
 
     def x0(self, x: Array, p: Point) -> Array:
-        """E[x_0 | x_t = x], (N,)."""
-        centres, std = _moments(p.alpha * self.scale, p.sigma)
+        """E[x_0 | x_t = x], (N,); p holds numbers, or arrays of N."""
+        alpha, sigma = np.reshape(p.alpha, (-1, 1)) * self.scale, np.reshape(p.sigma, (-1, 1))
+        centres, std = alpha * MEANS, np.sqrt((alpha * STD) ** 2 + sigma**2)
         logits = np.log(WEIGHTS) - 0.5 * ((x[:, None] - centres) / std) ** 2
         r = np.exp(logits - logits.max(1, keepdims=True))
         r /= r.sum(1, keepdims=True)
-        means = MEANS + p.alpha * self.scale * STD**2 / std**2 * (x[:, None] - centres)
+        means = MEANS + alpha * STD**2 / std**2 * (x[:, None] - centres)
         return self.scale * (r * means).sum(1)
 
     def at(self, p: Point) -> Array:
         """The quantiles of x_t at the probes; read-only."""
-        return _quantiles(float(p.alpha) * self.scale, float(p.sigma))
+        return _quantiles(float(p.alpha * self.scale), float(p.sigma))
 
     def error(self, x: Array, p: Point) -> Array:
         """The distance of states to the exact ones at p, in units of the data."""
         return np.abs(x - self.at(p)) / (p.alpha * self.scale)
-
-
-def _moments(alpha: float, sigma: float) -> tuple[Array, float]:
-    return alpha * MEANS, float(np.sqrt((alpha * STD) ** 2 + sigma**2))
 
 
 @lru_cache(maxsize=4096)  # every sampler is asked about the same points
@@ -56,7 +54,7 @@ def _quantiles(alpha: float, sigma: float) -> Array:
     """By bisection to the last bit."""
     from scipy.special import ndtr
 
-    centres, std = _moments(alpha, sigma)
+    centres, std = alpha * MEANS, math.hypot(alpha * STD, sigma)
     low, high = np.full_like(PROBES, centres.min() - 9 * std), np.full_like(PROBES, centres.max() + 9 * std)
     for _ in range(80):
         middle = (low + high) / 2

@@ -17,13 +17,23 @@ class Finding(NamedTuple):
     ok: bool
 
 
-def at_most(check: str, measure: Callable[[], float], limit: float) -> Finding:
-    """A figure that must not exceed a limit (NaN does)."""
-    expected = f"<= {limit:.0e}" if limit else "0"
+class Worst(NamedTuple):
+    """The worst figure of some, and where it was found."""
+
+    figure: float
+    where: str
+
+
+def at_most(check: str, measure: Callable[[], float | Worst | None], limit: float) -> Finding:
+    """A figure that must not exceed a limit (NaN does), and where it was found; None: there is nothing to measure."""
+    expected = f"<= {limit:.3g}" if limit else "0"
 
     def finding() -> Finding:
-        value = measure()
-        return Finding(check, expected, f"{value:.1e}", value <= limit)
+        found = measure()
+        if found is None:
+            return Finding(check, expected, "does not apply", True)
+        value, where = found if isinstance(found, Worst) else (found, "")
+        return Finding(check, expected, f"{value:.2g} {where}".strip() if value else "0", value <= limit)
 
     return attempt(check, expected, finding)
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 
-from difftool.checks.everywhere import ASTRAY, UNSURE, Worst, extrapolated
-from difftool.checks.orders import DATA
+from difftool.checks.everywhere import LEFT, UNSURE, extrapolated
+from difftool.checks.exact import Mixture
+from difftool.checks.finding import Worst
+from difftool.checks.orders import DATA, end_of, path_at
 from difftool.checks.patience import patient
 from difftool.checks.running import SCHEDULES, job, mixture, model
 from difftool.models import GaussianMixture
 from difftool.plan import trace
-from difftool.plan.analysis import Gaussian, error, output_law
+from difftool.plan.analysis import Array, Gaussian, error, output_law
 from difftool.samplers.base import Sampler
 from difftool.sampling import make_path, prepare
 from difftool.schedules import VPLinear
 
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
-COUNT, FEWER = 100_000, 10_000  # samples of a law that no plan tells; of an adaptive sampler, which takes many steps
+COUNT, FIRST, SECONDS = 100_000, 64, 3.0  # samples of a law that no plan tells, at most and at first, and time for them
 TIGHT = {"rtol": 0.01, "atol": 0.003}  # tolerances at which the law of an adaptive one is looked at
 EXPLODED = 1e3  # times too large: an unstable run, not a wrong law
-DRIFT = 0.015  # of a standard deviation: three times the sampling error of the mean of three
+FAR_OFF, ASTRAY = 5.0, 0.02  # standard errors; units of the data
 FEW = 6  # steps from which on one more is no worse
 SWEEP, WORSE = 40, 1.25  # up to how many steps, and how much worse than its neighbours a run may be
 
@@ -65,19 +68,55 @@ def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
 def drift(sampler: Sampler) -> float:
     """The mean relative deviation of standard deviations from those of the data, in the limit of many steps.
 
-    By samples, for what has no plan: extrapolated from 64 and 128 steps by order 1, or with tolerances rtol and atol
-    that are tight.
+    By as many samples as there is time for, for what has no plan: extrapolated from 64 and 128 steps by order 1, or
+    with tolerances rtol and atol that are tight; in units of what sampling makes of it.
     """
     if sampler.adaptive:
-        finer = 1.0 if sampler.stochastic else 0.1  # deterministic ones gain steps slowly
-        tight = {k: min(getattr(sampler, k), finer * most) for k, most in TIGHT.items() if hasattr(sampler, k)}
-        return abs(_sampled(replace(sampler, **tight), 1, FEWER))
-    return abs(2 * _sampled(sampler, 128, COUNT) - _sampled(sampler, 64, COUNT))
+        x = _sampled(_tight(sampler), 1)
+        return abs(_wide(x)) / (_WIDE / math.sqrt(len(x)))
+    fine = _sampled(sampler, 128)
+    coarse = _sampled(sampler, 64, len(fine))
+    return abs(2 * _wide(fine) - _wide(coarse)) / (math.sqrt(5) * _WIDE / math.sqrt(len(fine)))
 
 
-def _sampled(sampler: Sampler, steps: int, count: int) -> float:
-    x = job(sampler, steps, count, model=_gaussian(), seed=11).batch(0, count).numpy()
+def correlation(sampler: Sampler) -> float:
+    """The largest correlation of two elements of many samples of data whose elements are independent."""
+    x = _sampled(sampler, 64)
+    return float(abs(np.corrcoef(x.T) - np.eye(x.shape[1])).max() * math.sqrt(len(x)))
+
+
+def _sampled(sampler: Sampler, steps: int, count: int | None = None) -> Array:
+    """Samples of the Gaussian; count: as many as there is time for, eight times as many each time."""
+    most = count or COUNT
+    size, began = count or FIRST, monotonic()
+    while True:
+        x = job(sampler, steps, size, model=_gaussian(), seed=11).batch(0, size).numpy()
+        if size == most or monotonic() - began > SECONDS / 8:
+            return x
+        size = min(8 * size, most)
+
+
+def _wide(x: Array) -> float:
     return float((x.std(0) / np.sqrt(VARIANCE) - 1).mean())
+
+
+_WIDE = 1 / math.sqrt(2 * len(VARIANCE))  # the standard error of that, times the root of the number of samples
+
+
+def _tight(sampler: Sampler) -> Sampler:
+    finer = 1.0 if sampler.stochastic else 0.1  # deterministic ones gain steps slowly
+    tight = {k: min(getattr(sampler, k), finer * most) for k, most in TIGHT.items() if hasattr(sampler, k)}
+    return replace(sampler, **tight)
+
+
+def astray(sampler: Sampler) -> Worst:
+    """How far an adaptive sampler ends from the probability flow, down and up, in units of the data."""
+    data, way = Mixture(), np.array([-0.8, 0.8])
+    ends = {}
+    for name, half_log_snrs in (("downwards", way), ("upwards", -way)):
+        path = path_at(VPLinear(), half_log_snrs)
+        ends[name] = float(data.error(end_of(_tight(sampler), path, data), path[-1]).max())
+    return max(Worst(error, name) for name, error in ends.items())
 
 
 def _gaussian() -> GaussianMixture:
@@ -106,6 +145,6 @@ def off_law(sampler: Sampler) -> str | None:
     order, before, rest, where = promised(sampler), math.inf, math.inf, ""
     for steps in (192, 768):
         before, (rest, size, where) = rest, extrapolated(sampler, order, VPLinear(), steps if order < 2 else steps // 2)
-        if rest <= max(2 * ASTRAY, UNSURE * size) or size > EXPLODED:  # steps too long for it
+        if rest <= max(2 * LEFT, UNSURE * size) or size > EXPLODED:  # steps too long for it
             return None
-    return None if rest < before / 3 else f"the law is off by {rest:.1e} {where}"
+    return None if rest < before / 3 else f"the law is off by {100 * rest:.2g}% of a standard deviation {where}"

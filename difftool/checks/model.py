@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from difftool.checks.finding import Finding, at_most, attempt, failed, holds
+from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds
 from difftool.errors import DifftoolError
 from difftool.models import Bound, GaussianMixture, Model
 from difftool.sampling import sample
@@ -18,10 +18,14 @@ LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
 BETWEEN = 9
 ALONG = (VPLinear(), Cosine(), VE(), Flow())
 MANY = 48  # samples of a batch that none of them may show
-FEWEST, NUMBERS = 16, 2**13  # samples that are drawn to be noised: at least, and of so many numbers
+FEWEST, NUMBERS = 16, 2**14  # samples that are drawn to be noised: at least, and of so many numbers
+DRAWN, MOST = 16, 20_000  # times as many where the law is known; at most
 STEPS = 25
 ERROR, WORSE = "noised samples, error over the linear one", 1.15
-SLOPE, STEEP = "noised samples, their slope on x0", 0.08
+SLOPE, STEEP = "noised samples, their slope on x0, off 1 by", 0.06
+MEAN, ASIDE = "noised samples, mean of x0 from theirs", 0.2
+OUTSIDE = 0.01
+SEED = 190_319  # unlike those with which data are drawn
 TELLING = 0.2  # the part of the variance that x0 must have for a slope to say something
 PULL = 0.5  # of x / alpha that may be left of it where the noise is most
 
@@ -30,36 +34,54 @@ def check_model(model: Model, shape: tuple[int, ...] | None = None) -> list[Find
     """The contract of a model, with figures. shape: of one sample, if the model does not say.
 
     x0 has the shape, dtype and device of x and is finite, from the lowest noise level to where runs start; a sample
-    does not depend on its batch; gradients go through; the estimate depends on x / alpha and sigma / alpha only, so
-    that every sampling schedule gives the same; the plan's way of evaluating it (raw output, affine form) agrees with
-    x0. And it is an estimate of clean data: of pure noise little is left; of its own samples, noised, it is as near to
-    them as the best linear estimate, and neither too small nor too large, at every level. A density has its score and
-    its x0.
+    does not depend on its batch, its label or point included; gradients go through; the estimate depends on x / alpha
+    and sigma / alpha only, so that every sampling schedule gives the same; the plan's way of evaluating it (raw output,
+    affine form) agrees with x0. And it is an estimate of clean data: of pure noise little is left; of its own samples,
+    noised, it is as near to them as the best linear estimate, and neither too small nor too large, at every level. A
+    density has its score and its x0. A network is in eval mode for it, as it is to be sampled.
     """
-    size = shape or model.shape or (2,)
+    with model.evaluating():
+        return _findings(model, shape or model.shape or (2,), bool(shape or model.shape))
+
+
+def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]:
     own = model.schedule or VE(sigma_max=HIGHEST)
     points = _points(model, own)
     bound = model.bind(own)
-    y = torch.randn(MANY, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # x / (alpha + sigma)
-    takes = attempt("takes x", "any", lambda: _takes(bound, points[0], y[:4], size, bool(shape or model.shape)))
+    y = torch.randn(MANY, *size, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    takes = attempt("takes x", "any", lambda: _takes(bound, points[0], y[:4], size, known))
     if not takes.ok:
         return [takes]
-    few = y[:4]
+    few = y[:4]  # of x / (alpha + sigma)
+    told = "; times come as (B,), points as (B, 1, ...): one for each sample, not one for all"
     findings = [
-        holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(bound, points, few)),
+        holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(model, bound, points, few)),
         at_most("a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5),
-        holds("gradients go through", "finite, not 0", lambda: _gradient(bound, points, few)),
+        _hint(at_most("a point for each sample", lambda: _point_each(bound, points, few), 1e-4), told),
+        holds("gradients go through", "finite", lambda: _gradient(bound, points, few)),
+        at_most("an answer stays as it was", lambda: _kept(bound, points, few), 0.0),
         at_most("the same along vp-linear, cosine, ve, flow", lambda: _schedules(model, points, few), 1e-4),
         at_most("raw output and affine form give x0", lambda: _affine(bound, points, few), 1e-5),
         holds("of pure noise little is left", f"<= {PULL:g} x / alpha", lambda: _from_noise(bound, points[-1], y)),
         *_own_samples(model, size, points),
     ]
+    if (classes := _classes(model)) > 1:
+        check = "a label for each sample"
+        findings.append(at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5))
     if isinstance(model, GaussianMixture):
         findings += [
             at_most("score is the gradient of the log density", lambda: _score(model, points, few), 1e-6),
             at_most("x0 is (x + sigma^2 score) / alpha", lambda: _tweedie(model, points, few), 1e-6),
         ]
     return findings
+
+
+def _classes(model: Model) -> int:
+    """How many classes it knows; 0 if that cannot be told."""
+    if isinstance(model, GaussianMixture):
+        return 0 if model.labels is None else int(model.labels.max()) + 1
+    known = getattr(getattr(model, "net", None), "classes", None)
+    return known if isinstance(known, int) else 0
 
 
 def _points(model: Model, own: Schedule) -> list[Point]:
@@ -85,11 +107,40 @@ def _x(y: Tensor, p: Point, dtype: torch.dtype = torch.float32) -> Tensor:
     return ((p.alpha + p.sigma) * y).to(dtype)
 
 
-def _like(bound: Bound, points: list[Point], y: Tensor) -> str:
+def _like(model: Model, bound: Bound, points: list[Point], y: Tensor) -> str:
     for p in points:
         out = bound(_x(y, p), p)
         assert bool(torch.isfinite(out).all()), f"not finite at noise level {p.level:g}"
+    end = Flow().at(1.0)
+    if model.schedule is None and not model.divides_by_alpha:
+        out = model.bind(Flow())(_x(y, end), end)
+        assert bool(torch.isfinite(out).all()), "not finite at alpha = 0; say divides_by_alpha = True"
     return f"noise levels {points[0].level:.2g} to {points[-1].level:.4g}"
+
+
+def _point_each(bound: Bound, points: list[Point], y: Tensor) -> float:
+    """Points of tensors (B, 1, ...), as samplers with steps of each sample ask, beside one after the other."""
+    chosen = [points[i * (len(points) - 1) // (len(y) - 1)] for i in range(len(y))]
+    x = torch.cat([_x(y[i : i + 1], p) for i, p in enumerate(chosen)])
+    column = (len(y), *[1] * (y.ndim - 1))
+    each = Point(*(torch.tensor([p[k] for p in chosen], dtype=torch.float64).reshape(column) for k in range(3)))
+    return _relative(bound(x, each), torch.cat([bound(x[i : i + 1], p) for i, p in enumerate(chosen)]))
+
+
+def _label_each(model: Model, own: Schedule, points: list[Point], y: Tensor, classes: int) -> float:
+    labels, p = torch.arange(len(y)) % classes, points[len(points) // 2]
+    x = _x(y, p)
+    alone = [model.bind(own, {"label": labels[i : i + 1]})(x[i : i + 1], p) for i in range(len(y))]
+    return _relative(model.bind(own, {"label": labels})(x, p), torch.cat(alone))
+
+
+def _kept(bound: Bound, points: list[Point], y: Tensor) -> float:
+    """The largest change of an answer by the next one: a network that writes all into one buffer."""
+    x = _x(y, points[0])
+    first = bound(x, points[0])
+    before = first.clone()
+    bound(2 * x, points[-1])
+    return float((first - before).abs().max())
 
 
 def _batch(bound: Bound, points: list[Point], y: Tensor) -> float:
@@ -145,29 +196,60 @@ def _from_noise(bound: Bound, p: Point, y: Tensor) -> str:
 
 
 def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding]:
-    """How x0 of noised samples is to the samples, at the level where it is worst.
+    """How x0 of noised samples is to the samples, at the level where it is worst, less four standard errors.
 
     error: the mean square error over that of the best linear estimate V / (V + level^2) (x / alpha - m) + m, of the
-    samples' mean m and variance V. slope: that of the regression of the samples on x0, 1 for E[x_0 | x].
+    samples' mean m and variance V. slope: that of the regression of the samples on x0, 1 for E[x_0 | x]. mean: the
+    root mean square of the means of x0 less those of the samples, in standard deviations.
     """
     assert bool(torch.isfinite(clean).all()), "its samples are not finite"
     bound = model.bind(model.schedule or VE(sigma_max=HIGHEST))
-    eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(SEED + 1))
     centred = clean - clean.mean(0)
     variance = float(centred.square().mean())
-    error, slope = (0.0, 0.0), (1.0, 0.0)
+    error, slope, mean = [], [], []
     for p in points:
-        out = bound(p.alpha * clean + p.sigma * eps, p)
+        out = bound(p.alpha * clean + p.sigma * eps, p).detach()
         linear = p.level**2 * variance / (variance + p.level**2)
-        error = max(error, (float((out - clean).square().mean()) / linear, p.level))
+        where = f"at noise level {p.level:.3g}"
+        each = _of_each((out - clean).square()) / linear
+        error.append(Worst(float(each.mean()) - 4 * _uncertain(each), where))
         told = out - out.mean(0)
         share = float(told.square().mean())
         if share > TELLING * variance:
-            slope = max(slope, (float((told * centred).mean()) / share, p.level), key=lambda pair: abs(pair[0] - 1))
-    return [
-        Finding(ERROR, f"<= {WORSE:g}", f"{error[0]:.3g} at noise level {error[1]:.3g}", error[0] <= WORSE),
-        Finding(SLOPE, f"1 +- {STEEP:g}", f"{slope[0]:.3g} at noise level {slope[1]:.3g}", abs(slope[0] - 1) <= STEEP),
+            value = float((told * centred).mean()) / share
+            unsure = _uncertain(_of_each(told * (centred - value * told))) / share
+            size = "too large" if value < 1 else "too small"
+            slope.append(Worst(max(abs(value - 1) - 4 * unsure, 0.0), f"{size} {where}"))
+        apart = float((out - clean).mean(0).square().mean().sqrt())
+        unsure = float((out - clean).std(0).mean()) / len(clean) ** 0.5
+        mean.append(Worst(max(apart - 4 * unsure, 0.0) / variance**0.5, where))
+    findings = [
+        at_most(ERROR, lambda: max(error), WORSE),
+        at_most(SLOPE, lambda: max(slope, default=None), STEEP),
+        at_most(MEAN, lambda: max(mean), ASIDE),
     ]
+    hint = "; x0 is another there: scale, time told, parametrization, schedule?"
+    findings = [_hint(finding, hint) for finding in findings]
+    if model.data_range is not None:
+        low, high = model.data_range
+        outside = float(((clean < low - 0.1 * (high - low)) | (clean > high + 0.1 * (high - low))).float().mean())
+        findings.append(at_most("numbers of its samples outside of data_range", lambda: outside, OUTSIDE))
+    return findings
+
+
+def _hint(finding: Finding, hint: str) -> Finding:
+    """The finding, with a way out if it failed."""
+    return finding if finding.ok else finding._replace(measured=finding.measured + hint)
+
+
+def _of_each(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(1)
+
+
+def _uncertain(each: Tensor) -> float:
+    """The standard error of the mean of figures of samples."""
+    return float(each.std()) / len(each) ** 0.5
 
 
 def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> list[Finding]:
@@ -177,7 +259,7 @@ def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> li
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             if isinstance(model, GaussianMixture):
-                clean = model.draw(count)
+                clean = model.draw(min(DRAWN * count, MOST), seed=SEED)
             else:
                 clean = sample(model, shape=(count, *size), steps=STEPS, seed=3).float()
             return _estimates(model, clean, points)

@@ -56,21 +56,23 @@ def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | Non
     return float(data.error(out, path[-1]).mean() / data.error(mean, path[-1]).mean())
 
 
-def global_order(sampler: Sampler, schedule: Schedule | None = None, centre: float = 0.0) -> float:
+def global_order(
+    sampler: Sampler, schedule: Schedule | None = None, centre: float = 0.0, upwards: bool = False
+) -> float:
     """The order of the end point over a fixed interval, from the exact state, start-up included.
 
-    centre: its half-log-snr, where the data is scaled to be as much as the noise.
+    centre: its half-log-snr, where the data is scaled to be as much as the noise. upwards: from data to noise.
     """
-    data = Mixture(math.exp(-centre))
+    data, half = Mixture(math.exp(-centre)), -0.4 if upwards else 0.4
 
     def error_of(n: int) -> float:
-        path = path_at(schedule or VPLinear(), centre + np.linspace(-0.4, 0.4, n + 1))
-        return float(np.sqrt((data.error(_end(sampler, path, data), path[-1]) ** 2).mean()))
+        path = path_at(schedule or VPLinear(), centre + np.linspace(-half, half, n + 1))
+        return float(np.sqrt((data.error(end_of(sampler, path, data), path[-1]) ** 2).mean()))
 
     return _limit(error_of)
 
 
-def _end(sampler: Sampler, path: Path, data: Mixture) -> Array:
+def end_of(sampler: Sampler, path: Path, data: Mixture) -> Array:
     """Where a run from the exact state ends, by the plan or, where there is none, by the plain loop."""
     import torch
 
@@ -85,11 +87,18 @@ def _end(sampler: Sampler, path: Path, data: Mixture) -> Array:
 def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
     """The order of the law of the end point on Gaussian data (W2, exact), over a fixed interval from the exact law."""
 
-    def error_of(n: int) -> float:
-        path = path_at(schedule or VPLinear(), np.linspace(-1.5, 1.5, n + 1))
-        return error(trace(sampler, path, "step"), DATA)
+    return _limit(lambda n: _law_error(sampler, schedule or VPLinear(), n))
 
-    return _limit(error_of)
+
+def weak_order_from(sampler: Sampler, steps: int) -> float:
+    """The same by so many steps and twice as many alone."""
+    coarse, fine = (_law_error(sampler, VPLinear(), n) for n in (steps, 2 * steps))
+    return math.inf if fine < ROUNDING else math.log2(coarse / fine)
+
+
+def _law_error(sampler: Sampler, schedule: Schedule, steps: int) -> float:
+    path = path_at(schedule, np.linspace(-1.5, 1.5, steps + 1))
+    return error(trace(sampler, path, "step"), DATA)
 
 
 def _limit(error_of: Callable[[int], float]) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from difftool.checks.finding import Finding, at_most, holds
+from difftool.checks.patience import patient
 from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
 from difftool.models import Bound, GaussianMixture
@@ -32,9 +33,13 @@ def runs(sampler: Sampler) -> list[Finding]:
         holds("noise", "as declared", lambda: _noise(sampler)),
         holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
         at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
+        holds("points, as the schedule has them", "all", lambda: _points(sampler)),
+        at_most("the same for pictures", lambda: _pictures(sampler), 1e-10),
     ]
     if sampler.batch_independent:
         findings.append(at_most("the same in batches of 1, 2, 3 and 64", lambda: _batches(sampler), 1e-6))
+    if not sampler.adaptive:
+        findings.append(at_most("gradient, to differences", lambda: _gradient(sampler), 1e-4))
     return findings
 
 
@@ -50,7 +55,8 @@ def plan_of(sampler: Sampler) -> Finding | None:
     try:
         trace(sampler, run.path)
     except NotAffine as error:
-        return Finding("plan", "any", f"runs as the plain loop: {error}", True)
+        told = str(error)
+        return Finding("plan", "any", told if "plain loop" in told else f"runs as the plain loop: {told}", True)
     return Finding("plan", "any", "runs as the plain loop", True)
 
 
@@ -86,22 +92,27 @@ def mixture(means: Any, variances: Any) -> GaussianMixture:
 
 def model() -> GaussianMixture:
     """Three components in three dimensions: the exact model that samplers are run on here."""
-    return mixture([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]], 0.04)
+    return mixture(_MEANS, 0.04)
+
+
+_MEANS = torch.tensor([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]], dtype=torch.float64)
 
 
 def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job:
     """A small run of the sampler in float64; adaptive samplers ignore the steps."""
     wanted = None if sampler.adaptive else max(steps, sampler.needs_steps)
-    options = {"schedule": VPLinear(), "steps": wanted, "dtype": torch.float64, **options}
-    return prepare(options.pop("model", None) or model(), sampler, shape=(count, 3), **options)
+    options = {"schedule": VPLinear(), "steps": wanted, "dtype": torch.float64, "shape": (count, 3), **options}
+    return prepare(options.pop("model", None) or model(), sampler, **options)
 
 
 def _runs(sampler: Sampler) -> str:
-    schedules = SCHEDULES if sampler.adaptive else (*SCHEDULES, BEYOND)
-    for schedule in schedules:
+    tried = 0
+    for schedule in patient(SCHEDULES if sampler.adaptive else (*SCHEDULES, BEYOND), 5.0, 3):
+        tried += 1
         for steps in (1,) if sampler.adaptive else STEPS:
-            job(sampler, steps, schedule=schedule).batch(0, 6)
-    return f"{len(schedules)} schedules"
+            out = job(sampler, steps, schedule=schedule).batch(0, 6)
+            assert out.dtype == torch.float64, f"a run in float64 came back in {out.dtype}"
+    return f"{tried} schedules"
 
 
 def _upwards(sampler: Sampler) -> str:
@@ -197,8 +208,58 @@ def _twice(sampler: Sampler) -> float:
 
 def _batches(sampler: Sampler) -> float:
     run, many = job(sampler), job(sampler, count=MANY)
-    few = _distance(torch.cat([run.batch(0, 1), run.batch(1, 2), run.batch(3, 3)]), run.batch(0, 6))
-    return max(few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
+    far = job(sampler, model=mixture([[0.1, 0.0, -0.1], [-0.1, 0.1, 0.0], [12.0, 1.0, -8.0]], 0.04))
+    few = [
+        _distance(torch.cat([each.batch(0, 1), each.batch(1, 2), each.batch(3, 3)]), each.batch(0, 6))
+        for each in (run, far)
+    ]
+    return max(*few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
+
+
+def _points(sampler: Sampler) -> str:
+    """Every point that the model is asked at has the alpha and sigma of its time: networks may be told the time."""
+    asked = 0
+    for schedule in (VPLinear(), Flow()):
+        run = job(sampler, schedule=schedule)
+        bound, source = run.start(0, 6)
+        points: list[Point] = []
+
+        def model(x: Any, p: Point, outputs: int = 1, bound: Bound = bound, points: list[Point] = points) -> Any:
+            points.append(p)
+            return bound(x, p, outputs)
+
+        assert run.path is not None
+        finish(sampler, model, run.origin.sigma * source.initial(), run.path, source, run.last)
+        for p in points:
+            own = schedule.at(p.t)
+            off = max(abs(torch.as_tensor(getattr(p, name) - getattr(own, name))).max() for name in ("alpha", "sigma"))
+            assert off < 1e-6, (
+                f"asked at t = {p.t:.4g} with alpha = {p.alpha:.4g}, sigma = {p.sigma:.4g}, where {schedule!r} has "
+                f"{own.alpha:.4g}, {own.sigma:.4g}; take points from the path: path.at(t), path.at_half_log_snr(v)"
+            )
+        asked += len(points)
+    return f"{asked} points"
+
+
+def _pictures(sampler: Sampler) -> float:
+    """States of more axes, beside the same ones flattened."""
+    flat, tall = job(sampler), job(sampler, model=mixture(_MEANS.reshape(3, 3, 1, 1), 0.04), shape=(6, 3, 1, 1))
+    for run in (flat, tall):
+        run.plan = None
+    return _distance(tall.batch(0, 6).reshape(6, 3), flat.batch(0, 6))
+
+
+def _gradient(sampler: Sampler) -> float:
+    """The gradient of the end in the start, beside a difference of two runs, in one direction."""
+    run, generator = job(sampler, 3, 2), torch.Generator().manual_seed(5)
+    x, v, w = (torch.randn(2, 3, generator=generator, dtype=torch.float64) for _ in range(3))
+    x = (run.origin.sigma * x).requires_grad_()
+    (gradient,) = torch.autograd.grad((run.batch(0, 2, x, grad=True) * w).sum(), x)
+    h = 1e-5 * run.origin.sigma
+    with torch.no_grad():
+        there, back = (float((run.batch(0, 2, x + k * h * v) * w).sum()) for k in (1, -1))
+    along, difference = float((gradient * v).sum()), (there - back) / (2 * h)
+    return abs(along - difference) / (1e-3 + abs(difference))
 
 
 def _stepped(run: Job) -> Tensor:
@@ -213,6 +274,6 @@ def _stepped(run: Job) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    if a.shape != b.shape:
-        raise DifftoolError(f"shapes differ: {tuple(a.shape)}, {tuple(b.shape)}")
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise DifftoolError(f"shapes or dtypes differ: {tuple(a.shape)} {a.dtype}, {tuple(b.shape)} {b.dtype}")
     return float((a - b).abs().max() / (1 + b.abs().max()))

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from difftool.checks.everywhere import Worst, least_order, left_over, order_there, worst_last_step
+from difftool.checks.everywhere import least_order, left_over, left_over_on, order_there, worst_last_step
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
-from difftool.checks.laws import DRIFT, WORSE, drift, monte_carlo, off_law, point_mass, promised, worst_number_of_steps
-from difftool.checks.orders import global_order, one_step_order, weak_order
+from difftool.checks.laws import (
+    ASTRAY,
+    FAR_OFF,
+    WORSE,
+    astray,
+    correlation,
+    drift,
+    monte_carlo,
+    off_law,
+    point_mass,
+    promised,
+    worst_number_of_steps,
+)
+from difftool.checks.orders import global_order, one_step_order, weak_order, weak_order_from
 from difftool.checks.patience import patient
 from difftool.checks.running import job, plan_is_loop, plan_of, runs
 from difftool.checks.variants import variants
@@ -31,7 +43,7 @@ STEEP = 0.05  # the least real stability interval of a deterministic sampler
 LOUD = 10.0  # what independent errors of size 1 of answers v may become
 
 
-def check_sampler(sampler: Sampler, patience: float = 2.5) -> list[Finding]:
+def check_sampler(sampler: Sampler, patience: float = 2.0) -> list[Finding]:
     """The contract of a sampler, with figures.
 
     Finite on every built-in schedule at 1 to 33 steps; upwards too, or refused there if it says so; network
@@ -46,7 +58,7 @@ def check_sampler(sampler: Sampler, patience: float = 2.5) -> list[Finding]:
     return list(findings(sampler, patience))
 
 
-def findings(sampler: Sampler, patience: float = 2.5) -> Iterator[Finding]:
+def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
     """The findings of `check_sampler`, each when it is asked for."""
     yield from runs(sampler)
     without_plan = plan_of(sampler)
@@ -62,24 +74,13 @@ def findings(sampler: Sampler, patience: float = 2.5) -> Iterator[Finding]:
     yield from _steady(sampler)
     yield from _orders(sampler, patience)
     if order := promised(sampler):
-        yield _below(
+        yield at_most(
             "error in N steps over that in N - 1, N + 1", lambda: worst_number_of_steps(sampler, patience), WORSE
         )
-        yield _below("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
+        yield at_most("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
+        if sampler.stochastic:
+            yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
     yield holds("the same with other options", "claims and law", lambda: _other_options(sampler, patience))
-
-
-def _below(check: str, measure: Callable[[], Worst | None], limit: float) -> Finding:
-    """A worst figure that must not exceed a limit; nothing to say where there is none."""
-    expected = f"<= {limit:g}" if limit else "0"
-
-    def finding() -> Finding:
-        worst = measure()
-        if worst is None:
-            return Finding(check, expected, "does not apply", True)
-        return Finding(check, expected, str(worst), worst.figure <= limit)
-
-    return attempt(check, expected, finding)
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
@@ -122,11 +123,23 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
         yield near(f"{one}, exact history", lambda: one_step_order(quiet), claimed, _tolerance(claimed))
         yield _order_everywhere(quiet, f"{one}, everywhere", claimed, patience)
     if quiet is not None and promised(quiet):
-        yield _below(f"last step{at}, over the mean", lambda: worst_last_step(quiet), STALE)
+        yield at_most(f"last step{at}, over the mean", lambda: worst_last_step(quiet), STALE)
         yield from _over_a_run(quiet, at)
-    if sampler.stochastic and sampler.weak_order:
-        least = sampler.weak_order - _tolerance(sampler.weak_order)
-        yield at_least("weak order over a run", lambda: weak_order(sampler), least)
+    loud = _with_noise(sampler)
+    if loud.stochastic and loud.weak_order:
+        with_noise = "" if loud is sampler else f" with {loud.noise_option} = 1"
+        least = loud.weak_order - _tolerance(loud.weak_order)
+        yield at_least(f"weak order over a run{with_noise}", lambda: weak_order(loud), least)
+
+
+def _with_noise(sampler: Sampler) -> Sampler:
+    """The sampler, or, where its noise is an option that it leaves at 0, with that option at 1."""
+    if sampler.stochastic or sampler.noise_option is None:
+        return sampler
+    try:
+        return replace(sampler, **{sampler.noise_option: 1.0})
+    except (DifftoolError, ValueError, TypeError):
+        return sampler
 
 
 def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: float) -> Finding:
@@ -134,15 +147,19 @@ def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: fl
 
     def finding() -> Finding:
         worst = least_order(sampler, limit, patience)
-        return Finding(check, f">= {limit:g}", str(worst), worst.figure >= limit)
+        return Finding(check, f">= {limit:g}", f"{worst.figure:.2f} {worst.where}", worst.figure >= limit)
 
     return attempt(check, f">= {limit:g}", finding)
 
 
 def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
     claimed = sampler.global_order or sampler.accuracy
-    if claimed is not None:
-        yield near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
+    if claimed is None:
+        return
+    yield near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
+    if not sampler.downwards_only:
+        least = claimed - _coarse(claimed)
+        yield at_least(f"order over a run{at}, upwards", lambda: global_order(sampler, upwards=True), least)
 
 
 def _unplanned(sampler: Sampler) -> Iterator[Finding]:
@@ -158,7 +175,10 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
         measured = "cannot be measured without a plan; claim none"
         yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
     elif promised(sampler):
-        yield at_most("law of many samples", lambda: drift(sampler), DRIFT)
+        yield at_most("law of many samples, over its sampling error", lambda: drift(sampler), FAR_OFF)
+        yield at_most("correlation of elements, over its sampling error", lambda: correlation(sampler), FAR_OFF)
+    if sampler.adaptive and not sampler.downwards_only:
+        yield at_most("where it ends, downwards and upwards", lambda: astray(sampler), ASTRAY)
 
 
 def _order_about(sampler: Sampler, level: float) -> float:
@@ -167,13 +187,14 @@ def _order_about(sampler: Sampler, level: float) -> float:
 
 def _other_options(sampler: Sampler, patience: float) -> str:
     """How many values of options were tried; `AssertionError` for one with which a claim does not hold."""
-    tried = list(variants(sampler))
+    tried = variants(sampler)
     looked = 0
     for text, variant in patient(tried, patience, 2):
         looked += 1
         wrong = _wrong(variant)
         assert wrong is None, f"with {text} {wrong}"
-    return f"{looked} of {len(tried)} values"
+    rest = "" if looked == len(tried) else "; no time for the rest"
+    return f"{looked} of {len(tried)} choices{rest}"
 
 
 def _wrong(sampler: Sampler) -> str | None:
@@ -191,6 +212,10 @@ def _wrong(sampler: Sampler) -> str | None:
             order = order_there(quiet, VPLinear(), centre, claimed - _coarse(claimed))
             if order < claimed - _coarse(claimed):
                 return f"one step is of order {order:.2f} (claimed: {claimed:g})"
+    if sampler.stochastic and (weak := sampler.weak_order):
+        order = weak_order_from(sampler, 64)
+        if order < weak - _coarse(weak):
+            return f"its law is of order {order:.2f} (claimed: {weak:g})"
     return off_law(sampler) if promised(sampler) else None
 
 

@@ -9,18 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from difftool.checks.finding import Finding, at_most, holds
+from difftool.checks.finding import Finding, Worst, at_most, holds
+from difftool.checks.patience import patient
+from difftool.checks.variants import variants
+from difftool.errors import DifftoolError
 from difftool.plan.analysis import Array
 from difftool.schedules import Schedule
-from difftool.schedules.base import ALPHA_MIN
+from difftool.schedules.base import ALPHA_MIN, NEAR_END
 
 PLACES = 4000  # times that are tried at once, a part of them by themselves
-EACH = 300
+EACH = 200
 NEAR = 1e-9  # of the domain: how near its ends
 SLOPES = (1e-3, 1e-5, 1e-7)  # steps of differences, in parts of the distance to the nearer end
 INVERSE = 1e-9  # error of the half-log-snr of a time that was found by it, to that of its own rounding
 ROUNDING, EDGE = 1e-15, 1e-14  # of a number; how far out of the domain rounding may take a time
-HINT = "if it is sqrt(1 - alpha^2), which rounds to 0 there, write sqrt(-expm1(2 log(alpha)))"
+HINT = (
+    "if it is sqrt(1 - alpha^2), which rounds to 0 there, write it without that difference: sin where alpha is cos, "
+    "sqrt(-expm1(2 log(alpha))) where log(alpha) has a formula of its own"
+)
+ROUNDED = 1e10  # a noise level above which the flow time rounds to 1
+SMOOTHED = 0.05  # what the default derivatives may be off by at kinks
 EPS, SPOILT = 2.3e-16, 1e-3  # of a number; the part of a difference that rounding may be
 
 
@@ -29,8 +37,8 @@ def check_schedule(schedule: Schedule) -> list[Finding]:
 
     Finite coefficients, alpha in [0, 1], sigma >= 0; sigma = 0 and alpha = 1 at the lower end; log(alpha / sigma)
     strictly falling; floats, numpy and torch agree, float32 to its precision; all that follows from the two functions
-    does so where it is overridden: level, half-log-snr, points, noised data, the start of a run, inverses, drift and
-    diffusion.
+    does so where it is overridden: level, half-log-snr, points (one for each sample, too), noised data, the start of a
+    run, inverses, drift and diffusion; the same with other options.
     """
     times = _times(schedule)
     return [
@@ -39,12 +47,54 @@ def check_schedule(schedule: Schedule) -> list[Finding]:
         holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
         at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, times), 1e-12),
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
+        holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
+        *_following(schedule, times),
+        holds("the same with other options", "all that follows", lambda: _other_options(schedule)),
+    ]
+
+
+def _following(schedule: Schedule, times: Array) -> list[Finding]:
+    """What follows from alpha and sigma."""
+    return [
         at_most("level, half_log_snr, at, add_noise", lambda: _derived(schedule, times), 1e-9),
         holds("t_start", "alpha >= 1e-3 where it is to be", lambda: _start(schedule)),
         *(_inverse(schedule, name, of, times) for name, of in INVERSES.items()),
         _slope(schedule, "drift", "d log(alpha) / dt", times),
         _slope(schedule, "diffusion2", "2 sigma^2 d log(sigma/alpha) / dt", times),
     ]
+
+
+def _other_options(schedule: Schedule) -> str:
+    tried = variants(schedule)
+    looked = 0
+    for text, variant in patient(tried, 2.0, 2):
+        looked += 1
+        try:
+            times = _times(variant)[:: PLACES // EACH]
+            _falling(variant, times)
+        except (AssertionError, DifftoolError):
+            continue  # not a schedule with that option, if a table of it is none
+        wrong = next((f for f in _following(variant, times) if not f.ok), None)
+        assert wrong is None, f"with {text}, {wrong.check}: {wrong.measured}"
+    return f"{looked} of {len(tried)} choices"
+
+
+def _each(schedule: Schedule) -> str:
+    """Times (B,), as training draws them, for x (B, ...), B the width of x as well, beside one after the other."""
+    low, high = schedule.domain
+    t = torch.linspace(low + 0.1 * (high - low), low + 0.9 * (high - low), 4, dtype=torch.float64)
+    for shape in ((4, 4), (4, 3, 2, 2)):
+        x0, eps = (
+            torch.linspace(a, b, math.prod(shape), dtype=torch.float64).reshape(shape) for a, b in ((-1, 1), (2, 1))
+        )
+        p, column = schedule.at(t, like=x0), (4, *[1] * (len(shape) - 1))
+        assert p.alpha.shape == p.sigma.shape == column, f"at(t, like=x) of {tuple(t.shape)} is {tuple(p.alpha.shape)}"
+        noised, alone = (
+            schedule.add_noise(x0, t, eps),
+            [schedule.add_noise(x0[i], float(t[i]), eps[i]) for i in range(4)],
+        )
+        assert torch.allclose(noised, torch.stack(alone), rtol=1e-9, atol=1e-12), "add_noise mixes the times of samples"
+    return "as one by one"
 
 
 def _times(schedule: Schedule) -> Array:
@@ -92,14 +142,16 @@ def _falling(schedule: Schedule, times: Array) -> str:
     return "strictly"
 
 
-def _kinds(schedule: Schedule, times: Array) -> float:
+def _kinds(schedule: Schedule, times: Array) -> Worst:
     some = np.array(_some(times))
-    tensor = torch.from_numpy(some)
-    worst = 0.0
+    worst = Worst(0.0, "")
     for name in ("alpha", "sigma"):
         function = getattr(schedule, name)
         plain = np.array([function(float(t)) for t in some])
-        worst = max(worst, float(abs(plain - function(some)).max()), float(abs(plain - function(tensor).numpy()).max()))
+        for kind, values in (("numpy", function(some)), ("torch", function(torch.from_numpy(some)).numpy())):
+            off = abs(plain - values)
+            i = int(np.argmax(off))
+            worst = max(worst, Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"))
     return worst
 
 
@@ -114,17 +166,22 @@ def _single(schedule: Schedule, times: Array) -> float:
     return float(torch.maximum(sigma, alpha).max())
 
 
-def _derived(schedule: Schedule, times: Array) -> float:
+def _derived(schedule: Schedule, times: Array) -> Worst:
     """Largest relative error of what follows from alpha and sigma without a derivative."""
-    worst = 0.0
+    worst = Worst(0.0, "")
     x0, eps = torch.linspace(-1, 1, 3, dtype=torch.float64), torch.linspace(2, 1, 3, dtype=torch.float64)
     for t in _some(times):
         alpha, sigma, p = schedule.alpha(t), schedule.sigma(t), schedule.at(t)
-        pairs = [(p.t, t), (p.alpha, alpha), (p.sigma, sigma)]
+        pairs = [("at", p.t, t), ("at", p.alpha, alpha), ("at", p.sigma, sigma)]
         if alpha > 0 and sigma > 0:
-            pairs += [(schedule.level(t), sigma / alpha), (schedule.half_log_snr(t), math.log(alpha / sigma))]
-        noised = schedule.add_noise(x0, t, eps) - (alpha * x0 + sigma * eps)
-        worst = max([worst, float(noised.abs().max()), *(abs(a - b) / (1e-3 + abs(b)) for a, b in pairs)])
+            pairs.append(("level", schedule.level(t), sigma / alpha))
+            pairs.append(("half_log_snr", schedule.half_log_snr(t), math.log(alpha / sigma)))
+        pairs += [
+            ("add_noise", float(a), float(b))
+            for a, b in zip(schedule.add_noise(x0, t, eps), alpha * x0 + sigma * eps, strict=True)
+        ]
+        for name, found, wanted in pairs:
+            worst = max(worst, Worst(abs(found - wanted) / (1e-3 + abs(wanted)), f"of {name} at t = {t:.6g}"))
     return worst
 
 
@@ -135,7 +192,8 @@ def _start(schedule: Schedule) -> str:
     assert low < divided <= high, f"{divided:g} is outside the domain, where alpha must be at least {ALPHA_MIN:g}"
     alpha = schedule.alpha(divided)
     assert alpha >= ALPHA_MIN * (1 - 1e-6), f"alpha = {alpha:g} at t = {divided:g}, expected {ALPHA_MIN:g} or more"
-    latest = divided == high or alpha < ALPHA_MIN * 1.01
+    beyond = schedule.alpha(math.nextafter(divided, high))
+    latest = divided == high or alpha < ALPHA_MIN * 1.01 or beyond < ALPHA_MIN
     assert latest, f"t = {divided:g} has alpha = {alpha:g}; there is a later one with {ALPHA_MIN:g}"
     return f"{anywhere:g}, {divided:g}"
 
@@ -150,14 +208,15 @@ INVERSES: dict[str, Callable[[Schedule, Any], Any]] = {
 def _inverse(schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], times: Array) -> Finding:
     """Numbers and arrays: how far the time that is found is away, in half-log-snr, beside what rounding takes."""
 
-    def measure() -> float:
-        inverse, worst = getattr(schedule, name), 0.0
-        some = [t for t in _some(times) if schedule.sigma(t) > 0 and schedule.alpha(t) > 0]
+    def measure() -> Worst:
+        inverse, worst = getattr(schedule, name), Worst(0.0, "")
+        most = ROUNDED if name == "t_at_flow" else 1 / NEAR_END
+        some = [t for t in _some(times) if NEAR_END < schedule.level(t) < most]
         values = [float(of(schedule, t)) for t in some]
         together = inverse(np.array(values))
         for t, value, other in zip(some, values, together, strict=True):
             for found in (inverse(value), float(other)):
-                worst = max(worst, _apart(schedule, t, found))
+                worst = max(worst, Worst(_apart(schedule, t, found), f"at t = {t:.6g}, found {found:.6g}"))
         return worst
 
     return at_most(f"{name} inverts", measure, INVERSE)
@@ -181,19 +240,20 @@ def _slope(schedule: Schedule, name: str, formula: str, times: Array) -> Finding
     """Relative difference to the nearest of several differences: of several steps, central, to the left, to the right.
 
     At a kink (an entry of a table) any of these is the derivative. What rounding makes of a difference is taken off,
-    and one that rounding spoils is none.
+    and one that rounding spoils is none. The default of `Schedule`, which is smooth across kinks, may be further off.
     """
 
-    def measure() -> float:
-        worst = 0.0
+    def measure() -> Worst:
+        worst = Worst(0.0, "")
         for t in _some(times)[1:-1]:
             value = getattr(schedule, name)(t)
             estimates = _estimates(schedule, name, t)
             wrong = (max(abs(value - v) - bits, 0.0) / (abs(v) + 1e-3) for v, bits in estimates)
-            worst = max(worst, min(wrong, default=0.0))
+            worst = max(worst, Worst(min(wrong, default=0.0), f"at t = {t:.6g}"))
         return worst
 
-    return at_most(f"{name} is {formula}", measure, 1e-5)
+    own = getattr(type(schedule), name) is not getattr(Schedule, name)
+    return at_most(f"{name} is {formula}", measure, 1e-5 if own else SMOOTHED)
 
 
 def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, float]]:

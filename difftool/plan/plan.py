@@ -104,7 +104,10 @@ def validate(plan: Plan) -> None:
         raise DifftoolError("a plan ends with its result, a row that is not evaluated")
     for r, row in enumerate(plan.rows):
         if r and not (row.x or row.m or row.z):
-            raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has no terms")
+            raise DifftoolError(
+                f"row {r} of the plan (t={row.point.t:g}) has no terms: it is made of nothing of this run; a sampler "
+                f"keeps all state in local variables"
+            )
         if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
             raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
         if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index <= MOST_STEPS:
