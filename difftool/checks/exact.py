@@ -32,7 +32,7 @@ class Mixture:
 
     def x0(self, x: Array, p: Point) -> Array:
         """E[x_0 | x_t = x], (N,); p holds numbers, or arrays of N."""
-        alpha, sigma = np.reshape(p.alpha, (-1, 1)) * self.scale, np.reshape(p.sigma, (-1, 1))
+        alpha, sigma = np.asarray(p.alpha).reshape(-1, 1) * self.scale, np.asarray(p.sigma).reshape(-1, 1)
         centres, std = alpha * MEANS, np.sqrt((alpha * STD) ** 2 + sigma**2)
         logits = np.log(WEIGHTS) - 0.5 * ((x[:, None] - centres) / std) ** 2
         r = np.exp(logits - logits.max(1, keepdims=True))

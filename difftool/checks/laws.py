@@ -25,7 +25,7 @@ MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
 COUNT, FIRST, SECONDS = 100_000, 64, 3.0  # samples of a law that no plan tells, at most and at first, and time for them
 TIGHT = {"rtol": 0.01, "atol": 0.003}  # tolerances at which the law of an adaptive one is looked at
 EXPLODED = 1e3  # times too large: an unstable run, not a wrong law
-FAR_OFF, ASTRAY = 5.0, 0.02  # standard errors; units of the data
+FAR_OFF, ASTRAY = 4.0, 0.02  # standard errors; units of the data
 FEW = 6  # steps from which on one more is no worse
 SWEEP, WORSE = 40, 1.25  # up to how many steps, and how much worse than its neighbours a run may be
 
@@ -65,35 +65,32 @@ def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
     return float(max(abs(means).max(), abs(variances).max()))
 
 
-def drift(sampler: Sampler) -> float:
-    """The mean relative deviation of standard deviations from those of the data, in the limit of many steps.
+def of_many(sampler: Sampler) -> tuple[float, float]:
+    """(drift, correlation) of as many samples as there is time for, for what has no plan; over their sampling errors.
 
-    By as many samples as there is time for, for what has no plan: extrapolated from 64 and 128 steps by order 1, or
-    with tolerances rtol and atol that are tight; in units of what sampling makes of it.
+    drift: the mean relative deviation of standard deviations from those of the data, extrapolated from 64 and 128 steps
+    by order 1, or with tolerances rtol and atol that are tight. correlation: the largest one of two elements, of data
+    whose elements are independent.
     """
+    x = _sampled(_tight(sampler), 128)
+    root = math.sqrt(len(x))
+    correlation = float(abs(np.corrcoef(x.T) - np.eye(x.shape[1])).max() * root)
     if sampler.adaptive:
-        x = _sampled(_tight(sampler), 1)
-        return abs(_wide(x)) / (_WIDE / math.sqrt(len(x)))
-    fine = _sampled(sampler, 128)
-    coarse = _sampled(sampler, 64, len(fine))
-    return abs(2 * _wide(fine) - _wide(coarse)) / (math.sqrt(5) * _WIDE / math.sqrt(len(fine)))
-
-
-def correlation(sampler: Sampler) -> float:
-    """The largest correlation of two elements of many samples of data whose elements are independent."""
-    x = _sampled(sampler, 64)
-    return float(abs(np.corrcoef(x.T) - np.eye(x.shape[1])).max() * math.sqrt(len(x)))
+        return abs(_wide(x)) * root / _WIDE, correlation
+    coarse = _sampled(sampler, 64, len(x))
+    return abs(2 * _wide(x) - _wide(coarse)) * root / (math.sqrt(5) * _WIDE), correlation
 
 
 def _sampled(sampler: Sampler, steps: int, count: int | None = None) -> Array:
-    """Samples of the Gaussian; count: as many as there is time for, eight times as many each time."""
-    most = count or COUNT
-    size, began = count or FIRST, monotonic()
+    """Samples of the Gaussian; count: as many as there is time for, more and more each time."""
+    size = count or FIRST
     while True:
+        began = monotonic()
         x = job(sampler, steps, size, model=_gaussian(), seed=11).batch(0, size).numpy()
-        if size == most or monotonic() - began > SECONDS / 8:
+        larger = min(size * min(round(SECONDS / (monotonic() - began)), 8), COUNT)
+        if count is not None or larger < 2 * size:
             return x
-        size = min(8 * size, most)
+        size = larger
 
 
 def _wide(x: Array) -> float:

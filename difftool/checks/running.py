@@ -25,10 +25,14 @@ STEPS = 1, 2, 3, 10, 33
 MANY = 64  # samples of a batch that is cut
 
 
+def runs_everywhere(sampler: Sampler) -> Finding:
+    """Whether it runs at all."""
+    return holds("runs on every schedule, 1 to 33 steps", "finite", lambda: _runs(sampler))
+
+
 def runs(sampler: Sampler) -> list[Finding]:
     """What holds of every sampler, with a plan or without."""
     findings = [
-        holds("runs on every schedule, 1 to 33 steps", "finite", lambda: _runs(sampler)),
         holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
         holds("noise", "as declared", lambda: _noise(sampler)),
         holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
@@ -107,10 +111,14 @@ def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job
 
 def _runs(sampler: Sampler) -> str:
     tried = 0
-    for schedule in patient(SCHEDULES if sampler.adaptive else (*SCHEDULES, BEYOND), 5.0, 3):
+    for schedule in patient(SCHEDULES if sampler.adaptive else (*SCHEDULES, BEYOND), 3.0, 2):
         tried += 1
         for steps in (1,) if sampler.adaptive else STEPS:
-            out = job(sampler, steps, schedule=schedule).batch(0, 6)
+            try:
+                out = job(sampler, steps, schedule=schedule).batch(0, 6)
+            except Exception as error:  # whatever a plugin's code raises
+                error.add_note(f"on {schedule!r} in {steps} steps")
+                raise
             assert out.dtype == torch.float64, f"a run in float64 came back in {out.dtype}"
     return f"{tried} schedules"
 
@@ -138,7 +146,8 @@ def _evaluations(sampler: Sampler) -> str:
             declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
             run.plan = None
             run.batch(0, 6)
-            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps"
+            way_out = "nfe(path) says what a path costs, if not evaluations times its steps"
+            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps; {way_out}"
             assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
             counts.append(str(run.nfe))
     half = len(counts) // 2
@@ -158,7 +167,8 @@ def _noise(sampler: Sampler) -> str:
     finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
     declared = "stochastic" if sampler.stochastic else "deterministic"
     text = f"{declared}, {len(draws)} draws in {len(run.path) - 1} steps"
-    assert bool(draws) == sampler.stochastic, f"declared {text}"
+    way_out = "draw with noise(now, nxt), no other way" if sampler.stochastic else "set stochastic = True"
+    assert bool(draws) == sampler.stochastic, f"declared {text}; {way_out}"
     assert sampler.stochastic or not sampler.weak_order or sampler.accuracy is not None, (
         "declared deterministic, with a weak order"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from difftool.checks.everywhere import least_order, left_over, left_over_on, order_there, worst_last_step
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
@@ -14,9 +14,8 @@ from difftool.checks.laws import (
     FAR_OFF,
     WORSE,
     astray,
-    correlation,
-    drift,
     monte_carlo,
+    of_many,
     off_law,
     point_mass,
     promised,
@@ -24,7 +23,7 @@ from difftool.checks.laws import (
 )
 from difftool.checks.orders import global_order, one_step_order, weak_order, weak_order_from
 from difftool.checks.patience import patient
-from difftool.checks.running import job, plan_is_loop, plan_of, runs
+from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_everywhere
 from difftool.checks.variants import variants
 from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
@@ -60,6 +59,11 @@ def check_sampler(sampler: Sampler, patience: float = 2.0) -> list[Finding]:
 
 def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
     """The findings of `check_sampler`, each when it is asked for."""
+    it_runs = runs_everywhere(sampler)
+    yield it_runs
+    if not it_runs.ok:  # else the same is said a dozen times
+        yield Finding("all else", "any", "not looked at: it does not run", False)
+        return
     yield from runs(sampler)
     without_plan = plan_of(sampler)
     if without_plan is not None:
@@ -156,7 +160,8 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
     claimed = sampler.global_order or sampler.accuracy
     if claimed is None:
         return
-    yield near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
+    found = near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
+    yield found if found.ok else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
     if not sampler.downwards_only:
         least = claimed - _coarse(claimed)
         yield at_least(f"order over a run{at}, upwards", lambda: global_order(sampler, upwards=True), least)
@@ -175,8 +180,9 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
         measured = "cannot be measured without a plan; claim none"
         yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
     elif promised(sampler):
-        yield at_most("law of many samples, over its sampling error", lambda: drift(sampler), FAR_OFF)
-        yield at_most("correlation of elements, over its sampling error", lambda: correlation(sampler), FAR_OFF)
+        many = cache(partial(of_many, sampler))
+        yield at_most("law of many samples, over its sampling error", lambda: many()[0], FAR_OFF)
+        yield at_most("correlation of elements, over its sampling error", lambda: many()[1], FAR_OFF)
     if sampler.adaptive and not sampler.downwards_only:
         yield at_most("where it ends, downwards and upwards", lambda: astray(sampler), ASTRAY)
 

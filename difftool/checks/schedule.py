@@ -126,7 +126,8 @@ def _finite(schedule: Schedule, times: Array) -> str:
 
 def _clean(schedule: Schedule) -> str:
     p = schedule.at(schedule.domain[0])
-    assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, f"alpha = {p.alpha}, sigma = {p.sigma}"
+    way_out = "; here more t is more noise, and t = 0 is data: use 1 - t" if p.alpha < p.sigma else ""
+    assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, f"alpha = {p.alpha}, sigma = {p.sigma}{way_out}"
     return "exactly"
 
 

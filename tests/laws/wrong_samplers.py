@@ -300,7 +300,7 @@ ESCAPED = [
     (LoudUnclaimed(), "law at every level"),
     (LoudUnplanned(), "law of many samples"),
     (Leapfrog(), "stability"),
-    (Forgetful(), "plan"),
+    (Forgetful(), "runs on every schedule"),
     (InThirteenSteps(), "error in N steps"),
     (LargeBatches(), "plain loop"),
     (FarOut(), "runs on every schedule"),
