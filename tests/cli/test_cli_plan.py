@@ -118,12 +118,12 @@ def test_names_are_not_read_as_markup(ok, folder):
     assert ok("plan", "odd.json").stdout.startswith("[bold]odd[/red]  ")
 
 
-@pytest.mark.parametrize("name", ["flow", "eight-gaussians", "ddim:eta=0.5"])
+@pytest.mark.parametrize("name", ["flow", "eight-gaussians", pytest.param("ddim:eta=0.5", marks=pytest.mark.slow)])
 def test_check(ok, name):
     lines = ok("check", name).stdout.splitlines()
     assert lines[0].split() == ["check", "expected", "measured"]
     assert len(lines) > 3
-    assert all(line.split()[0] == "ok" for line in lines[1:])
+    assert all(line.split()[0] == "ok" for line in lines[1:] if not line.startswith(" "))
 
 
 def test_check_json(ok):
@@ -135,7 +135,7 @@ def test_check_json(ok):
 def test_check_fails(cli, faulty):
     result = cli("check", "nan:size=4")
     assert result.exit_code == 1
-    marks = [line.split()[0] for line in result.stdout.splitlines()[1:]]
+    marks = [line.split()[0] for line in result.stdout.splitlines()[1:] if not line.startswith(" ")]  # long ones go on
     assert "FAILED" in marks
     found = json.loads(cli("check", "nan:size=4", "--json").stdout)
     assert [finding["ok"] for finding in found] == [mark == "ok" for mark in marks]
