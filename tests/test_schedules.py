@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from registered import SCHEDULES
+from registered import SCHEDULES, slow
 
 from difftool.checks import check_schedule
 from difftool.errors import DifftoolError
@@ -20,9 +20,10 @@ schedules = st.sampled_from(SCHEDULES)
 fractions = st.floats(0.01, 0.99)
 
 
+@pytest.mark.parametrize("patience", [0.0, *slow(2.0)])
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_contract(schedule):
-    for finding in check_schedule(schedule):
+def test_contract(schedule, patience):
+    for finding in check_schedule(schedule, patience):
         assert finding.ok, finding
 
 

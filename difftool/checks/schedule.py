@@ -32,13 +32,15 @@ SMOOTHED = 0.05  # what the default derivatives may be off by at kinks
 EPS, SPOILT = 2.3e-16, 1e-3  # of a number; the part of a difference that rounding may be
 
 
-def check_schedule(schedule: Schedule) -> list[Finding]:
+def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
     """The contract of a schedule, with figures, at thousands of times, closest together at the ends.
 
     Finite coefficients, alpha in [0, 1], sigma >= 0; sigma = 0 and alpha = 1 at the lower end; log(alpha / sigma)
     strictly falling; floats, numpy and torch agree, float32 to its precision; all that follows from the two functions
     does so where it is overridden: level, half-log-snr, points (one for each sample, too), noised data, the start of a
     run, inverses, drift and diffusion; the same with other options.
+
+    patience: seconds that the last of these may take, after its first two options.
     """
     times = _times(schedule)
     return [
@@ -49,7 +51,7 @@ def check_schedule(schedule: Schedule) -> list[Finding]:
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds("the same with other options", "all that follows", lambda: _other_options(schedule)),
+        holds("the same with other options", "all that follows", lambda: _other_options(schedule, patience)),
     ]
 
 
@@ -64,10 +66,10 @@ def _following(schedule: Schedule, times: Array) -> list[Finding]:
     ]
 
 
-def _other_options(schedule: Schedule) -> str:
+def _other_options(schedule: Schedule, patience: float) -> str:
     tried = variants(schedule)
     looked = 0
-    for text, variant in patient(tried, 2.0, 2):
+    for text, variant in patient(tried, patience, 2):
         looked += 1
         try:
             times = _times(variant)[:: PLACES // EACH]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from registered import slow
 
 from difftool.data.digits import dataset
 from difftool.metrics import nearest
@@ -139,7 +140,7 @@ def test_points_on_their_way_are_as_many_as_show_a_law(ok, folder, monkeypatch):
 RUNS = [("sample",), ("trajectory",), ("trajectory", "--out", "a.gif"), ("interpolate", "--pairs", 2)]
 
 
-@pytest.mark.parametrize("line", RUNS, ids=lambda line: " ".join(map(str, line)))
+@pytest.mark.parametrize("line", [*RUNS[1::2], *slow(*RUNS[::2])], ids=lambda line: " ".join(map(str, line)))
 def test_a_run_shows_its_steps_on_a_terminal_only(cli, monkeypatch, line):
     options = ("--model", "eight-gaussians", "--steps", 12)
     assert cli(*line, *options).stderr == ""

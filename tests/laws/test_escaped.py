@@ -25,7 +25,7 @@ def caught(found, law):
     return any(law in finding.check and not finding.ok for finding in found)
 
 
-DEAR = ("law at every level", "law of many samples")  # of these the first is for every day
+DEAR = ("law at every level", "law of many samples", "everywhere")  # of these the first is for every day
 BY_LAW = {law: wrong for wrong, law in reversed(wrong_samplers.ESCAPED)}
 EVERY_DAY = [pair for pair in wrong_samplers.ESCAPED if pair[1] not in DEAR or BY_LAW[pair[1]] is pair[0]]
 

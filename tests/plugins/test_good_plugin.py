@@ -105,7 +105,7 @@ def test_it_is_checked(run, here):
     assert any("order" in line for line in lines)
     for name in ("sine", "coin"):
         assert all(finding.ok for finding in check_named(name))
-    damped = check_named("midway:damping=0.5")
+    damped = check_sampler(here.Midway(0.5), 0.0)
     assert all(finding.ok for finding in damped) and not any("order of" in finding.check for finding in damped)
 
 
