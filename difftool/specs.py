@@ -75,9 +75,10 @@ def make(axis: str, spec: str) -> Any:
     entry = registry().find(axis, name)
     target, what = entry.load(), f"{axis[:-1]} {name!r}"
     values = {key: _typed(entry, target, key, text) for key, text in given.items()}
-    if axis == "samplers" and {"model", "path"} <= {option.name for option in options_of(target)}:
+    options = options_of(target)
+    if axis == "samplers" and {"model", "path"} <= {option.name for option in options}:
         raise DifftoolError(f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__")
-    for option in options_of(target):
+    for option in options:
         if option.default is MISSING and option.name not in values:
             raise DifftoolError(f"{what} needs the option {option.name!r} ({spell(option.type)})")
     try:

@@ -87,7 +87,7 @@ def _classes(model: Model) -> int:
 def _points(model: Model, own: Schedule) -> list[Point]:
     """Points from the lowest level that the model knows to where its runs start, these two included."""
     top = own.at(own.t_start(True))
-    low = max(LOWEST, getattr(own, "lowest", 0.0))
+    low = max(LOWEST, own.lowest)
     levels = [low * (top.level / low) ** (i / (BETWEEN + 1)) for i in range(BETWEEN + 1)]
     return [*(own.at(own.t_at_level(level)) for level in levels), top]
 

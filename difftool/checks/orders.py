@@ -86,7 +86,6 @@ def end_of(sampler: Sampler, path: Path, data: Mixture) -> Array:
 
 def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
     """The order of the law of the end point on Gaussian data (W2, exact), over a fixed interval from the exact law."""
-
     return _limit(lambda n: _law_error(sampler, schedule or VPLinear(), n))
 
 

@@ -51,7 +51,7 @@ def plan_of(sampler: Sampler) -> Finding | None:
     """Why it has no plan, which is none of its faults, or does not run, which is one; None if it has a plan."""
     run = None
     with suppress(Exception):  # reported by the checks of runs
-        run = job(sampler, max(6, sampler.needs_steps))
+        run = job(sampler)
     if run is None or run.path is None:
         return Finding("plan", "any", "it does not run", False)
     if run.plan is not None:
@@ -175,7 +175,9 @@ def _noise(sampler: Sampler) -> str:
     if not sampler.adaptive:
         for now, nxt in draws:
             assert now is not None, "noise is drawn for no points: say noise(now, nxt), or noise(now) for its own"
-            assert nxt is None or _within_a_step(run.path, now, nxt), _misplaced(now, nxt, "belongs to no step")
+            assert nxt is None or _within_a_step(run.path, now, nxt), (
+                f"noise({now.level:.3g}, {nxt.level:.3g}), by levels, belongs to no step"
+            )
         _in_their_steps(sampler, job(sampler, 7).path)
     return text
 
@@ -206,10 +208,6 @@ def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
 
 def _below(a: float, b: float) -> bool:
     return a <= b * (1 + 1e-9) + 1e-12
-
-
-def _misplaced(now: Point, nxt: Point, what: str) -> str:
-    return f"noise({now.level:.3g}, {nxt.level:.3g}), by levels, {what}"
 
 
 def _twice(sampler: Sampler) -> float:

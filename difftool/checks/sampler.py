@@ -22,9 +22,8 @@ from difftool.checks.laws import (
     worst_number_of_steps,
 )
 from difftool.checks.orders import global_order, one_step_order, weak_order, weak_order_from
-from difftool.checks.patience import patient
 from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_everywhere
-from difftool.checks.variants import variants
+from difftool.checks.variants import changed, others_hold
 from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
 from difftool.plan.stability import amplification, stability
@@ -84,7 +83,7 @@ def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
         yield at_most("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
         if sampler.stochastic:
             yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
-    yield holds("the same with other options", "claims and law", lambda: _other_options(sampler, patience))
+    yield holds("the same with other options", "claims and law", lambda: others_hold(sampler, patience, _wrong))
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
@@ -140,14 +139,11 @@ def _with_noise(sampler: Sampler) -> Sampler:
     """The sampler, or, where its noise is an option that it leaves at 0, with that option at 1."""
     if sampler.stochastic or sampler.noise_option is None:
         return sampler
-    try:
-        return replace(sampler, **{sampler.noise_option: 1.0})
-    except (DifftoolError, ValueError, TypeError):
-        return sampler
+    return changed(sampler, **{sampler.noise_option: 1.0}) or sampler
 
 
 def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: float) -> Finding:
-    limit = claimed - _coarse(claimed)
+    limit = _least(claimed)
 
     def finding() -> Finding:
         worst = least_order(sampler, limit, patience)
@@ -163,8 +159,8 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
     found = near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
     yield found if found.ok else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
     if not sampler.downwards_only:
-        least = claimed - _coarse(claimed)
-        yield at_least(f"order over a run{at}, upwards", lambda: global_order(sampler, upwards=True), least)
+        upwards = partial(global_order, sampler, upwards=True)
+        yield at_least(f"order over a run{at}, upwards", upwards, _least(claimed))
 
 
 def _unplanned(sampler: Sampler) -> Iterator[Finding]:
@@ -191,36 +187,24 @@ def _order_about(sampler: Sampler, level: float) -> float:
     return global_order(sampler, centre=-math.log(level))
 
 
-def _other_options(sampler: Sampler, patience: float) -> str:
-    """How many values of options were tried; `AssertionError` for one with which a claim does not hold."""
-    tried = variants(sampler)
-    looked = 0
-    for text, variant in patient(tried, patience, 2):
-        looked += 1
-        wrong = _wrong(variant)
-        assert wrong is None, f"with {text} {wrong}"
-    rest = "" if looked == len(tried) else "; no time for the rest"
-    return f"{looked} of {len(tried)} choices{rest}"
-
-
 def _wrong(sampler: Sampler) -> str | None:
     """What a quick look finds wrong with a sampler; None if nothing."""
     try:
-        planned = job(sampler).plan is not None
-        job(sampler).batch(0, 6)
+        run = job(sampler)
+        run.batch(0, 6)
     except DifftoolError:  # an option that does not fit so small a run
         return None
-    if not planned:
+    if run.plan is None:
         return None
     quiet = without_noise(sampler)
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         for centre in (-3.0, 1.0, 4.0):
-            order = order_there(quiet, VPLinear(), centre, claimed - _coarse(claimed))
-            if order < claimed - _coarse(claimed):
+            order = order_there(quiet, VPLinear(), centre, _least(claimed))
+            if order < _least(claimed):
                 return f"one step is of order {order:.2f} (claimed: {claimed:g})"
     if sampler.stochastic and (weak := sampler.weak_order):
         orders = (weak_order_from(sampler, steps) for steps in (64, 256))  # churn is itself from a hundred steps on
-        if not any(order >= weak - _coarse(weak) for order in orders):
+        if not any(order >= _least(weak) for order in orders):
             return f"its law is not of order {weak:g}, as claimed"
     return off_law(sampler) if promised(sampler) else None
 
@@ -231,6 +215,11 @@ def _tolerance(order: float) -> float:
 
 def _coarse(order: float) -> float:
     return max(COARSE, COARSE_PART * order)
+
+
+def _least(order: float) -> float:
+    """What a claimed order must come to where it is measured coarsely."""
+    return order - _coarse(order)
 
 
 def without_noise(sampler: Sampler) -> Sampler | None:

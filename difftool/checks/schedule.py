@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from difftool.checks.finding import Finding, Worst, at_most, holds
-from difftool.checks.patience import patient
-from difftool.checks.variants import variants
+from difftool.checks.variants import others_hold
 from difftool.errors import DifftoolError
 from difftool.plan.analysis import Array
 from difftool.schedules import Schedule
 from difftool.schedules.base import ALPHA_MIN, NEAR_END
+from difftool.schedules.path import ROUNDING as EDGE
 
 PLACES = 4000  # times that are tried at once, a part of them by themselves
 EACH = 200
 NEAR = 1e-9  # of the domain: how near its ends
 SLOPES = (1e-3, 1e-5, 1e-7)  # steps of differences, in parts of the distance to the nearer end
 INVERSE = 1e-9  # error of the half-log-snr of a time that was found by it, to that of its own rounding
-ROUNDING, EDGE = 1e-15, 1e-14  # of a number; how far out of the domain rounding may take a time
+ROUNDING = 1e-15  # of a number
 HINT = (
     "if it is sqrt(1 - alpha^2), which rounds to 0 there, write it without that difference: sin where alpha is cos, "
     "sqrt(-expm1(2 log(alpha))) where log(alpha) has a formula of its own"
@@ -51,7 +51,7 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds("the same with other options", "all that follows", lambda: _other_options(schedule, patience)),
+        holds("the same with other options", "all that follows", lambda: others_hold(schedule, patience, _wrong)),
     ]
 
 
@@ -66,19 +66,15 @@ def _following(schedule: Schedule, times: Array) -> list[Finding]:
     ]
 
 
-def _other_options(schedule: Schedule, patience: float) -> str:
-    tried = variants(schedule)
-    looked = 0
-    for text, variant in patient(tried, patience, 2):
-        looked += 1
-        try:
-            times = _times(variant)[:: PLACES // EACH]
-            _falling(variant, times)
-        except (AssertionError, DifftoolError):
-            continue  # not a schedule with that option, if a table of it is none
-        wrong = next((f for f in _following(variant, times) if not f.ok), None)
-        assert wrong is None, f"with {text}, {wrong.check}: {wrong.measured}"
-    return f"{looked} of {len(tried)} choices"
+def _wrong(schedule: Schedule) -> str | None:
+    """What of it does not follow, at fewer times; None if all does, or if it is no schedule with these options."""
+    try:
+        times = _times(schedule)[:: PLACES // EACH]
+        _falling(schedule, times)
+    except (AssertionError, DifftoolError):
+        return None
+    wrong = next((f for f in _following(schedule, times) if not f.ok), None)
+    return None if wrong is None else f"{wrong.check}: {wrong.measured}"
 
 
 def _each(schedule: Schedule) -> str:

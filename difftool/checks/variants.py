@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from itertools import combinations
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from difftool.checks.patience import patient
 from difftool.errors import DifftoolError
+from difftool.specs import options_of
 
 NUMBERS = (0.0, 0.3, 0.5, 0.85, 1.0, 2.0)  # that are tried for a number
 WHOLE = (1, 2, 3, 4, 5)
@@ -16,6 +19,21 @@ FEW = 3  # values of an option that are tried with those of another
 
 
 T = TypeVar("T")
+
+
+def others_hold(thing: T, patience: float, wrong: Callable[[T], str | None]) -> str:
+    """How many choices of options were looked at; `AssertionError` with what `wrong` says of one, if it says something.
+
+    patience: seconds after which no more are looked at, but for the first two.
+    """
+    tried = variants(thing)
+    looked = 0
+    for text, variant in patient(tried, patience, 2):
+        looked += 1
+        said = wrong(variant)
+        assert said is None, f"with {text} {said}"
+    rest = "" if looked == len(tried) else "; no time for the rest"
+    return f"{looked} of {len(tried)} choices{rest}"
 
 
 def variants(thing: T) -> list[tuple[str, T]]:
@@ -26,21 +44,21 @@ def variants(thing: T) -> list[tuple[str, T]]:
     """
     if not dataclasses.is_dataclass(thing):
         return []
-    kinds = get_type_hints(type(thing))
-    choices = {f.name: _others(kinds[f.name], getattr(thing, f.name)) for f in dataclasses.fields(thing) if f.init}
+    choices = {o.name: _others(o.type, getattr(thing, o.name)) for o in options_of(type(thing))}
     few = {name: [v for v in values if not isinstance(v, float)][:FEW] for name, values in choices.items()}
     changes = [{name: value} for name, values in choices.items() for value in values]
     changes += [{a: v, b: w} for a, b in combinations(few, 2) for v in few[a] for w in few[b]]
     return [
         (",".join(f"{name}={value}" for name, value in change.items()), made)
         for change in changes
-        if (made := _made(thing, change)) is not None
+        if (made := changed(thing, **change)) is not None
     ]
 
 
-def _made(thing: T, change: dict[str, Any]) -> T | None:
+def changed(thing: T, **options: Any) -> T | None:
+    """The thing with other values of options; None if it refuses them."""
     try:
-        return dataclasses.replace(thing, **change)  # type: ignore[type-var]
+        return dataclasses.replace(thing, **options)  # type: ignore[type-var]
     except (DifftoolError, ValueError, TypeError):
         return None
 

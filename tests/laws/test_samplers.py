@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 from registered import ONE_EACH, SAMPLERS, slow
+from wrong_samplers import ancestral
 
 from difftool.checks import check_sampler
 from difftool.checks.orders import global_order
@@ -114,9 +115,7 @@ class TooLittleNoise(Sampler):
 
     def __call__(self, model, x, path, noise):
         for now, nxt in pairwise(path):
-            r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
-            x = nxt.alpha * (1 - r * r) * model(x, now) + nxt.sigma / now.sigma * r * x
-            x = x + 0.9 * nxt.sigma * (1 - r * r) ** 0.5 * noise(now, nxt)
+            x = ancestral(x, model(x, now), now, nxt, noise(now, nxt), factor=0.9)
         return x
 
 

@@ -26,10 +26,7 @@ class Stale(Sampler):
     high: float = math.inf
 
     accuracy = 2
-
-    @property
-    def divides_by_alpha(self):
-        return True
+    divides_by_alpha = True
 
     def __call__(self, model, x, path, noise):
         old, k = None, 0.0
@@ -47,6 +44,7 @@ class StaleLast(Sampler):
     """DDIM whose last step into sigma = 0 takes the noise of the one before."""
 
     accuracy = 1
+    divides_by_alpha = True
 
     def __call__(self, model, x, path, noise):
         old = None
@@ -56,10 +54,6 @@ class StaleLast(Sampler):
             x = nxt.alpha * ((x - now.sigma * eps) / now.alpha) + nxt.sigma * eps
             old = new
         return x
-
-    @property
-    def divides_by_alpha(self):
-        return True
 
 
 @dataclass(frozen=True)
@@ -104,10 +98,7 @@ class OnVPOnly(Sampler):
     """DPM-Solver++(2M) that takes the ratio of its steps from alpha, which tells nothing where alpha stays 1."""
 
     accuracy = 2
-
-    @property
-    def divides_by_alpha(self):
-        return True
+    divides_by_alpha = True
 
     def __call__(self, model, x, path, noise):
         old = None
@@ -184,10 +175,7 @@ class NearlyTwo(Sampler):
 
     accuracy = 2
     evaluations = 2
-
-    @property
-    def divides_by_alpha(self):
-        return True
+    divides_by_alpha = True
 
     def nfe(self, path):
         return 2 * (len(path) - 1) - (path[-1].sigma == 0) - (path[0].sigma == 0)
@@ -208,10 +196,7 @@ class Leapfrog(Sampler):
     """Twice the slope from the state before the last: of order 2, and stable for no network at all."""
 
     accuracy = 2
-
-    @property
-    def divides_by_alpha(self):
-        return True
+    divides_by_alpha = True
 
     def __call__(self, model, x, path, noise):
         y, before = x / path[0].alpha, None
@@ -273,11 +258,11 @@ class FarOut(Sampler):
         for now, nxt in pairwise(path):
             if now.level > 200 and not math.isinf(now.level):
                 x = x * math.nan
-            x = DDPM()(model, x, _Two(path, now, nxt), noise)
+            x = DDPM()(model, x, two_points(path, now, nxt), noise)
         return x
 
 
-def _Two(path, now, nxt):
+def two_points(path, now, nxt):
     i = list(path).index(now)
     return path[i : i + 2]
 
