@@ -27,6 +27,10 @@ _HOME = {
 __all__ = ["DifftoolError", "GaussianMixture", "Model", "NetworkModel", "__version__", "sample", "trace"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)

@@ -107,10 +107,14 @@ class Answer:
         grid = self.grid.spec(self.options) if self.grid else self.sampler.grid if self.sampler and sampler else ""
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
+    def run(self, specs: Mapping[str, str]) -> dict[str, str]:
+        """The options of our command line, by name."""
+        noise = [("noise", row.noise) for row in self.rows if row.noise]
+        return dict([*((axis[:-1], spec) for axis, spec in specs.items()), *noise])
+
     def command(self, specs: Mapping[str, str]) -> str:
         """The options of our command line."""
-        noise = [f"--noise {row.noise}" for row in self.rows if row.noise]
-        return " ".join([*(f"--{axis[:-1]} {spec}" for axis, spec in specs.items()), *noise])
+        return " ".join(f"--{name} {value}" for name, value in self.run(specs).items())
 
     @property
     def needs(self) -> list[str]:
@@ -154,6 +158,7 @@ class Tool:
     about: str
     rows: Mapping[str, tuple[Row, ...]]
     pair: str = ""
+    schedules: Mapping[str, str] = field(default_factory=dict)  # ours, by its name
     options: Mapping[str, str] = field(default_factory=dict)  # of the schedule, the model or the run
     without: Mapping[str, str] = field(default_factory=dict)  # of the sampler or the grid, where no row has them
     defaults: Mapping[str, str] = field(default_factory=dict)  # by option, or CLASS.option

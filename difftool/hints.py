@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difftool.atlas import FEW, Answer, tools
+from difftool.atlas import FEW, Answer, Tool, tools
 
 
 def hint(axis: str | None, name: str) -> str:
@@ -10,6 +10,8 @@ def hint(axis: str | None, name: str) -> str:
     if name.lower() == "default" and axis in ("samplers", None):
         return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
 
+    if axis == "schedules":
+        return next((f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), "")
     answers = _answers(name)
     ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
     if name.lower() in ours:  # no more than another case
@@ -18,21 +20,25 @@ def hint(axis: str | None, name: str) -> str:
 
 
 def runs_as(axis: str, name: str) -> dict[str, str] | None:
-    """What another tool's name for a sampler or a grid runs as, specs by axis; None if it is not the same here."""
+    """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here."""
     answers = _answers(name)
-    for own in (answer.specs().get(axis) for answer in answers):
-        if own == name.lower():  # no more than another case
-            return {axis: own}
     answer = _nearest(answers, axis, name) if answers else None
-    if (
-        answer is None
-        or answer.without
-        or answer.needs
-        or any(row.parity != "same" or row.noise for row in answer.rows)
-    ):
-        return None
-    specs = answer.specs()
-    return specs if axis in specs else None
+    runs = answer is not None and axis in answer.specs() and _same(answer)
+    if name.lower() in {other.specs().get(axis) for other in answers} and not (runs and _written(answer) == name):
+        return {axis[:-1]: name.lower()}  # no more than another case
+    return answer.run(answer.specs()) if runs else None
+
+
+def _same(answer: Answer) -> bool:
+    return not (answer.without or answer.needs) and all(row.parity == "same" for row in answer.rows)
+
+
+def _written(answer: Answer) -> str:
+    return " ".join(row.name for row in answer.rows)
+
+
+def _schedules(name: str) -> list[tuple[Tool, str]]:
+    return [(tool, tool.schedules[name]) for tool in tools().values() if name in tool.schedules]
 
 
 def _answers(name: str) -> list[Answer]:
@@ -42,9 +48,10 @@ def _answers(name: str) -> list[Answer]:
 def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
     """The one that has the name as it was typed, and is of the axis where it was typed."""
 
-    def distance(answer: Answer) -> tuple[bool, bool]:
+    def distance(answer: Answer) -> tuple[bool, bool, bool]:
         other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
-        return " ".join(row.name for row in answer.rows).lower() != name.lower(), other
+        written = _written(answer)
+        return written.lower() != name.lower(), written != name, other
 
     return min(answers, key=distance)
 

@@ -80,6 +80,8 @@ class Registry:
         axes = [axis for axis in AXES if axis != "commands"]
         found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
         if not found:
+            if (axis := next((axis for axis in axes if name in (axis, axis[:-1])), None)) is not None:
+                raise DifftoolError(f"{name!r} is a kind of things, not the name of one: difftool list {axis}")
             raise _unknown("schedule, grid, model or sampler", name, {n for axis in axes for n in self.axis(axis)})
         return found
 
@@ -159,7 +161,10 @@ def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None
     sampler, at, grid = name.partition("@")
     if at and axis in ("samplers", "grids"):
         return DifftoolError(f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}")
-    elsewhere = hint(axis, name) if axis in (None, "samplers", "grids") else ""
+    spec, comma, rest = name.partition(",")
+    if comma and spec in known:
+        return DifftoolError(f"no {what} {name!r}; options follow a colon: {spec}:{rest}")
+    elsewhere = hint(axis, name) if axis in (None, "samplers", "grids", "schedules") else ""
     if axis is not None and not elsewhere:
         elsewhere = _elsewhere(axis, name)
     return DifftoolError(f"no {what} {name!r}; {elsewhere}") if elsewhere else unknown(what, name, known)

@@ -77,7 +77,8 @@ class Recipe:
                 raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
         classes = self.classes
         if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
-            raise DifftoolError(f"class is a number from 0 to {MOST - 1}, or a range as in 0-9, got {self.label!r}")
+            upper = f" and at most {MOST - 1}" if classes and classes[-1] >= MOST else ""
+            raise DifftoolError(f"class is a whole number from 0 on{upper}, or a range as in 0-9, got {self.label!r}")
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""
@@ -105,13 +106,15 @@ class Recipe:
         foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
         found = runs_as("samplers", foreign["samplers"]) or {} if "samplers" in foreign else {}
         if self.grid is not None:  # it goes before the one that the sampler has there
-            found.pop("grids", None)
+            found.pop("grid", None)
             found.update(runs_as("grids", self.grid) or {} if "grids" in foreign else {})
+        if self.noise != "independent":
+            found.pop("noise", None)
         if not found:
             return self, None
-        told = " ".join(f"--{axis[:-1]} {spec}" for axis, spec in found.items())
-        names = " with ".join(name for axis, name in foreign.items() if axis in found)
-        changed = self.changed(**{axis[:-1]: spec for axis, spec in found.items()})
+        told = " ".join(f"--{option} {value}" for option, value in found.items())
+        names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
+        changed = self.changed(**found)
         return replace(changed, steps=self.steps, nfe=self.nfe, last=self.last), f"{names} runs as {told}"
 
     @property

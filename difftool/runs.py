@@ -13,6 +13,8 @@ from torch import Tensor
 from difftool.errors import DifftoolError, enough_memory, warn
 from difftool.files import CHECKPOINT, digest
 from difftool.fit import grid_of
+from difftool.metrics import Distance, SlicedDistance
+from difftool.metrics.floor import SETS
 from difftool.models import Clipped, GaussianMixture, Guided, Model
 from difftool.models.clipped import of_pictures
 from difftool.noise import BrownianPath, Generator, Independent, Noise
@@ -123,10 +125,8 @@ class Run:
             yield part
         warn(astray.told())
 
-    def quality(self, samples: Tensor) -> tuple[float, float] | None:
-        """Sliced Wasserstein distance of the samples to exact ones, and that of as many exact ones; None if unknown."""
-        from difftool.metrics import SlicedDistance
-
+    def quality(self, samples: Tensor) -> Distance | None:
+        """Sliced Wasserstein distance of the samples to exact ones, beside as many exact ones; None if unknown."""
         model, classes = self.job.model, self.recipe.classes
         if not isinstance(model, GaussianMixture) or (classes is not None and len(classes) > 1):
             return None
@@ -134,8 +134,8 @@ class Run:
         samples = samples[: self.compared]
         n = len(samples)
         distance = SlicedDistance(model.draw(max(REFERENCE, 4 * n), seed=2**31, label=label))
-        floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(5)]
-        return distance(samples), sum(floor) / len(floor)
+        floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(SETS)]
+        return Distance.beside(distance(samples), floor)
 
 
 def _files(recipe: Recipe) -> dict[str, str] | None:

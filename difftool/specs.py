@@ -80,7 +80,9 @@ def make(axis: str, spec: str) -> Any:
         raise DifftoolError(f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__")
     for option in options:
         if option.default is MISSING and option.name not in values:
-            raise DifftoolError(f"{what} needs the option {option.name!r} ({spell(option.type)})")
+            raise DifftoolError(
+                f"{what} needs the option {option.name!r} ({spell(option.type)}), as in {name}:{option.name}=..."
+            )
     try:
         made = target(**values)
     except DifftoolError as error:

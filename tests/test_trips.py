@@ -329,6 +329,8 @@ def test_path_noise_that_is_none_is_said(name):
         ({"sampler": "EulerDiscreteScheduler(use_karras_sigmas=True)"}, "euler", "karras"),
         ({"sampler": "Euler a", "grid": "flow:b=2"}, "euler-a", "flow:b=2"),
         ({"sampler": "LCM"}, "lcm", None),
+        ({"sampler": "Euler"}, "euler", "normal"),
+        ({"sampler": "EULER"}, "euler", None),
         ({"grid": "sgm_uniform"}, None, "sgm-uniform"),
     ],
     ids=str,
@@ -339,6 +341,13 @@ def test_other_tools_names_run_and_it_is_said_as_what(typed, sampler, grid):
     assert (recipe.steps, recipe.seed) == (7, 3)
     assert "runs as" in str(told)
     assert recipe.in_our_words() == (recipe, None)
+
+
+@pytest.mark.parametrize(("noise", "runs"), [("independent", "path"), ("generator", "generator")])
+def test_path_noise_goes_with_the_names_that_draw_it(noise, runs):
+    recipe, told = Recipe(sampler="DPM++ SDE Karras", noise=noise).in_our_words()
+    assert (recipe.sampler, recipe.grid, recipe.noise) == ("dpmpp-sde:noise=independent", "karras", runs)
+    assert ("--noise path" in str(told)) == (runs == "path")
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp:order=2", "nonsense", "plan.json", "uni_pc_bh3", None])

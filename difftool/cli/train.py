@@ -75,7 +75,7 @@ def train(
 ) -> None:
     """Train a network, to sample from with --model checkpoint:path=FOLDER.
 
-    Try: difftool train --data moons --steps 2000 --out moons
+    Try: difftool train --data moons --steps 2000 --out my-moons
     """
     given = {name: value for name, value in ctx.params.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
     every = {"log_every": log_every, "save_every": save_every, "sample_every": sample_every}

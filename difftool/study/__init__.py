@@ -1,7 +1,8 @@
 """How good a sampler is: what the truth would have been, how far from it a run ends, and how little chance leaves."""
 
+from difftool.metrics import Distance
 from difftool.study.errors import Errors, errors
-from difftool.study.law import Distance, SampleLaw
+from difftool.study.law import SampleLaw
 from difftool.study.reference import Reference, reference
 from difftool.study.sweep import Cell, References, steps_within, sweep
 

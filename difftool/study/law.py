@@ -14,30 +14,19 @@ The exact law of a plan on Gaussian data, which has no floor, is `difftool.plan.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.metrics import SlicedDistance
+from difftool.metrics import Distance, SlicedDistance
+from difftool.metrics.floor import SETS
 from difftool.models import GaussianMixture
 
-SETS = 5  # of exact samples, for the floor
 REFERENCE = 16  # exact samples in the reference for each sample that is compared
 LEAST = 65536  # of them at least
-
-
-@dataclass(frozen=True)
-class Distance:
-    """A figure of a set of samples; the mean and the standard deviation of what sets of as many exact samples get."""
-
-    value: float
-    floor: float
-    scatter: float
 
 
 class SampleLaw:
@@ -52,7 +41,7 @@ class SampleLaw:
             raise DifftoolError(f"the number of samples is a whole number of at least 2, got {count!r}")
         self.exact, self.count, self.seed, self.directions = exact, count, seed, directions
         self._centres = exact.means.reshape(len(exact.means), -1)
-        self._floors: dict[str, tuple[float, float]] = {}
+        self._floors: dict[str, list[float]] = {}
 
     def moments(self, x: Tensor) -> Distance:
         """W2 of the first two moments."""
@@ -69,9 +58,8 @@ class SampleLaw:
     def _beside_floor(self, name: str, figure: Callable[[Tensor], float], x: Tensor) -> Distance:
         value = figure(self._checked(x))
         if name not in self._floors:
-            each = [figure(self._exact(self.count, self.seed + 1 + i)) for i in range(SETS)]
-            self._floors[name] = statistics.fmean(each), statistics.stdev(each)
-        return Distance(value, *self._floors[name])
+            self._floors[name] = [figure(self._exact(self.count, self.seed + 1 + i)) for i in range(SETS)]
+        return Distance.beside(value, self._floors[name])
 
     def _checked(self, x: Tensor) -> Tensor:
         flat = x.detach().cpu().double().reshape(len(x), -1)

@@ -13,6 +13,7 @@ from PIL import Image
 from reading import files, read
 
 import difftool
+from difftool.metrics import Distance
 from difftool.noise import BrownianPath, Generator
 from difftool.plan import plan_from_json
 from difftool.presets import digits_exact, eight_gaussians
@@ -132,8 +133,16 @@ def test_the_models_own_schedule_is_told_as_it_is_typed(ok, model):
 
 @pytest.mark.parametrize(("distance", "said"), [(0.1, True), (0.3, False)])
 def test_a_distance_below_that_of_exact_samples_is_explained(ok, monkeypatch, distance, said):
-    monkeypatch.setattr("difftool.runs.Run.quality", lambda run, samples: (distance, 0.2))
+    monkeypatch.setattr("difftool.runs.Run.quality", lambda run, samples: Distance(distance, 0.2, 0.02))
     assert ("no error is seen" in ok("sample", *FEW).stdout) == said
+
+
+def test_class_and_guidance_are_told(ok):
+    run = ("sample", *FEW, "--class", 3, "--guidance", 2)
+    words = {line.split("  ")[0]: line for line in ok(*run).stdout.splitlines()}
+    assert words["class"].endswith(" 3") and words["guidance"].endswith(" 2.0")
+    facts = json.loads(ok(*run, "--json").stdout)
+    assert (facts["class"], facts["guidance"]) == (3, 2.0)
 
 
 def test_upper_case_suffix(ok):
