@@ -23,10 +23,11 @@ def runs_as(axis: str, name: str) -> dict[str, str] | None:
     """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here."""
     answers = _answers(name)
     answer = _nearest(answers, axis, name) if answers else None
-    runs = answer is not None and axis in answer.specs() and _same(answer)
-    if name.lower() in {other.specs().get(axis) for other in answers} and not (runs and _written(answer) == name):
-        return {axis[:-1]: name.lower()}  # no more than another case
-    return answer.run(answer.specs()) if runs else None
+    same = answer if answer is not None and axis in answer.specs() and _same(answer) else None
+    own = name.lower() in {other.specs().get(axis) for other in answers}
+    if own and (same is None or _written(same) != name):  # no more than another case
+        return {axis[:-1]: name.lower()}
+    return None if same is None else same.run(same.specs())
 
 
 def _same(answer: Answer) -> bool:

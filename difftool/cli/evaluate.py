@@ -15,7 +15,9 @@ def evaluate(
     ctx: typer.Context,
     samples: Annotated[
         Path | None,
-        typer.Argument(help="Samples: an .npz file, a folder of pictures or a data set.", show_default="drawn from --model"),
+        typer.Argument(
+            help="Samples: an .npz file, a folder of pictures or a data set.", show_default="drawn from --model"
+        ),
     ] = None,
     data: Annotated[str, typer.Option(help="Data set to compare with.", metavar=SPEC)] = "digits:split=held-out",
     against: Annotated[

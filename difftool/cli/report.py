@@ -121,7 +121,7 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     schedule = "in the plan" if in_plan else f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
     grid = f"in the plan, {run.job.steps} steps" if in_plan else "steps chosen by the sampler"
     least = f"{min(run.nfe)} to " if min(run.nfe) < max(run.nfe) else ""
-    words = {
+    words: dict[str, str] = {
         "samples": str(facts["samples"]),
         "model": facts["model"],
         **{name: str(facts[name]) for name in ("class", "guidance") if name in facts},

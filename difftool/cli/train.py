@@ -15,7 +15,8 @@ def train(
     ctx: typer.Context,
     data: Annotated[str, typer.Option(help="Data set.", metavar=SPEC)] = "digits",
     network: Annotated[
-        str | None, typer.Option(help="Network.", metavar=SPEC, show_default="unet for pictures, mlp for points")
+        str | None,
+        typer.Option(help="Network.", metavar=SPEC, show_default="a U-Net by the pictures' size, mlp for points"),
     ] = None,
     schedule: Annotated[str, typer.Option(help="Noise schedule.", metavar=SPEC)] = "flow",
     predicts: Annotated[
@@ -72,6 +73,9 @@ def train(
     device: Annotated[
         str, typer.Option(help="Where to compute.", metavar="auto|cpu", rich_help_panel=MACHINE)
     ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Of the processor.", show_default="torch's", rich_help_panel=MACHINE)
+    ] = None,
 ) -> None:
     """Train a network, to sample from with --model checkpoint:path=FOLDER.
 
@@ -84,4 +88,4 @@ def train(
     check_names(datasets=data, networks=network, schedules=schedule, weightings=weighting, times=times)
     from difftool.cli.training import carry_out  # torch, and so a second
 
-    carry_out(ctx.params, given, every, out=resume or out, resume=resume is not None, device=device)
+    carry_out(ctx.params, given, every, out=resume or out, resume=resume is not None, device=device, threads=threads)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -34,13 +35,20 @@ def carry_out(
     out: Path,
     resume: bool,
     device: str,
+    threads: int | None,
 ) -> None:
     """Train as the options of the command say."""
+    if threads is not None:
+        if threads < 1:
+            raise DifftoolError(f"--threads is a whole number of at least 1, got {threads}")
+        torch.set_num_threads(threads)
     for name, value in every.items():
         least = 0 if name == "sample_every" else 1
         if value < least:
             raise DifftoolError(f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}")
     session = _resumed(given, out, device) if resume else Session(_training(options, given), out, device=device)
+    if session.main:
+        print_facts(_facts(session))
     try:
         _shown(session, dict(every))
     except KeyboardInterrupt:
@@ -75,6 +83,24 @@ def carry_out_table(file: Path, out: Path, device: Any) -> None:
     print_facts({"written to": ", ".join(str(out / name) for name in NAMES)})
     if any("failed" in row for row in rows):
         raise SystemExit(1)
+
+
+def _facts(session: Session) -> dict[str, str]:
+    """What is trained on what, before it begins."""
+    training, data, trainer = session.training, session.trainer.data, session.trainer
+    kinds = f" of {data.classes} classes" if training.conditional and data.classes is not None else ""
+    weights = sum(p.numel() for p in trainer.net.parameters())
+    numbers = training.numbers
+    passes = numbers.steps * numbers.batch_size / len(data)
+    return {
+        "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}{kinds}",
+        "network": f"{training.network}, {weights:,} weights",
+        "learns": f"{training.predicts} on {training.schedule}",
+        "steps": f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} times the data)"
+        + f", from step {trainer.step} on" * bool(trainer.step),
+        "device": str(trainer.accelerator.device),
+        "folder": str(session.folder),
+    }
 
 
 def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:

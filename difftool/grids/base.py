@@ -72,7 +72,7 @@ class Grid(ABC):
         for i, (a, b) in enumerate(pairwise(times)):
             if not a > b:
                 rounded = math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-                way = "take fewer steps" if rounded else "look at the grid, or whether the schedule's noise rises with t"
+                way = "take fewer steps" if rounded else "does the noise of the schedule rise with t?"
                 raise DifftoolError(
                     f"{self.name or type(self).__name__} does not fall at {len(times) - 1} steps: time {i} is {a!r}, "
                     f"time {i + 1} is {b!r}; {way}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +28,8 @@ TABLE_TIMES = "index", "rounded-index"  # that follow from the number of entries
 class Training:
     """Names with options, and the numbers of the loop. Raises `DifftoolError` for what does not fit.
 
-    network: None stands for `unet` for pictures, `mlp` for points; what it has to know of the data is filled in.
+    network: None stands for `mlp` for points, for pictures a `unet` by their size (widths w, 2w and 4w,
+        w from 16 at 8x8 to 64 from 32x32 on); what it has to know of the data is filled in.
     weighting: None stands for `simple` for eps and score, else `output`.
     conditional: whether the network is told the classes and texts that the data has.
     learn_variance: whether it learns the variance of a step as well, for `ddpm:variance=learned`.
@@ -63,7 +65,7 @@ class Training:
 
     def filled(self, data: Dataset) -> Training:
         """The same with a network that fits the data, and with epochs as steps."""
-        spec = self.network or ("mlp" if len(data.shape) == 1 else "unet")
+        spec = self.network or _usual(data.shape)
         name, given = parse(spec)
         has = {option.name for option in options_of(registry().find("networks", name).load())}
         if self.learn_variance and "outputs" not in has:
@@ -113,6 +115,14 @@ class Training:
                     f"it again"
                 )
         return training
+
+
+def _usual(shape: Sequence[int]) -> str:
+    """The network for data of that shape where none is named."""
+    if len(shape) == 1:
+        return "mlp"
+    width = 8 * max(2, min(8, max(shape[1:]) // 4))  # two for a pixel of a side
+    return f"unet:widths={width}+{2 * width}+{4 * width}"
 
 
 def load_model(path: Path, weights: str = "ema") -> NetworkModel:

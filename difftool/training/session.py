@@ -33,7 +33,8 @@ from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optim
 from difftool.training.config import Training
 from difftool.training.fit import Trainer
 
-SHOWN = 64  # samples of one picture
+SHOWN, ACROSS = 64, 8  # samples of one picture at most, and in a row where the classes fit into it
+POINTS = 2000  # of one picture
 NFE = 20
 ADVICE = "try a smaller learning rate, a smaller clip or another precision"
 
@@ -159,8 +160,10 @@ class Session:
         data = self.trainer.data
         if not is_picture(data.shape):
             return None
-        count = SHOWN if len(data.shape) == 3 else 2000
-        labels = None if not self.training.conditional or data.classes is None else torch.arange(count) % data.classes
+        classes = data.classes if self.training.conditional else None
+        columns = classes * max(1, ACROSS // classes) if classes and classes <= SHOWN else ACROSS
+        count = SHOWN // columns * columns if len(data.shape) == 3 else POINTS
+        labels = None if classes is None else torch.arange(count) % classes
         model: Model = self.trainer.objective.model(self.trainer.ema.net, data.shape)
         low, high = self._facts["range"]
         model.data_range = (low, high)
@@ -170,7 +173,7 @@ class Session:
             x = sample(model, shape=(count, *data.shape), nfe=NFE, cond=cond)
         file = self.folder / "samples" / f"step-{self.trainer.step:06d}.png"
         file.parent.mkdir(exist_ok=True)
-        save(x, file, {"step": self.trainer.step}, f"step {self.trainer.step}", overwrite=True)
+        save(x, file, {"step": self.trainer.step}, f"step {self.trainer.step}", overwrite=True, columns=columns)
         return file
 
     def _restore(self, saved: Checkpoint) -> None:

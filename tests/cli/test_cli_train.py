@@ -17,7 +17,9 @@ TINY = ("--data", "moons:n=60", "--network", "mlp:widths=8,embedding=4", "--batc
 def test_a_training_is_a_folder_and_a_model(ok, folder):
     result = ok("train", *TINY, "--steps", 4, "--sample-every", 4, "--out", "run")
     lines = [line.split("  ")[0] for line in result.stdout.splitlines()]
-    assert lines == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
+    assert lines[:6] == ["data", "network", "learns", "steps", "device", "folder"]
+    assert "60 samples of 2 of 2 classes" in result.stdout and " weights\n" in result.stdout
+    assert lines[6:] == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
     written = ["checkpoint.safetensors", "logs", "model.safetensors", "samples", "training.json"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == written
     assert (folder / "run" / "samples" / "step-000004.png").stat().st_size > 1000

@@ -438,6 +438,15 @@ def test_networks_that_do_not_take_the_data(place, data, network, words):
     assert not (place / "run").exists()
 
 
+@pytest.mark.parametrize(("size", "widths"), [(4, "16+32+64"), (8, "16+32+64"), (28, "56+112+224"), (64, "64+128+256")])
+def test_a_network_that_nobody_named_is_as_large_as_the_pictures(size, widths):
+    data = Arrays(torch.zeros(4, 1, size, size))
+    training = Training().filled(data)
+    assert f"widths={widths}," in str(training.network)
+    assert training.net()(data.batch(torch.arange(2)).x, torch.zeros(2)).shape == (2, 1, size, size)
+    assert "widths" not in str(Training(network="unet").filled(data).network)
+
+
 def test_devices_are_named(place):
     with pytest.raises(DifftoolError, match="device is auto or cpu, got 'cuda:7'"):
         Session(SMALL, place / "run", device="cuda:7")
