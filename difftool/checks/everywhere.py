@@ -7,11 +7,12 @@ it looks, so that nothing hides where the data is small beside the noise, or the
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from difftool.checks.finding import Worst
+from difftool.checks.finding import Worst, worst_of
 from difftool.checks.orders import ROUNDING, SMALL, defect, last_step, path_at
 from difftool.checks.patience import patient
 from difftool.plan.analysis import Array, Gaussian, laws
@@ -25,9 +26,27 @@ STEP, PROBES = 0.02, 24  # of the steps whose defects are compared, and how many
 LEAST = 8  # places that are always looked at
 SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
 LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
-MOST = (768, 1536, 3072)  # steps, a quarter as many from order 2 on; more only where the law is not yet settled
-LEFT, UNSURE = 0.003, 0.15  # of a law: an error that is none, and the part of one that extrapolation may leave
+UNSURE = 0.15  # the part of an error that extrapolation may leave
 INSIDE = 1e-6  # of the half-log-snr of an end, beside which its time would be rounded out of the domain
+
+
+@dataclass(frozen=True)
+class Look:
+    """How closely a law is looked at.
+
+    steps: of the runs, more only where the law is not yet settled; fewer: as many times fewer from order 2 on.
+    left: an error that is none; falls: what falls so many times with each number of steps goes away.
+    unstable: an error from which on the steps are too long for the sampler, which says nothing of its law.
+    """
+
+    steps: tuple[int, ...]
+    fewer: int
+    left: float
+    falls: float
+    unstable: float = math.inf
+
+
+CLOSE, QUICK = Look((768, 1536, 3072), 4, 0.003, 2), Look((192, 768), 2, 0.006, 3, 1e3)
 
 
 def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:
@@ -73,31 +92,31 @@ def worst_last_step(sampler: Sampler) -> Worst | None:
     """The largest ratio of `last_step`; None where it says nothing."""
     ratios = [(last_step(sampler, schedule), schedule) for schedule in KINDS[:3]]
     found = [Worst(ratio, f"on {type(schedule).__name__}") for ratio, schedule in ratios if ratio is not None]
-    return max(found, default=None)
+    return worst_of(*found) if found else None
 
 
 def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
-    """The error of the law of the states that no number of steps takes away, at any noise level.
+    """The largest `left_over_on` of all kinds of schedules."""
+    return worst_of(*(left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)))
+
+
+def left_over_on(
+    sampler: Sampler, order: float, schedule: Schedule, correlated: bool = False, look: Look = CLOSE
+) -> Worst:
+    """The error of the law of the states that no number of steps takes away, at any noise level of a schedule.
 
     The largest relative error of a standard deviation, or of a mean in standard deviations, in any direction of
     Gaussian data at any point of a run from the exact law: what is left of it when it is extrapolated by the claimed
     order, or by a higher one that it shows. 0 where that is within what the extrapolation itself may be wrong by.
+    correlated: with path noise.
     """
-    return max(
-        (left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)),
-        key=lambda worst: worst.figure,
-    )
-
-
-def left_over_on(sampler: Sampler, order: float, schedule: Schedule, correlated: bool = False) -> Worst:
-    """The same on one schedule; correlated: with path noise."""
     before = rest = math.inf
-    for steps in MOST:
-        most = steps if order < 2 else steps // 4
-        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, most, correlated)
-        if rest <= max(LEFT, UNSURE * size):
+    for most in look.steps:
+        steps = most if order < 2 else most // look.fewer
+        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, steps, correlated)
+        if rest <= max(look.left, UNSURE * size) or size > look.unstable:
             return Worst(0.0, "anywhere")
-    return Worst(0.0 if rest < before / 2 else rest, f"of a standard deviation {where}")  # what halves goes away
+    return Worst(0.0 if rest < before / look.falls else rest, f"of a standard deviation {where}")
 
 
 def extrapolated(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -29,6 +30,19 @@ class Worst(NamedTuple):
 
     figure: float
     where: str
+
+
+Figure = TypeVar("Figure", float, Worst)
+
+
+def worst_of(*found: Figure) -> Figure:
+    """The largest; what is not a number is larger than all that are, where `max` would drop it."""
+
+    def size(worst: Figure) -> tuple[bool, float]:
+        figure = worst.figure if isinstance(worst, Worst) else worst
+        return math.isnan(figure), figure
+
+    return max(found, key=size)
 
 
 def at_most(check: str, measure: Callable[[], float | Worst | None], limit: float) -> Finding:

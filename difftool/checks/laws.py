@@ -8,9 +8,9 @@ from time import monotonic
 
 import numpy as np
 
-from difftool.checks.everywhere import LEFT, UNSURE, extrapolated
+from difftool.checks.everywhere import QUICK, left_over_on
 from difftool.checks.exact import Mixture
-from difftool.checks.finding import Worst
+from difftool.checks.finding import Worst, worst_of
 from difftool.checks.orders import DATA, end_of, path_at
 from difftool.checks.patience import patient
 from difftool.checks.running import SCHEDULES, job, mixture, model
@@ -24,7 +24,6 @@ from difftool.schedules import VPLinear
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
 COUNT, FIRST, SECONDS = 100_000, 64, 3.0  # samples of a law that no plan tells, at most and at first, and time for them
 TIGHT = {"rtol": 0.01, "atol": 0.003}  # tolerances at which the law of an adaptive one is looked at
-EXPLODED = 1e3  # times too large: an unstable run, not a wrong law
 FAR_OFF, ASTRAY = 4.0, 0.02  # standard errors; units of the data
 FEW = 6  # steps from which on one more is no worse
 SWEEP, WORSE = 40, 1.25  # up to how many steps, and how much worse than its neighbours a run may be
@@ -49,7 +48,7 @@ def point_mass(sampler: Sampler) -> float:
             assert plan is not None
             law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
             std = np.sqrt(law.variance) - np.sqrt(exact.variance)
-            worst = max(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
+            worst = worst_of(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
     return worst
 
 
@@ -62,7 +61,7 @@ def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
     x = run.batch(0, count).numpy()
     means = (x.mean(0) - law.mean) / np.sqrt(law.variance / count)
     variances = (x.var(0) / law.variance - 1) / math.sqrt(2 / count)
-    return float(max(abs(means).max(), abs(variances).max()))
+    return worst_of(float(abs(means).max()), float(abs(variances).max()))
 
 
 def of_many(sampler: Sampler) -> tuple[float, float]:
@@ -113,7 +112,7 @@ def astray(sampler: Sampler) -> Worst:
     for name, half_log_snrs in (("downwards", way), ("upwards", -way)):
         path = path_at(VPLinear(), half_log_snrs)
         ends[name] = float(data.error(end_of(_tight(sampler), path, data), path[-1]).max())
-    return max(Worst(error, name) for name, error in ends.items())
+    return worst_of(*(Worst(error, name) for name, error in ends.items()))
 
 
 def _gaussian() -> GaussianMixture:
@@ -133,15 +132,11 @@ def worst_number_of_steps(sampler: Sampler, patience: float) -> Worst:
     least = max(FEW, sampler.needs_steps + 1)
     for steps in patient(range(least, max(SWEEP, least + 4)), patience, 4):
         near = max(error_of(steps - 1), error_of(steps + 1))
-        worst = max(worst, Worst(error_of(steps) / near if near > 0 else 1.0, f"in {steps} steps"))
+        worst = worst_of(worst, Worst(error_of(steps) / near if near > 0 else 1.0, f"in {steps} steps"))
     return worst
 
 
 def off_law(sampler: Sampler) -> str | None:
     """How the law of the states is wrong, looked at quickly and on one schedule; None if it is not."""
-    order, before, rest, where = promised(sampler), math.inf, math.inf, ""
-    for steps in (192, 768):
-        before, (rest, size, where) = rest, extrapolated(sampler, order, VPLinear(), steps if order < 2 else steps // 2)
-        if rest <= max(2 * LEFT, UNSURE * size) or size > EXPLODED:  # steps too long for it
-            return None
-    return None if rest < before / 3 else f"the law is off by {100 * rest:.2g}% of a standard deviation {where}"
+    worst = left_over_on(sampler, promised(sampler), VPLinear(), look=QUICK)
+    return f"the law is off by {100 * worst.figure:.2g}% {worst.where}" if worst.figure else None

@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds
+from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds, worst_of
 from difftool.errors import DifftoolError
 from difftool.models import Bound, GaussianMixture, Model
 from difftool.sampling import sample
@@ -148,7 +148,7 @@ def _batch(bound: Bound, points: list[Point], y: Tensor) -> float:
     for p in (points[0], points[len(points) // 2], points[-1]):
         x = _x(y, p)
         parts = torch.cat([bound(part, p) for part in (x[:1], x[1:8], x[8:])])
-        worst = max(worst, _relative(bound(x, p), parts))
+        worst = worst_of(worst, _relative(bound(x, p), parts))
     return worst
 
 
@@ -171,7 +171,7 @@ def _schedules(model: Model, points: list[Point], y: Tensor) -> float:
             if level < schedule.level(schedule.t_start(True)):
                 p = schedule.at(schedule.t_at_level(level))
                 answers.append(model.bind(schedule)(_x(y, p), p))
-        worst = max([worst, *(_relative(a, answers[0]) for a in answers[1:])])
+        worst = worst_of(worst, *(_relative(a, answers[0]) for a in answers[1:]))
     return worst
 
 
@@ -181,7 +181,7 @@ def _affine(bound: Bound, points: list[Point], y: Tensor) -> float:
         x = _x(y, p)
         (call, told), affine = bound.prepare(points, x), bound.affine(p)
         out = call(x, told[i])
-        worst = max(worst, _relative(out if affine is None else affine.skip * x + affine.out * out, bound(x, p)))
+        worst = worst_of(worst, _relative(out if affine is None else affine.skip * x + affine.out * out, bound(x, p)))
     return worst
 
 
@@ -225,9 +225,9 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
         unsure = float((out - clean).std(0).mean()) / len(clean) ** 0.5
         mean.append(Worst(max(apart - 4 * unsure, 0.0) / variance**0.5, where))
     findings = [
-        at_most(ERROR, lambda: max(error), WORSE),
-        at_most(SLOPE, lambda: max(slope, default=None), STEEP),
-        at_most(MEAN, lambda: max(mean), ASIDE),
+        at_most(ERROR, lambda: worst_of(*error), WORSE),
+        at_most(SLOPE, lambda: worst_of(*slope) if slope else None, STEEP),
+        at_most(MEAN, lambda: worst_of(*mean), ASIDE),
     ]
     hint = "; x0 is another there: scale, time told, parametrization, schedule?"
     findings = [_hint(finding, hint) for finding in findings]
@@ -272,7 +272,7 @@ def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
     for p in points:
         x = _x(y, p, torch.float64).requires_grad_()
         (gradient,) = torch.autograd.grad(model.log_density(x, p).sum(), x)
-        worst = max(worst, _relative(model.score(x.detach(), p), gradient))
+        worst = worst_of(worst, _relative(model.score(x.detach(), p), gradient))
     return worst
 
 
@@ -280,7 +280,7 @@ def _tweedie(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in points:
         x = _x(y, p, torch.float64)
-        worst = max(worst, _relative((x + p.sigma**2 * model.score(x, p)) / p.alpha, model.x0(x, p)))
+        worst = worst_of(worst, _relative((x + p.sigma**2 * model.score(x, p)) / p.alpha, model.x0(x, p)))
     return worst
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difftool.checks.finding import Finding, at_most, holds
+from difftool.checks.finding import Finding, at_most, holds, worst_of
 from difftool.checks.patience import patient
 from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
@@ -73,7 +73,7 @@ def plan_is_loop(sampler: Sampler) -> float:
         out, stepped = run.batch(0, count), _stepped(run)
         run.plan = None
         loop = run.batch(0, count)
-        worst = max(worst, _distance(out, loop), _distance(stepped, loop))
+        worst = worst_of(worst, _distance(out, loop), _distance(stepped, loop))
     return worst
 
 
@@ -221,7 +221,7 @@ def _batches(sampler: Sampler) -> float:
         _distance(torch.cat([each.batch(0, 1), each.batch(1, 2), each.batch(3, 3)]), each.batch(0, 6))
         for each in (run, far)
     ]
-    return max(*few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
+    return worst_of(*few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
 
 
 def _points(sampler: Sampler) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from difftool.checks.finding import Finding, Worst, at_most, holds
+from difftool.checks.finding import Finding, Worst, at_most, holds, worst_of
 from difftool.checks.variants import others_hold
 from difftool.errors import DifftoolError
 from difftool.plan.analysis import Array
@@ -150,7 +150,7 @@ def _kinds(schedule: Schedule, times: Array) -> Worst:
         for kind, values in (("numpy", function(some)), ("torch", function(torch.from_numpy(some)).numpy())):
             off = abs(plain - values)
             i = int(np.argmax(off))
-            worst = max(worst, Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"))
+            worst = worst_of(worst, Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"))
     return worst
 
 
@@ -180,7 +180,7 @@ def _derived(schedule: Schedule, times: Array) -> Worst:
             for a, b in zip(schedule.add_noise(x0, t, eps), alpha * x0 + sigma * eps, strict=True)
         ]
         for name, found, wanted in pairs:
-            worst = max(worst, Worst(abs(found - wanted) / (1e-3 + abs(wanted)), f"of {name} at t = {t:.6g}"))
+            worst = worst_of(worst, Worst(abs(found - wanted) / (1e-3 + abs(wanted)), f"of {name} at t = {t:.6g}"))
     return worst
 
 
@@ -215,7 +215,7 @@ def _inverse(schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], 
         together = inverse(np.array(values))
         for t, value, other in zip(some, values, together, strict=True):
             for found in (inverse(value), float(other)):
-                worst = max(worst, Worst(_apart(schedule, t, found), f"at t = {t:.6g}, found {found:.6g}"))
+                worst = worst_of(worst, Worst(_apart(schedule, t, found), f"at t = {t:.6g}, found {found:.6g}"))
         return worst
 
     return at_most(f"{name} inverts", measure, INVERSE)
@@ -248,7 +248,7 @@ def _slope(schedule: Schedule, name: str, formula: str, times: Array) -> Finding
             value = getattr(schedule, name)(t)
             estimates = _estimates(schedule, name, t)
             wrong = (max(abs(value - v) - bits, 0.0) / (abs(v) + 1e-3) for v, bits in estimates)
-            worst = max(worst, Worst(min(wrong, default=0.0), f"at t = {t:.6g}"))
+            worst = worst_of(worst, Worst(min(wrong, default=0.0), f"at t = {t:.6g}"))
         return worst
 
     own = getattr(type(schedule), name) is not getattr(Schedule, name)
