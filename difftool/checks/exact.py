@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from difftool.schedules import Path, Point
 
 WEIGHTS, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.8, 0.6]), 0.5
 PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles that are followed
-A_STATE = 0.01  # how near a register is to a state that it stands for, on data that is a point
+A_STATE, A_MULTIPLE = 0.01, 1e-9  # how near a register is to a state, or a multiple of one, that it stands for
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,14 @@ def exact_history(plan: Plan, path: Path, final: int, data: Mixture) -> dict[int
     """The exact states for all rows that hold states of the path up to its point number `final`."""
     held = {r: path[row.index] for r, row in enumerate(plan.rows) if row.kind == "grid" and row.index <= final}
     held |= {r: row.point for r, row in enumerate(plan.rows) if row.kind == "stage" and row.index < final}
-    held |= {r: path[i] for r, i in _stand_ins(plan, path) if i <= final}
-    return {r: data.at(p) for r, p in held.items()}
+    carried = {r: scale * data.at(path[i]) for r, i, scale in _stand_ins(plan, path) if i <= final}
+    return {r: data.at(p) for r, p in held.items()} | carried
 
 
-def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int]]:
-    """The registers that hold the state of their point of the path, corrected: on data that is a point they all agree.
+def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int, float]]:
+    """The registers that hold a multiple of the state at their point of the path or at the next one; that multiple.
 
+    A state that was corrected, or x / (alpha + sigma) as a loop may carry it: on data that is a point they all agree.
     Other registers hold combinations that are no state.
     """
     if all(row.kind != "register" for row in plan.rows):
@@ -98,8 +98,26 @@ def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int]]:
     point = Gaussian.of(1.0, 0.0)
     out = []
     for r, (row, law) in enumerate(zip(plan.rows, laws(plan, point, point.at(path[0])), strict=True)):
-        p = path[row.index]
-        far: Any = max(abs(law.mean[0] - p.alpha), abs(np.sqrt(law.variance[0]) - p.sigma))
-        if row.kind == "register" and far < A_STATE * (p.alpha + p.sigma):
-            out.append((r, row.index))
+        if row.kind == "register":
+            mean, std = float(law.mean[0]), float(np.sqrt(law.variance[0]))
+            found = [(*_multiple(path[i], mean, std), i) for i in (row.index, row.index + 1)]
+            far, scale, i = min(found)
+            here = _apart(path[row.index], mean, std, 1.0)
+            if far < A_MULTIPLE:
+                out.append((r, i, scale))
+            elif here < A_STATE:
+                out.append((r, row.index, 1.0))
     return out
+
+
+def _multiple(p: Point, mean: float, std: float) -> tuple[float, float]:
+    """How far mean and standard deviation are from c alpha and |c| sigma, those of c times the state of a point; c."""
+    sign = -1.0 if mean < 0 else 1.0
+    c = (sign * mean * p.alpha + std * p.sigma) / (p.alpha**2 + p.sigma**2)
+    return _apart(p, sign * mean, std, c), sign * c
+
+
+def _apart(p: Point, mean: float, std: float, c: float) -> float:
+    """In units of that multiple of the state."""
+    far = max(abs(mean - c * p.alpha), abs(std - c * p.sigma))
+    return far / (c * (p.alpha + p.sigma)) if c else math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
 LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
 BETWEEN = 9
 ALONG = (VPLinear(), Cosine(), VE(), Flow())
-MANY = 48  # samples of a batch that none of them may show
+MANY = 100  # samples of a batch that none of them may show
 FEWEST, NUMBERS = 16, 2**14  # samples that are drawn to be noised: at least, and of so many numbers
 DRAWN, MOST = 16, 20_000  # times as many where the law is known; at most
 STEPS = 25
@@ -68,6 +69,8 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
     if (classes := _classes(model)) > 1:
         check = "a label for each sample"
         findings.append(at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5))
+    if classes > 1 or (not isinstance(model, GaussianMixture) and "label" in signature(model.x0).parameters):
+        findings.append(holds("another label, another answer", "somewhere", lambda: _labels(model, own, points, few)))
     if isinstance(model, GaussianMixture):
         findings += [
             at_most("score is the gradient of the log density", lambda: _score(model, points, few), 1e-6),
@@ -111,9 +114,10 @@ def _like(model: Model, bound: Bound, points: list[Point], y: Tensor) -> str:
     for p in points:
         out = bound(_x(y, p), p)
         assert bool(torch.isfinite(out).all()), f"not finite at noise level {p.level:g}"
-    end = Flow().at(1.0)
-    if model.schedule is None and not model.divides_by_alpha:
-        out = model.bind(Flow())(_x(y, end), end)
+    schedule = model.schedule or Flow()
+    end = schedule.at(schedule.domain[1])
+    if end.alpha == 0 and not model.divides_by_alpha:
+        out = model.bind(schedule)(_x(y, end), end)
         assert bool(torch.isfinite(out).all()), "not finite at alpha = 0; say divides_by_alpha = True"
     return f"noise levels {points[0].level:.2g} to {points[-1].level:.4g}"
 
@@ -132,6 +136,13 @@ def _label_each(model: Model, own: Schedule, points: list[Point], y: Tensor, cla
     x = _x(y, p)
     alone = [model.bind(own, {"label": labels[i : i + 1]})(x[i : i + 1], p) for i in range(len(y))]
     return _relative(model.bind(own, {"label": labels})(x, p), torch.cat(alone))
+
+
+def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
+    first, second = (model.bind(own, {"label": torch.full((len(y),), k)}) for k in range(2))
+    apart = worst_of(*(_relative(first(_x(y, p), p), second(_x(y, p), p)) for p in points))
+    assert apart > 0, "the label changes nothing"
+    return f"{apart:.2g}"
 
 
 def _kept(bound: Bound, points: list[Point], y: Tensor) -> float:

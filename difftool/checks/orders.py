@@ -63,13 +63,20 @@ def global_order(
 
     centre: its half-log-snr, where the data is scaled to be as much as the noise. upwards: from data to noise.
     """
-    data, half = Mixture(math.exp(-centre)), -0.4 if upwards else 0.4
+    half = -0.4 if upwards else 0.4
+    return _limit(lambda n: _end_error(sampler, schedule or VPLinear(), centre, half, n))
 
-    def error_of(n: int) -> float:
-        path = path_at(schedule or VPLinear(), centre + np.linspace(-half, half, n + 1))
-        return float(np.sqrt((data.error(end_of(sampler, path, data), path[-1]) ** 2).mean()))
 
-    return _limit(error_of)
+def global_order_in(sampler: Sampler, steps: int) -> float:
+    """The same by so many steps and half as many alone."""
+    coarse, fine = (_end_error(sampler, VPLinear(), 0.0, 0.4, n) for n in (steps // 2, steps))
+    return math.inf if fine < SMALL * ROUNDING else math.log2(coarse / fine)
+
+
+def _end_error(sampler: Sampler, schedule: Schedule, centre: float, half: float, steps: int) -> float:
+    data = Mixture(math.exp(-centre))
+    path = path_at(schedule, centre + np.linspace(-half, half, steps + 1))
+    return float(np.sqrt((data.error(end_of(sampler, path, data), path[-1]) ** 2).mean()))
 
 
 def end_of(sampler: Sampler, path: Path, data: Mixture) -> Array:
@@ -89,9 +96,9 @@ def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
     return _limit(lambda n: _law_error(sampler, schedule or VPLinear(), n))
 
 
-def weak_order_from(sampler: Sampler, steps: int) -> float:
+def weak_order_from(sampler: Sampler, steps: int, schedule: Schedule) -> float:
     """The same by so many steps and twice as many alone."""
-    coarse, fine = (_law_error(sampler, VPLinear(), n) for n in (steps, 2 * steps))
+    coarse, fine = (_law_error(sampler, schedule, n) for n in (steps, 2 * steps))
     return math.inf if fine < ROUNDING else math.log2(coarse / fine)
 
 

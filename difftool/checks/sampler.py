@@ -11,9 +11,11 @@ from difftool.checks.everywhere import least_order, left_over, left_over_on, ord
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
 from difftool.checks.laws import (
     ASTRAY,
+    FAR_FROM,
     FAR_OFF,
     WORSE,
     astray,
+    far_off,
     monte_carlo,
     of_many,
     off_law,
@@ -21,19 +23,20 @@ from difftool.checks.laws import (
     promised,
     worst_number_of_steps,
 )
-from difftool.checks.orders import global_order, one_step_order, weak_order, weak_order_from
+from difftool.checks.orders import global_order, global_order_in, one_step_order, weak_order, weak_order_from
 from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_everywhere
 from difftool.checks.variants import changed, others_hold
 from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
 from difftool.plan.stability import amplification, stability
 from difftool.samplers.base import Sampler
-from difftool.schedules import DDPMLinear, VPLinear
+from difftool.schedules import VE, DDPMLinear, Flow, Schedule, VPLinear
 
 TOLERANCE = 0.06  # of a measured order, or TOLERANCE_PART of it
 TOLERANCE_PART = 0.03
 COARSE = 0.25  # of an order measured at two sizes of a step only, or COARSE_PART of it
 COARSE_PART = 0.1
+LONG = 192  # steps of a long run
 FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
 STALE = 2.5  # times the error of the mean: a last step with an answer that is one step old has 3
 ROUNDED = 1e-7  # a variance of 0 is computed to 1e-16 of the start's, a standard deviation to its square root
@@ -41,7 +44,7 @@ STEEP = 0.05  # the least real stability interval of a deterministic sampler
 LOUD = 10.0  # what independent errors of size 1 of answers v may become
 
 
-def check_sampler(sampler: Sampler, patience: float = 2.0) -> list[Finding]:
+def check_sampler(sampler: Sampler, patience: float = 1.5) -> list[Finding]:
     """The contract of a sampler, with figures.
 
     Finite on every built-in schedule at 1 to 33 steps; upwards too, or refused there if it says so; network
@@ -83,7 +86,10 @@ def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
         yield at_most("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
         if sampler.stochastic:
             yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
-    yield holds("the same with other options", "claims and law", lambda: others_hold(sampler, patience, _wrong))
+    else:
+        yield at_most("law that is claimed by nobody, in many steps", lambda: far_off(sampler), FAR_FROM)
+    others = {sampler, _with_noise(sampler)}
+    yield holds("the same with other options", "claims and law", lambda: others_hold(others, patience, LOOKS))
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
@@ -158,6 +164,7 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
         return
     found = near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
     yield found if found.ok else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
+    yield at_least(f"order over a run{at}, in {LONG} steps", lambda: global_order_in(sampler, LONG), _least(claimed))
     if not sampler.downwards_only:
         upwards = partial(global_order, sampler, upwards=True)
         yield at_least(f"order over a run{at}, upwards", upwards, _least(claimed))
@@ -173,9 +180,9 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
             check, measure = f"order over a run{at}, about noise level {level:g}", partial(_order_about, quiet, level)
             yield near(check, measure, claimed, _coarse(claimed))
     if sampler.stochastic and sampler.weak_order:
-        measured = "cannot be measured without a plan; claim none"
+        measured = "cannot be measured without a plan; write it with + - * / alone, or claim none"
         yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
-    elif promised(sampler):
+    if promised(sampler):
         many = cache(partial(of_many, sampler))
         yield at_most("law of many samples, over its sampling error", lambda: many()[0], FAR_OFF)
         yield at_most("correlation of elements, over its sampling error", lambda: many()[1], FAR_OFF)
@@ -187,8 +194,8 @@ def _order_about(sampler: Sampler, level: float) -> float:
     return global_order(sampler, centre=-math.log(level))
 
 
-def _wrong(sampler: Sampler) -> str | None:
-    """What a quick look finds wrong with a sampler; None if nothing."""
+def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
+    """What a quick look on a schedule finds wrong with a sampler; None if nothing."""
     try:
         run = job(sampler)
         run.batch(0, 6)
@@ -199,14 +206,19 @@ def _wrong(sampler: Sampler) -> str | None:
     quiet = without_noise(sampler)
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         for centre in (-3.0, 1.0, 4.0):
-            order = order_there(quiet, VPLinear(), centre, _least(claimed))
+            order = order_there(quiet, schedule, centre, _least(claimed))
             if order < _least(claimed):
                 return f"one step is of order {order:.2f} (claimed: {claimed:g})"
     if sampler.stochastic and (weak := sampler.weak_order):
-        orders = (weak_order_from(sampler, steps) for steps in (64, 256))  # churn is itself from a hundred steps on
+        orders = (
+            weak_order_from(sampler, steps, schedule) for steps in (64, 256)
+        )  # churn is itself from a hundred steps on
         if not any(order >= _least(weak) for order in orders):
             return f"its law is not of order {weak:g}, as claimed"
-    return off_law(sampler) if promised(sampler) else None
+    return off_law(sampler, schedule) if promised(sampler) else None
+
+
+LOOKS = [partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())]  # with each choice of options
 
 
 def _tolerance(order: float) -> float:

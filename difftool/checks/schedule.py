@@ -43,15 +43,17 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
     patience: seconds that the last of these may take, after its first two options.
     """
     times = _times(schedule)
+    some = np.array(_some(times))
     return [
         holds("coefficients finite, 0 <= alpha <= 1, sigma >= 0", "all", lambda: _finite(schedule, times)),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
         holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
-        at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, times), 1e-12),
+        at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, some, ("alpha", "sigma")), 1e-12),
+        at_most("so do their derivatives", lambda: _kinds(schedule, some[1:-1], ("drift", "diffusion2")), 1e-6),
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds("the same with other options", "all that follows", lambda: others_hold(schedule, patience, _wrong)),
+        holds("the same with other options", "all that follows", lambda: others_hold([schedule], patience, [_wrong])),
     ]
 
 
@@ -141,14 +143,13 @@ def _falling(schedule: Schedule, times: Array) -> str:
     return "strictly"
 
 
-def _kinds(schedule: Schedule, times: Array) -> Worst:
-    some = np.array(_some(times))
+def _kinds(schedule: Schedule, some: Array, names: tuple[str, ...]) -> Worst:
     worst = Worst(0.0, "")
-    for name in ("alpha", "sigma"):
+    for name in names:
         function = getattr(schedule, name)
         plain = np.array([function(float(t)) for t in some])
         for kind, values in (("numpy", function(some)), ("torch", function(torch.from_numpy(some)).numpy())):
-            off = abs(plain - values)
+            off = abs(plain - values) / (1 + abs(plain))
             i = int(np.argmax(off))
             worst = worst_of(worst, Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"))
     return worst

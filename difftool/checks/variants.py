@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, product
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from difftool.checks.patience import patient
@@ -21,19 +21,19 @@ FEW = 3  # values of an option that are tried with those of another
 T = TypeVar("T")
 
 
-def others_hold(thing: T, patience: float, wrong: Callable[[T], str | None]) -> str:
-    """How many choices of options were looked at; `AssertionError` with what `wrong` says of one, if it says something.
+def others_hold(things: Iterable[T], patience: float, looks: Sequence[Callable[[T], str | None]]) -> str:
+    """How often choices of options were looked at; `AssertionError` with what a look says of one, if it says something.
 
     patience: seconds after which no more are looked at, but for the first two.
     """
-    tried = variants(thing)
+    probes = list(product([choice for thing in things for choice in variants(thing)], looks))
     looked = 0
-    for text, variant in patient(tried, patience, 2):
+    for (text, variant), wrong in patient(probes, patience, 2):
         looked += 1
         said = wrong(variant)
         assert said is None, f"with {text} {said}"
-    rest = "" if looked == len(tried) else "; no time for the rest"
-    return f"{looked} of {len(tried)} choices{rest}"
+    rest = "" if looked == len(probes) else f", no time for the other {len(probes) - looked}"
+    return f"{looked} looks{rest}"
 
 
 def variants(thing: T) -> list[tuple[str, T]]:

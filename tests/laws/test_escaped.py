@@ -42,6 +42,10 @@ def test_a_wrong_sampler_is_caught(wrong, law):
     assert caught(findings(wrong), law)
 
 
+def test_a_scaled_state_that_is_carried_is_no_false_alarm():
+    assert [finding for finding in findings(wrong_samplers.CarriesY()) if not finding.ok] == []
+
+
 @pytest.mark.parametrize(("wrong", "law"), wrong_schedules.ESCAPED, ids=label)
 def test_a_wrong_schedule_is_caught(wrong, law):
     assert caught(check_schedule(wrong), law)

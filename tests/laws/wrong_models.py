@@ -65,7 +65,22 @@ class _Pictures(torch.nn.Module):
         return self.layer(x)
 
 
+class Deaf(Model):
+    """The exact model of three clusters, that takes a label and does without."""
+
+    shape = (2,)
+
+    def x0(self, x, p, label=None):
+        return exact().x0(x, p)
+
+
+def copies(x0, x, p):
+    return torch.cat([x0[:64], x0[:1].expand(len(x0) - 64, -1)]) if len(x0) > 64 else x0
+
+
 ESCAPED = [
+    (Deaf(), "another label"),
+    (Wrong(copies), "batch"),
     (network("eps", factor=-1.0), "pure noise"),
     (network("v", told="eps"), "pure noise"),
     (network("x0", told="eps"), "pure noise"),

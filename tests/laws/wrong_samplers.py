@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 
@@ -267,7 +268,122 @@ def two_points(path, now, nxt):
     return path[i : i + 2]
 
 
+@dataclass(frozen=True)
+class Forgets(Sampler):
+    """Adams-Bashforth 2 in the flow time whose history is dropped every hundred steps."""
+
+    every: int = 100
+
+    accuracy = 2
+
+    def __call__(self, model, x, path, noise):
+        old, k = None, 0.0
+        for i, (now, nxt) in enumerate(pairwise(path)):
+            x0, h = model(x, now), nxt.flow - now.flow
+            v = eps_of(x, x0, now) - x0
+            slope = v if old is None or i % self.every == 0 else v + h / (2 * k) * (v - old)
+            x = (nxt.alpha + nxt.sigma) * (x / (now.alpha + now.sigma) + h * slope)
+            old, k = v, h
+        return x
+
+
+@dataclass(frozen=True)
+class WarmStart(Sampler):
+    """DDIM that asks its model at every other step only, from step 50 on, and does not say so."""
+
+    accuracy = 1
+
+    def __call__(self, model, x, path, noise):
+        x0 = None
+        for i, (now, nxt) in enumerate(pairwise(path)):
+            x0 = model(x, now) if i < 50 or i % 2 == 0 else x0
+            x = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now)
+        return x
+
+
+@dataclass(frozen=True)
+class VarianceOnVPOnly(Sampler):
+    """DDPM with an option that is right on variance preserving schedules only."""
+
+    variance: Literal["small", "large"] = "small"
+
+    weak_order = 1
+    stochastic = True
+    divides_by_alpha = True
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            unit = now.alpha**2 + now.sigma**2 if self.variance == "large" else 1.0
+            x = ancestral(x, model(x, now), now, nxt, noise(now, nxt) if nxt.sigma > 0 else 0.0, unit)
+        return x
+
+
+@dataclass(frozen=True)
+class Uphill(Sampler):
+    """DDIM with a Langevin step after each of its own, against the score, and no claim of a law."""
+
+    weak_order = 0
+    stochastic = True
+    point_mass = False
+    divides_by_alpha = True
+    evaluations = 2
+    last = "mean"
+
+    def nfe(self, path):
+        return 2 * (len(path) - 1) - (path[-1].sigma == 0)
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            x0 = model(x, now)
+            x = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now)
+            if nxt.sigma > 0:
+                h = 0.1 * nxt.sigma**2
+                x = x + h * eps_of(x, model(x, nxt), nxt) / nxt.sigma + (2 * h) ** 0.5 * noise(nxt)
+        return x
+
+
+@dataclass(frozen=True)
+class OneNoiseForAllPlaces(Sampler):
+    """DDPM by torch's own functions, with one noise for all places of a sequence or a video."""
+
+    axes: int = 3
+
+    weak_order = None
+    stochastic = True
+    divides_by_alpha = True
+
+    def __call__(self, model, x, path, noise):
+        for now, nxt in pairwise(path):
+            z = noise(now, nxt)
+            z = z[..., :1].expand(x.shape) if x.ndim == self.axes else torch.clone(z)
+            x = ancestral(x, model(x, now), now, nxt, z)
+        return x
+
+
+@dataclass(frozen=True)
+class CarriesY(Sampler):
+    """Adams-Bashforth 2 in the flow time as papers write it, y = x / (alpha + sigma) carried along: right."""
+
+    accuracy = 2
+
+    def __call__(self, model, x, path, noise):
+        y, old, k = x / (path[0].alpha + path[0].sigma), None, 0.0
+        for now, nxt in pairwise(path):
+            u, h = (now.alpha + now.sigma) * y, nxt.flow - now.flow
+            x0 = model(u, now)
+            v = eps_of(u, x0, now) - x0
+            y = y + h * (v if old is None else v + h / (2 * k) * (v - old))
+            old, k = v, h
+        return (path[-1].alpha + path[-1].sigma) * y
+
+
 ESCAPED = [
+    (Forgets(), "in 192 steps"),
+    (WarmStart(), "network evaluations"),
+    (VarianceOnVPOnly(), "other options"),
+    (Uphill(), "claimed by nobody"),
+    (OneNoiseForAllPlaces(3), "pictures"),
+    (OneNoiseForAllPlaces(5), "pictures"),
     (Stale(low=3.0), "everywhere"),
     (Stale(high=0.3), "everywhere"),
     (Stale(low=1.5, high=2.0), "everywhere"),

@@ -60,6 +60,7 @@ ESCAPED = [
     (wrong("diffusion2", lambda f, s, t: f(s, t) * (1 + 0.01 * (t > 0.95))), "diffusion2"),
     (wrong("drift", lambda f, s, t: f(s, t) * (1 + 0.01 * between(t, 0.40, 0.41))), "drift"),
     (wrong("drift", lambda f, s, t: -f(s, t)), "drift"),
+    (wrong("drift", lambda f, s, t: -f(s, t) if isinstance(t, torch.Tensor) else f(s, t)), "derivatives"),
     (wrong("drift", lambda f, s, t: f(s, t) + math.nan * (t > 0.5)), "drift"),
     (wrong("alpha", lambda f, s, t: f(s, t) + 0.02 * between(t, 0.5001, 0.5011)), "more t"),
     (AlphaAboveOne(), "alpha <= 1"),
