@@ -28,7 +28,7 @@ __all__ = ["DifftoolError", "GaussianMixture", "Model", "NetworkModel", "__versi
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -34,6 +34,8 @@ class Row:
     few: str = ""
     grid: str = ""
     noise: str = ""
+    last: str = ""
+    upwards: bool = False
     takes: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +87,9 @@ class Row:
         few = f"below {FEW} steps add {self.few}" if self.few else ""
         flow = f"on flow models it is {self.flow}" if self.flow else ""
         noise = f"with {self.noise} noise" if self.noise else ""
-        return [text for text in (noise, few, self.note, flow) if text]
+        last = f"its last step is the {self.last}: --last {self.last}" if self.last else ""
+        way = "it encodes: ours on a grid that runs upwards" if self.upwards else ""
+        return [text for text in (noise, few, last, way, self.note, flow) if text]
 
 
 @dataclass(frozen=True)
@@ -101,16 +105,16 @@ class Answer:
     def rows(self) -> list[Row]:
         return [row for row in (self.sampler, self.grid) if row is not None]
 
-    def specs(self) -> dict[str, str]:
-        """Our specs by axis; the grid is the tool's own where none is named."""
-        sampler = self.sampler.spec(self.options) if self.sampler else ""
+    def specs(self, few: bool = False) -> dict[str, str]:
+        """Our specs by axis, for fewer than 15 steps if few; the grid is the tool's own where none is named."""
+        sampler = self.sampler.spec(self.options, few) if self.sampler else ""
         grid = self.grid.spec(self.options) if self.grid else self.sampler.grid if self.sampler and sampler else ""
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
     def run(self, specs: Mapping[str, str]) -> dict[str, str]:
         """The options of our command line, by name."""
-        noise = [("noise", row.noise) for row in self.rows if row.noise]
-        return dict([*((axis[:-1], spec) for axis, spec in specs.items()), *noise])
+        rest = [(name, value) for row in self.rows for name in ("noise", "last") if (value := getattr(row, name))]
+        return dict([*((axis[:-1], spec) for axis, spec in specs.items()), *rest])
 
     def command(self, specs: Mapping[str, str]) -> str:
         """The options of our command line."""

@@ -227,6 +227,8 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
     saved = Checkpoint.load(folder, parts=())
     before = Training.of(saved, str(folder))
     wanted = training.filled(training.dataset())
+    if training.network is None:  # what is usual may have been another network then
+        wanted = replace(wanted, network=before.network)
     if before != wanted:
         old, new = ({**told, **told["numbers"], "numbers": None} for told in (before.to_dict(), wanted.to_dict()))
         key = next(key for key in new if old.get(key) != new[key])

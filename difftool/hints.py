@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from difftool.atlas import FEW, Answer, Tool, tools
 
 
@@ -10,28 +12,32 @@ def hint(axis: str | None, name: str) -> str:
     if name.lower() == "default" and axis in ("samplers", None):
         return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
 
+    schedule = next((f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), "")
     if axis == "schedules":
-        return next((f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), "")
+        return schedule
     answers = _answers(name)
     ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
     if name.lower() in ours:  # no more than another case
         return f"did you mean {name.lower()}?"
-    return sentence(_nearest(answers, axis, name), name, axis) if answers else ""
+    return sentence(_nearest(answers, axis, name), name, axis) if answers else schedule
 
 
-def runs_as(axis: str, name: str) -> dict[str, str] | None:
-    """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here."""
+def runs_as(axis: str, name: str, ours: Container[str], few: bool) -> dict[str, str] | None:
+    """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here.
+
+    A name that is spelled as the tool spells it is the tool's; else one of ours in another case is ours. few: for fewer
+    than 15 steps.
+    """
     answers = _answers(name)
     answer = _nearest(answers, axis, name) if answers else None
     same = answer if answer is not None and axis in answer.specs() and _same(answer) else None
-    own = name.lower() in {other.specs().get(axis) for other in answers}
-    if own and (same is None or _written(same) != name):  # no more than another case
+    if answers and name.lower() in ours and (same is None or _written(same) != name):
         return {axis[:-1]: name.lower()}
-    return None if same is None else same.run(same.specs())
+    return None if same is None else same.run(same.specs(few))
 
 
 def _same(answer: Answer) -> bool:
-    return not (answer.without or answer.needs) and all(row.parity == "same" for row in answer.rows)
+    return not (answer.without or answer.needs) and all(row.parity == "same" and not row.upwards for row in answer.rows)
 
 
 def _written(answer: Answer) -> str:
@@ -64,10 +70,10 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
     specs, row = answer.specs(), answer.rows[0]
     if not specs:
         return f"{who} {'comes later here' if row.parity == 'later' else 'is nothing here'}: {row.why}"
-    alone = list(specs) == [axis] and not row.noise
+    alone = list(answer.run(specs)) == [axis[:-1] if axis else None]
     parities = {row.parity for row in answer.rows}
     verb = "is nearest to" if "differs" in parities or answer.without else "is"
-    besides = ["for distilled models"] * ("distilled" in parities)
+    besides = ["for distilled models"] * ("distilled" in parities) + ["on a grid that runs upwards"] * row.upwards
     besides += [f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options]
     told = f" ({'; '.join(besides)})" if besides else ""
     return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"

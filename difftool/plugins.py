@@ -162,7 +162,7 @@ def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None
     if at and axis in ("samplers", "grids"):
         return DifftoolError(f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}")
     spec, comma, rest = name.partition(",")
-    if comma and spec in known:
+    if comma and spec in known and "=" in rest:
         return DifftoolError(f"no {what} {name!r}; options follow a colon: {spec}:{rest}")
     elsewhere = hint(axis, name) if axis in (None, "samplers", "grids", "schedules") else ""
     if axis is not None and not elsewhere:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
+from difftool.atlas import FEW
 from difftool.errors import DifftoolError
 from difftool.hints import runs_as
 from difftool.outputs import FORMAT, VERSION, read_recipe
@@ -57,9 +58,9 @@ class Recipe:
     clip: bool | None = None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    noise: Literal["independent", "path", "generator", "independent-by-call", "path-by-call", "generator-by-call"] = (
-        "independent"  # the last three: as recipes up to version 2 numbered it
-    )
+    noise: (
+        Literal["independent", "path", "generator", "independent-by-call", "path-by-call", "generator-by-call"] | None
+    ) = None  # independent; the last three: as recipes up to version 2 numbered it
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
@@ -104,18 +105,22 @@ class Recipe:
         """This recipe with our names for its sampler and grid in place of other tools', and a line that says so."""
         typed = {"samplers": self.sampler, "grids": self.grid}
         foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
-        found = runs_as("samplers", foreign["samplers"]) or {} if "samplers" in foreign else {}
+        few = (self.steps or self.nfe or FEW) < FEW
+        meant = {axis: runs_as(axis, name, registry().axis(axis), few) or {} for axis, name in foreign.items()}
+        sampler, grid = meant.get("samplers", {}), meant.get("grids", {})
         if self.grid is not None:  # it goes before the one that the sampler has there
-            found.pop("grid", None)
-            found.update(runs_as("grids", self.grid) or {} if "grids" in foreign else {})
-        if self.noise != "independent":
-            found.pop("noise", None)
+            sampler = {option: value for option, value in sampler.items() if option != "grid"}
+        if self.sampler is not None:
+            grid = {option: value for option, value in grid.items() if option == "grid"}
+        named = {option for option in ("noise", "last") if getattr(self, option) is not None}
+        found = {option: value for option, value in {**sampler, **grid}.items() if option not in named}
         if not found:
             return self, None
         told = " ".join(f"--{option} {value}" for option, value in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
         changed = self.changed(**found)
-        return replace(changed, steps=self.steps, nfe=self.nfe, last=self.last), f"{names} runs as {told}"
+        kept: dict[str, Any] = {"steps": self.steps, "nfe": self.nfe, "last": found.get("last", self.last)}
+        return replace(changed, **kept), f"{names} runs as {told}"
 
     @property
     def specs(self) -> dict[str, str]:
@@ -186,6 +191,7 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
         if data.get("sampler") == "flow-abm" and isinstance(steps, int):
             data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
     if data["version"] < 3:
+        data = {**data, "noise": data.get("noise") or "independent"}
         data = {**data, **{name: change(data[name]) for name, change in CHANGED.items() if data.get(name)}}
     return data
 

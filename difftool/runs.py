@@ -58,7 +58,12 @@ class Run:
         """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
         recipe, told = recipe.in_our_words()
         warn(told)
-        recipe = replace(recipe, device=_device(recipe.device), threads=recipe.threads or torch.get_num_threads())
+        recipe = replace(
+            recipe,
+            device=_device(recipe.device),
+            threads=recipe.threads or torch.get_num_threads(),
+            noise=recipe.noise or "independent",
+        )
         torch.set_num_threads(recipe.threads or 1)
         model = make("models", recipe.model)
         if (Path(recipe.model) / CHECKPOINT).is_file():
@@ -89,7 +94,8 @@ class Run:
         cond = {} if classes is None else {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
-            noise=NOISES[recipe.noise], device=recipe.device, dtype=getattr(torch, recipe.dtype), **options,
+            noise=NOISES[recipe.noise or "independent"], device=recipe.device, dtype=getattr(torch, recipe.dtype),
+            **options,
         )  # fmt: skip
         return cls(recipe, job)
 

@@ -207,6 +207,9 @@ def _chapter(of: Tool) -> str:
         answers = [Answer(of, row) if axis == "samplers" else Answer(of, None, row) for row in of.rows[axis]]
         lines = [_line(answer) for answer in answers]
         parts.append(_table((f"their {axis[:-1]}", "here", "with the grid", "parity"), lines))
+    if of.schedules:
+        lines = [(f"`{theirs}`", f"`{ours}`") for theirs, ours in of.schedules.items()]
+        parts.append(_table(("their schedule", "here"), lines))
     told = {**of.options, **of.without}
     if told:
         parts.append(_table(("their option", "here"), [(f"`{key}`", text) for key, text in told.items()]))

@@ -67,6 +67,11 @@ def test_samplers_run(spec):
     assert torch.isfinite(run(spec)).all()
 
 
+@pytest.mark.parametrize("tool", atlas.tools().values(), ids=lambda tool: tool.name)
+def test_schedules_are_ours(tool):
+    assert set(tool.schedules.values()) <= registry().axis("schedules").keys()
+
+
 @pytest.mark.parametrize("spec", GRIDS)
 def test_grids_run(spec):
     times = make("grids", spec)(VPLinear(), 5)

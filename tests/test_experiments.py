@@ -89,6 +89,15 @@ def test_every_experiment_is_trained_and_scored_once(place):
     assert not (place / "out" / "first" / "samples.png").exists()  # it was not drawn again
 
 
+def test_a_network_that_nobody_names_stays_the_one_that_was_trained(place, monkeypatch):
+    unnamed = "\n".join(line for line in TINY.splitlines() if not line.startswith("network"))
+    assert unnamed != TINY
+    monkeypatch.setattr("difftool.training.config._usual", lambda shape: "unet:widths=8,heads=1,depth=1,attention=")
+    rows, _ = carried(place, unnamed)
+    monkeypatch.setattr("difftool.training.config._usual", lambda shape: "unet:widths=16,heads=1,depth=1")
+    assert carried(place, unnamed) == (rows, [])
+
+
 @pytest.mark.slow
 def test_another_evaluation_trains_nothing(place):
     rows, _ = carried(place)

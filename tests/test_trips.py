@@ -331,6 +331,15 @@ def test_path_noise_that_is_none_is_said(name):
         ({"sampler": "LCM"}, "lcm", None),
         ({"sampler": "Euler"}, "euler", "normal"),
         ({"sampler": "EULER"}, "euler", None),
+        ({"sampler": "Unipc"}, "unipc", None),
+        ({"grid": "UNIFORM"}, None, "uniform"),
+        ({"sampler": "heun", "grid": "DPM++ 2M Karras"}, "heun", "karras"),
+        ({"grid": "DPM++ 2M Karras"}, "dpmpp-2m", "karras"),
+        (
+            {"sampler": "DPMSolverMultistepScheduler(solver_order=3)"},
+            "dpmpp-3m:variant=published,taper=true",
+            "linspace:extra=1",
+        ),
         ({"grid": "sgm_uniform"}, None, "sgm-uniform"),
     ],
     ids=str,
@@ -343,11 +352,27 @@ def test_other_tools_names_run_and_it_is_said_as_what(typed, sampler, grid):
     assert recipe.in_our_words() == (recipe, None)
 
 
-@pytest.mark.parametrize(("noise", "runs"), [("independent", "path"), ("generator", "generator")])
+@pytest.mark.parametrize(
+    ("name", "last", "runs"), [("gradient_estimation", None, "mean"), ("gradient_estimation", "step", "step")]
+)
+def test_the_last_step_goes_with_the_names_that_have_another(name, last, runs):
+    assert Recipe(sampler=name, last=last).in_our_words()[0].last == runs
+
+
+@pytest.mark.parametrize(
+    ("noise", "runs"), [(None, "path"), ("independent", "independent"), ("generator", "generator")]
+)
 def test_path_noise_goes_with_the_names_that_draw_it(noise, runs):
     recipe, told = Recipe(sampler="DPM++ SDE Karras", noise=noise).in_our_words()
     assert (recipe.sampler, recipe.grid, recipe.noise) == ("dpmpp-sde:noise=independent", "karras", runs)
     assert ("--noise path" in str(told)) == (runs == "path")
+
+
+def test_what_encodes_does_not_run_downwards():
+    recipe = Recipe(sampler="DPMSolverMultistepInverseScheduler()")
+    assert recipe.in_our_words() == (recipe, None)
+    with pytest.raises(DifftoolError, match="on a grid that runs upwards"):
+        recipe.check_names()
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp:order=2", "nonsense", "plan.json", "uni_pc_bh3", None])

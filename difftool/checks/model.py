@@ -12,6 +12,7 @@ from torch import Tensor
 from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds, worst_of
 from difftool.errors import DifftoolError
 from difftool.models import Bound, GaussianMixture, Model
+from difftool.models.base import Wrapped
 from difftool.sampling import sample
 from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
 
@@ -69,7 +70,7 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
     if (classes := _classes(model)) > 1:
         check = "a label for each sample"
         findings.append(at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5))
-    if classes > 1 or (not isinstance(model, GaussianMixture) and "label" in signature(model.x0).parameters):
+    if classes > 1 or (not isinstance(model, Wrapped | GaussianMixture) and "label" in signature(model.x0).parameters):
         findings.append(holds("another label, another answer", "somewhere", lambda: _labels(model, own, points, few)))
     if isinstance(model, GaussianMixture):
         findings += [
@@ -139,10 +140,23 @@ def _label_each(model: Model, own: Schedule, points: list[Point], y: Tensor, cla
 
 
 def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
-    first, second = (model.bind(own, {"label": torch.full((len(y),), k)}) for k in range(2))
-    apart = worst_of(*(_relative(first(_x(y, p), p), second(_x(y, p), p)) for p in points))
+    """How far the answers with labels 0 and 1 are apart; a network that knows nothing yet does not know its labels."""
+    try:
+        answers = [[_raw(model.bind(own, {"label": torch.full((len(y),), k)}), p, y) for p in points] for k in range(2)]
+    except (DifftoolError, IndexError):
+        return "it has no second label"
+    if all(bool((raw == raw[:1]).all()) for raw in answers[0]):
+        return "it knows nothing yet"
+    apart = worst_of(*(_relative(a, b) for a, b in zip(*answers, strict=True)))
     assert apart > 0, "the label changes nothing"
     return f"{apart:.2g}"
+
+
+def _raw(bound: Bound, p: Point, y: Tensor) -> Tensor:
+    x = _x(y, p)
+    call, told = bound.prepare([p], x)
+    out: Tensor = call(x, told[0])
+    return out.detach()
 
 
 def _kept(bound: Bound, points: list[Point], y: Tensor) -> float:

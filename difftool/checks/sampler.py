@@ -25,7 +25,7 @@ from difftool.checks.laws import (
 )
 from difftool.checks.orders import global_order, global_order_in, one_step_order, weak_order, weak_order_from
 from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_everywhere
-from difftool.checks.variants import changed, others_hold
+from difftool.checks.variants import changed, others_hold, variants
 from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
 from difftool.plan.stability import amplification, stability
@@ -36,6 +36,7 @@ TOLERANCE = 0.06  # of a measured order, or TOLERANCE_PART of it
 TOLERANCE_PART = 0.03
 COARSE = 0.25  # of an order measured at two sizes of a step only, or COARSE_PART of it
 COARSE_PART = 0.1
+PATIENCE = 1.5  # seconds
 LONG = 192  # steps of a long run
 FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
 STALE = 2.5  # times the error of the mean: a last step with an answer that is one step old has 3
@@ -44,7 +45,7 @@ STEEP = 0.05  # the least real stability interval of a deterministic sampler
 LOUD = 10.0  # what independent errors of size 1 of answers v may become
 
 
-def check_sampler(sampler: Sampler, patience: float = 1.5) -> list[Finding]:
+def check_sampler(sampler: Sampler, patience: float = PATIENCE) -> list[Finding]:
     """The contract of a sampler, with figures.
 
     Finite on every built-in schedule at 1 to 33 steps; upwards too, or refused there if it says so; network
@@ -59,7 +60,7 @@ def check_sampler(sampler: Sampler, patience: float = 1.5) -> list[Finding]:
     return list(findings(sampler, patience))
 
 
-def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
+def findings(sampler: Sampler, patience: float = PATIENCE) -> Iterator[Finding]:
     """The findings of `check_sampler`, each when it is asked for."""
     it_runs = runs_everywhere(sampler)
     yield it_runs
@@ -88,8 +89,7 @@ def findings(sampler: Sampler, patience: float = 2.0) -> Iterator[Finding]:
             yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
     else:
         yield at_most("law that is claimed by nobody, in many steps", lambda: far_off(sampler), FAR_FROM)
-    others = {sampler, _with_noise(sampler)}
-    yield holds("the same with other options", "claims and law", lambda: others_hold(others, patience, LOOKS))
+    yield holds("the same with other options", "claims and law", lambda: _others(sampler, patience))
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
@@ -194,6 +194,13 @@ def _order_about(sampler: Sampler, level: float) -> float:
     return global_order(sampler, centre=-math.log(level))
 
 
+def _others(sampler: Sampler, patience: float) -> str:
+    choices, loud = variants(sampler), _with_noise(sampler)
+    if loud is not sampler:
+        choices += [(f"{sampler.noise_option}=1,{text}", made) for text, made in variants(loud)]
+    return others_hold(choices, patience, LOOKS)
+
+
 def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
     """What a quick look on a schedule finds wrong with a sampler; None if nothing."""
     try:
@@ -208,13 +215,12 @@ def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
         for centre in (-3.0, 1.0, 4.0):
             order = order_there(quiet, schedule, centre, _least(claimed))
             if order < _least(claimed):
-                return f"one step is of order {order:.2f} (claimed: {claimed:g})"
+                return f"one step is of order {order:.2f} (claimed: {claimed:g}) on {type(schedule).__name__}"
     if sampler.stochastic and (weak := sampler.weak_order):
-        orders = (
-            weak_order_from(sampler, steps, schedule) for steps in (64, 256)
-        )  # churn is itself from a hundred steps on
+        enough = (64, 256, 512)  # churn is itself from a hundred steps on
+        orders = (weak_order_from(sampler, steps, schedule) for steps in enough)
         if not any(order >= _least(weak) for order in orders):
-            return f"its law is not of order {weak:g}, as claimed"
+            return f"its law is not of order {weak:g}, as claimed, on {type(schedule).__name__}"
     return off_law(sampler, schedule) if promised(sampler) else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from difftool.checks.finding import Finding, Worst, at_most, holds, worst_of
-from difftool.checks.variants import others_hold
+from difftool.checks.variants import others_hold, variants
 from difftool.errors import DifftoolError
 from difftool.plan.analysis import Array
 from difftool.schedules import Schedule
@@ -44,6 +44,7 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
     """
     times = _times(schedule)
     some = np.array(_some(times))
+    others = variants(schedule)
     return [
         holds("coefficients finite, 0 <= alpha <= 1, sigma >= 0", "all", lambda: _finite(schedule, times)),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
@@ -53,7 +54,11 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds("the same with other options", "all that follows", lambda: others_hold([schedule], patience, [_wrong])),
+        holds(
+            "the same with other options",
+            "all that follows",
+            lambda: others_hold(others, patience, [_wrong]),
+        ),
     ]
 
 

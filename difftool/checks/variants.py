@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -21,12 +21,12 @@ FEW = 3  # values of an option that are tried with those of another
 T = TypeVar("T")
 
 
-def others_hold(things: Iterable[T], patience: float, looks: Sequence[Callable[[T], str | None]]) -> str:
+def others_hold(choices: Sequence[tuple[str, T]], patience: float, looks: Sequence[Callable[[T], str | None]]) -> str:
     """How often choices of options were looked at; `AssertionError` with what a look says of one, if it says something.
 
-    patience: seconds after which no more are looked at, but for the first two.
+    choices: as `variants` gives them; patience: seconds after which no more are looked at, but for the first two.
     """
-    probes = list(product([choice for thing in things for choice in variants(thing)], looks))
+    probes = list(product(choices, looks))
     looked = 0
     for (text, variant), wrong in patient(probes, patience, 2):
         looked += 1
@@ -48,11 +48,14 @@ def variants(thing: T) -> list[tuple[str, T]]:
     few = {name: [v for v in values if not isinstance(v, float)][:FEW] for name, values in choices.items()}
     changes = [{name: value} for name, values in choices.items() for value in values]
     changes += [{a: v, b: w} for a, b in combinations(few, 2) for v in few[a] for w in few[b]]
-    return [
-        (",".join(f"{name}={value}" for name, value in change.items()), made)
-        for change in changes
-        if (made := changed(thing, **change)) is not None
-    ]
+    seen = [thing]
+    out: list[tuple[str, T]] = []
+    for change in changes:
+        made = changed(thing, **change)
+        if made is not None and made not in seen:
+            seen.append(made)
+            out.append((",".join(f"{name}={value}" for name, value in change.items()), made))
+    return out
 
 
 def changed(thing: T, **options: Any) -> T | None:

@@ -45,13 +45,14 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all noise.", rich_help_panel=SAMPLES)] = 0,
     noise: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Numbers of their own for every step, increments of one path, or torch's.",
             metavar="independent|path|generator",
+            show_default="independent",
             rich_help_panel=SAMPLES,
         ),
-    ] = "independent",
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option(

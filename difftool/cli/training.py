@@ -88,12 +88,13 @@ def carry_out_table(file: Path, out: Path, device: Any) -> None:
 def _facts(session: Session) -> dict[str, str]:
     """What is trained on what, before it begins."""
     training, data, trainer = session.training, session.trainer.data, session.trainer
-    kinds = f" of {data.classes} classes" if training.conditional and data.classes is not None else ""
+    classes = {"classes": str(data.classes)} if training.conditional and data.classes is not None else {}
     weights = sum(p.numel() for p in trainer.net.parameters())
     numbers = training.numbers
     passes = numbers.steps * numbers.batch_size / len(data)
     return {
-        "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}{kinds}",
+        "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}",
+        **classes,
         "network": f"{training.network}, {weights:,} weights",
         "learns": f"{training.predicts} on {training.schedule}",
         "steps": f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} times the data)"

@@ -30,6 +30,7 @@ SAMPLE = [
     ("--sampler ddim:eta=2", ["0 <= eta <= 1", "2"]),
     ("--sampler ddpm:variance=tiny", ["small | large | between", "'tiny'"]),
     ("--sampler annealed-langevin:corrections=1.5", ["corrections=whole number", "'1.5'"]),
+    ("--sampler ddim,euler", ["no sampler 'ddim,euler'; did you mean"]),
     ("--sampler ddim,eta=0.2", ["options follow a colon: ddim:eta=0.2"]),
     ("--schedule squaredcos_cap_v2", ["diffusers' squaredcos_cap_v2 is cosine here"]),
     ("--model checkpoint", ["needs the option 'path'", "as in checkpoint:path=..."]),

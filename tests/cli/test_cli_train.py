@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from reading import read
 
@@ -17,9 +18,9 @@ TINY = ("--data", "moons:n=60", "--network", "mlp:widths=8,embedding=4", "--batc
 def test_a_training_is_a_folder_and_a_model(ok, folder):
     result = ok("train", *TINY, "--steps", 4, "--sample-every", 4, "--out", "run")
     lines = [line.split("  ")[0] for line in result.stdout.splitlines()]
-    assert lines[:6] == ["data", "network", "learns", "steps", "device", "folder"]
-    assert "60 samples of 2 of 2 classes" in result.stdout and " weights\n" in result.stdout
-    assert lines[6:] == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
+    assert lines[:7] == ["data", "classes", "network", "learns", "steps", "device", "folder"]
+    assert "60 samples of 2\n" in result.stdout and " weights\n" in result.stdout
+    assert lines[7:] == ["step 2/4", "step 4/4", "run: 4 steps; difftool sample --model checkpoint:path=run"]
     written = ["checkpoint.safetensors", "logs", "model.safetensors", "samples", "training.json"]
     assert sorted(path.name for path in (folder / "run").iterdir()) == written
     assert (folder / "run" / "samples" / "step-000004.png").stat().st_size > 1000
@@ -27,6 +28,16 @@ def test_a_training_is_a_folder_and_a_model(ok, folder):
     samples, recipe = read("a.npz")
     assert samples.shape == (64, 2)
     assert (recipe["guidance"], [*recipe["files"]]) == (2.0, ["run/checkpoint.safetensors"])
+
+
+def test_threads_and_where_it_goes_on(ok, cli):
+    ok("train", *TINY, "--steps", 2, "--out", "run", "--threads", 1)
+    assert torch.get_num_threads() == 1
+    assert (
+        "4 of 16 samples each (1.07 times the data), from step 2 on"
+        in cli("train", "--resume", "run", "--steps", 4).stdout
+    )
+    assert "--threads is a whole number of at least 1, got 0" in cli("train", *TINY, "--threads", 0).stderr
 
 
 def test_the_file_to_pass_on_gives_the_same_samples(ok, folder):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
+import torch
 import wrong_models
 import wrong_samplers
 import wrong_schedules
@@ -12,8 +15,11 @@ from hypothesis import strategies as st
 
 from difftool.checks import check_model, check_schedule
 from difftool.checks.sampler import findings
+from difftool.data.base import Arrays
 from difftool.models.parametrization import PARAMETRIZATIONS
+from difftool.samplers import DDIM
 from difftool.schedules import VE, Betas, Cosine, Flow, VPLinear
+from difftool.training.config import Training
 
 
 def label(value):
@@ -44,6 +50,25 @@ def test_a_wrong_sampler_is_caught(wrong, law):
 
 def test_a_scaled_state_that_is_carried_is_no_false_alarm():
     assert [finding for finding in findings(wrong_samplers.CarriesY()) if not finding.ok] == []
+
+
+@dataclass(frozen=True)
+class Listed(DDIM):
+    """Right, with an option that has no hash."""
+
+    weights: list = field(default_factory=list)
+
+
+def test_options_without_a_hash():
+    assert [finding for finding in findings(Listed()) if not finding.ok] == []
+
+
+@pytest.mark.parametrize("spec", ["dit:width=16,depth=1,heads=2", "unet:widths=8,heads=1,depth=1", "mlp:widths=8"])
+def test_a_network_that_knows_nothing_need_not_know_its_labels(spec):
+    data = Arrays(torch.randn(8, *((2,) if spec.startswith("mlp") else (1, 8, 8))), torch.arange(8) % 3)
+    training = Training(network=spec, predicts="v").filled(data)
+    model = training.objective().model(training.net(), data.shape)
+    assert [finding for finding in check_model(model) if "label" in finding.check and not finding.ok] == []
 
 
 @pytest.mark.parametrize(("wrong", "law"), wrong_schedules.ESCAPED, ids=label)
