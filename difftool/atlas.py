@@ -36,6 +36,7 @@ class Row:
     noise: str = ""
     last: str = ""
     upwards: bool = False
+    counts: str = ""
     takes: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -67,11 +68,11 @@ class Row:
         """All of their options that the row answers."""
         return {*self.options, *self.taken, *self.needs, *self.idle}
 
-    def spec(self, options: Mapping[str, str], few: bool = False) -> str:
-        """Our spec, with those of their options that it takes, and `few` for fewer than 15 steps."""
+    def spec(self, options: Mapping[str, str], few: bool = False, flow: bool = False) -> str:
+        """Our spec, with those of their options that it takes, `few` for fewer than 15 steps, `flow` on flow models."""
         if not self.ours:
             return ""
-        name, own = parse(self.ours)
+        name, own = parse(self.flow if flow and self.flow else self.ours)
         taken = {self.taken[key]: value for key, value in options.items() if key in self.taken}
         return write(name, {**own, **(given(self.few) if few else {}), **taken})
 
@@ -89,7 +90,8 @@ class Row:
         noise = f"with {self.noise} noise" if self.noise else ""
         last = f"its last step is the {self.last}: --last {self.last}" if self.last else ""
         way = "it encodes: ours on a grid that runs upwards" if self.upwards else ""
-        return [text for text in (noise, few, last, way, self.note, flow) if text]
+        counts = "its steps count evaluations, as --nfe" if self.counts else ""
+        return [text for text in (noise, few, last, way, counts, self.note, flow) if text]
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,11 @@ class Answer:
     def rows(self) -> list[Row]:
         return [row for row in (self.sampler, self.grid) if row is not None]
 
-    def specs(self, few: bool = False) -> dict[str, str]:
-        """Our specs by axis, for fewer than 15 steps if few; the grid is the tool's own where none is named."""
-        sampler = self.sampler.spec(self.options, few) if self.sampler else ""
-        grid = self.grid.spec(self.options) if self.grid else self.sampler.grid if self.sampler and sampler else ""
+    def specs(self, few: bool = False, flow: bool = False) -> dict[str, str]:
+        """Our specs by axis, for few steps and flow models as `Row.spec`; the tool's own grid where none is named."""
+        sampler = self.sampler.spec(self.options, few, flow) if self.sampler else ""
+        usual = self.sampler.grid if self.sampler and sampler else ""
+        grid = self.grid.spec(self.options, flow=flow) if self.grid else usual
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
     def run(self, specs: Mapping[str, str]) -> dict[str, str]:
@@ -131,6 +134,12 @@ class Answer:
         """Options that were typed and change what it does, for which our specs have nothing."""
         rest = self._rest() if self.specs() else []
         return [f"{key}={self.options[key]}" for key in rest if not self._of(self.tool.options, key)]
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Options that were typed and belong to the schedule, the model or the run here, each with what it is."""
+        told = {key: self._of(self.tool.options, key) for key in self._rest()}
+        return [f"{key} is {text}" for key, text in told.items() if text]
 
     def remarks(self) -> list[str]:
         """How far it is the same, and what there is to know of the rows and of the options that were typed."""

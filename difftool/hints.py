@@ -22,22 +22,27 @@ def hint(axis: str | None, name: str) -> str:
     return sentence(_nearest(answers, axis, name), name, axis) if answers else schedule
 
 
-def runs_as(axis: str, name: str, ours: Container[str], few: bool) -> dict[str, str] | None:
+def runs_as(axis: str, name: str, ours: Container[str], few: bool, flow: bool) -> dict[str, str] | None:
     """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here.
 
     A name that is spelled as the tool spells it is the tool's; else one of ours in another case is ours. few: for fewer
-    than 15 steps.
+    than 15 steps; flow: on a flow model. `counts` among the options is what a number of steps counts.
     """
     answers = _answers(name)
     answer = _nearest(answers, axis, name) if answers else None
     same = answer if answer is not None and axis in answer.specs() and _same(answer) else None
     if answers and name.lower() in ours and (same is None or _written(same) != name):
         return {axis[:-1]: name.lower()}
-    return None if same is None else same.run(same.specs(few))
+    if same is None:
+        return None
+    counts = [("counts", row.counts) for row in same.rows if row.counts]
+    return {**same.run(same.specs(few, flow)), **dict(counts)}
 
 
 def _same(answer: Answer) -> bool:
-    return not (answer.without or answer.needs) and all(row.parity == "same" and not row.upwards for row in answer.rows)
+    if answer.without or answer.needs or answer.elsewhere:
+        return False
+    return all(row.parity == "same" and not row.upwards for row in answer.rows)
 
 
 def _written(answer: Answer) -> str:
@@ -55,10 +60,11 @@ def _answers(name: str) -> list[Answer]:
 def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
     """The one that has the name as it was typed, and is of the axis where it was typed."""
 
-    def distance(answer: Answer) -> tuple[bool, bool, bool]:
+    def distance(answer: Answer) -> tuple[bool, ...]:
         other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
         written = _written(answer)
-        return written.lower() != name.lower(), written != name, other
+        close, lower = (text.lower().replace(" ", "") for text in (written, name))
+        return close != lower, written.lower() != name.lower(), written != name, other
 
     return min(answers, key=distance)
 
@@ -75,6 +81,7 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
     verb = "is nearest to" if "differs" in parities or answer.without else "is"
     besides = ["for distilled models"] * ("distilled" in parities) + ["on a grid that runs upwards"] * row.upwards
     besides += [f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options]
+    besides += answer.elsewhere
     told = f" ({'; '.join(besides)})" if besides else ""
     return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"
 

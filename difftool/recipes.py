@@ -29,6 +29,7 @@ ABSENT: dict[str, Any] = {  # from recipes of version 1
 LEVELS = {"half-log-snr", "exponential", "polyexponential", "karras", "kl-optimal", "beta-level"}
 TABLES = {"trailing", "leading", "linspace", "simple", "normal", "sgm-uniform", "ddim-uniform", "beta-entries"}
 CHANGED = {"noise": lambda noise: f"{noise}-by-call", "grid": lambda grid: _down_to(grid)}  # since version 2
+ENDINGS = "2+1", "1", "2"  # of dpm-fast, whose steps are evaluations, by what is left of them by threes
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -101,12 +102,15 @@ class Recipe:
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
 
-    def in_our_words(self) -> tuple[Recipe, str | None]:
-        """This recipe with our names for its sampler and grid in place of other tools', and a line that says so."""
+    def in_our_words(self, flow: bool = False) -> tuple[Recipe, str | None]:
+        """This recipe with our names for its sampler and grid in place of other tools', and a line that says so.
+
+        flow: whether it runs along a flow, where some names mean another sampler.
+        """
         typed = {"samplers": self.sampler, "grids": self.grid}
         foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
         few = (self.steps or self.nfe or FEW) < FEW
-        meant = {axis: runs_as(axis, name, registry().axis(axis), few) or {} for axis, name in foreign.items()}
+        meant = {axis: runs_as(axis, name, registry().axis(axis), few, flow) or {} for axis, name in foreign.items()}
         sampler, grid = meant.get("samplers", {}), meant.get("grids", {})
         if self.grid is not None:  # it goes before the one that the sampler has there
             sampler = {option: value for option, value in sampler.items() if option != "grid"}
@@ -116,10 +120,15 @@ class Recipe:
         found = {option: value for option, value in {**sampler, **grid}.items() if option not in named}
         if not found:
             return self, None
+        counts = found.pop("counts", "steps")
         told = " ".join(f"--{option} {value}" for option, value in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
         changed = self.changed(**found)
         kept: dict[str, Any] = {"steps": self.steps, "nfe": self.nfe, "last": found.get("last", self.last)}
+        if counts == "nfe" and self.steps is not None:
+            kept |= {"steps": None, "nfe": self.steps}
+            changed = replace(changed, sampler=f"{changed.sampler}:ending={ENDINGS[self.steps % 3]}")
+            told = told.replace(found["sampler"], changed.sampler or "", 1) + f" --nfe {self.steps}"
         return replace(changed, **kept), f"{names} runs as {told}"
 
     @property

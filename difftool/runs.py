@@ -56,7 +56,8 @@ class Run:
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
-        recipe, told = recipe.in_our_words()
+        model = make("models", recipe.model)
+        recipe, told = recipe.in_our_words(flow=_along_a_flow(recipe, model))
         warn(told)
         recipe = replace(
             recipe,
@@ -65,7 +66,6 @@ class Run:
             noise=recipe.noise or "independent",
         )
         torch.set_num_threads(recipe.threads or 1)
-        model = make("models", recipe.model)
         if (Path(recipe.model) / CHECKPOINT).is_file():
             folder = f"the training in the folder is checkpoint:path={recipe.model}"
             warn(f"{recipe.model} is the model of that name; {folder}")
@@ -142,6 +142,16 @@ class Run:
         distance = SlicedDistance(model.draw(max(REFERENCE, 4 * n), seed=2**31, label=label))
         floor = [distance(model.draw(n, seed=2**31 + 1 + i, label=label)) for i in range(SETS)]
         return Distance.beside(distance(samples), floor)
+
+
+def _along_a_flow(recipe: Recipe, model: Model) -> bool:
+    """Whether alpha + sigma = 1 all along the schedule of the run."""
+    schedule = model.schedule if recipe.schedule is None else make("schedules", recipe.schedule)
+    if schedule is None:
+        return False
+    low, high = schedule.domain
+    points = [schedule.at(low + part * (high - low)) for part in (0.2, 0.5, 0.8)]
+    return all(abs(p.alpha + p.sigma - 1) < 1e-9 for p in points)
 
 
 def _files(recipe: Recipe) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -18,12 +19,13 @@ from difftool import NetworkModel, sample
 from difftool.errors import DifftoolError, DifftoolWarning, NotAffine
 from difftool.grids import AYS, Explicit, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
 from difftool.models import Clipped, GaussianMixture, Guided
+from difftool.nn import MLP
 from difftool.noise import BrownianPath, Independent, check_seed
 from difftool.plan import trace
 from difftool.recipes import Recipe
 from difftool.samplers import DDIM, DDPM, DPMpp, EulerMaruyama, FlowABM, Heun, Sampler, eps_of
 from difftool.sampling import choose, make_path, prepare
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, Shifted, VPLinear, ZeroTerminal
+from difftool.schedules import VE, Betas, Cosine, DDPMLinear, Flow, ScaledLinear, Shifted, VPLinear, ZeroTerminal
 from difftool.specs import make
 
 F64 = torch.float64
@@ -552,3 +554,101 @@ def test_a_network_of_low_levels_starts_at_its_own():
 def test_what_was_typed_beside_another_tools_name_stays():
     recipe, _ = Recipe(sampler="DPM++ 2M", last="mean", nfe=5, seed=4).in_our_words()
     assert (recipe.last, recipe.nfe, recipe.seed) == ("mean", 5, 4)
+
+
+# --- what a second walk found -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [DDPMLinear(length=100), VPLinear(beta_max=1.0), VE(sigma_max=1.0)], ids=str)
+def test_a_schedule_that_never_reaches_noise_is_said(schedule):
+    run = lambda s: sample(THREE, DDIM(), shape=(2, 2), steps=5, schedule=s)  # noqa: E731
+    assert any("states there are not noise alone" in line for line in said(lambda: run(schedule)))
+    assert not said(lambda: run(VPLinear()))
+
+
+class Counting(torch.nn.Module):
+    """Its answer is 0 in eval mode, 1 in training."""
+
+    def forward(self, x, t):
+        return 0 * x + float(self.training)
+
+
+class Around:
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x, t):
+        return self.net(x, t)
+
+
+ARE_WRAPPED = {
+    "lambda": lambda net: lambda x, t: -net(x, t),
+    "method": lambda net: net.forward,
+    "partial": lambda net: partial(lambda net, x, t: net(x, t), net),
+    "object": Around,
+    "lambda of an object": lambda net: (lambda around: lambda x, t: around(x, t))(Around(net)),
+}
+
+
+@pytest.mark.parametrize("wrapped", ARE_WRAPPED.values(), ids=ARE_WRAPPED)
+def test_networks_inside_of_callables_are_in_eval_mode_for_the_run(wrapped):
+    net = Counting()
+    model = NetworkModel(wrapped(net), Flow(), "flow")
+    x = torch.ones(1, 2)
+    assert torch.equal(sample(model, DDIM(), x=x, steps=2), x)
+    assert net.training
+
+
+@pytest.mark.parametrize("label", [-2, [-7, 1], torch.tensor([0.0, float("nan")]), 1j, 3.5])
+def test_labels_that_are_none(label):
+    net = MLP(2, (8,), classes=3, embedding=4)
+    mixture = GaussianMixture(torch.tensor([[0.0, 1.0], [2.0, -1.0]]), 0.1, labels=torch.tensor([0, 1]))
+    for model in (NetworkModel(net, Flow(), "flow"), mixture):
+        with pytest.raises(DifftoolError, match=r"unknown class -|labels are whole numbers"):
+            sample(model, DDIM(), shape=(2, 2), steps=2, cond={"label": label})
+
+
+def test_a_condition_of_another_name_is_told_its_name():
+    with pytest.raises(DifftoolError, match="takes no 'class'; classes are its label"):
+        sample(
+            NetworkModel(MLP(2, (8,), classes=3, embedding=4), Flow(), "flow"), shape=(2, 2), nfe=2, cond={"class": 1}
+        )
+
+
+@pytest.mark.parametrize("step_size", ["sample", "batch", "level"])
+def test_steps_by_the_norm_of_few_numbers_are_said(step_size):
+    sampler = make("samplers", f"predictor-corrector:step_size={step_size}")
+    lines = said(lambda: sample(THREE, sampler, shape=(2, 2), steps=4, schedule=VPLinear()))
+    assert any("step_size=batch" in line for line in lines) == (step_size == "sample")
+    lines = said(lambda: sample(THREE, sampler, shape=(2, 2), steps=4, schedule=VPLinear(), noise=BrownianPath()))
+    assert any("belongs to no step" in line for line in lines)
+
+
+@pytest.mark.parametrize("options", ["shift=3", "use_dynamic_shifting=True"])
+def test_options_of_the_schedule_in_another_tools_name_are_not_dropped(options):
+    recipe = Recipe(sampler=f"FlowMatchEulerDiscreteScheduler({options})")
+    assert recipe.in_our_words() == (recipe, None)
+    with pytest.raises(DifftoolError, match="the schedule shifted"):
+        recipe.check_names()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "flow"),
+    [("Heun", "heun:variable=level", "heun"), ("euler_ancestral", "euler-a", "ancestral:down=flow")],
+)
+def test_names_that_mean_another_sampler_on_flows(name, plain, flow):
+    assert Recipe(sampler=name).in_our_words()[0].sampler == plain
+    assert Recipe(sampler=name).in_our_words(flow=True)[0].sampler == flow
+
+
+def test_steps_that_are_evaluations():
+    recipe, told = Recipe(sampler="DPM fast", steps=10).in_our_words()
+    assert (recipe.sampler, recipe.steps, recipe.nfe) == ("dpm-fast:ending=1", None, 10)
+    assert "--nfe 10" in str(told)
+
+
+def test_numbers_of_any_library_and_betas_that_are_one():
+    x = sample(THREE, DDIM(), shape=(3, 2), steps=2, schedule=VPLinear(), batch_size=np.int64(2))
+    assert x.shape == (3, 2)
+    with pytest.raises(DifftoolError, match="at least two"):
+        Betas(0.1)

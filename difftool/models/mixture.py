@@ -22,6 +22,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import Bound, Model, one_each
+from difftool.models.labels import whole_labels
 from difftool.schedules.base import Point, Schedule
 
 
@@ -199,11 +200,8 @@ class GaussianMixture(Model):
     def _allowed(self, label: Any) -> Tensor:
         """Which components each sample may come from: (B, K) for labels (B,), (1, K) for one label for all."""
         if self.labels is None:
-            raise DifftoolError("this mixture has no labels; leave out cond['label'] or give it labels")
-        try:
-            wanted = torch.as_tensor(label).reshape(-1, 1)
-        except (TypeError, ValueError, RuntimeError):
-            raise DifftoolError(f"label must be whole numbers, one for each sample, got {label!r}") from None
+            raise DifftoolError("this mixture has no labels; leave out --class (cond['label']), or give it labels")
+        wanted = whole_labels(label, self._known()).reshape(-1, 1)
         mask = (self.labels.to(wanted.device) == wanted) | (wanted < 0)
         mask = mask & (self._log_w > -math.inf).to(wanted.device)
         empty = ~mask.any(dim=1)

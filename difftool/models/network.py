@@ -15,6 +15,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
 from difftool.models.base import Affine, Bound, Evaluations, Model, as_range, check_output, one_each
+from difftool.models.labels import whole_labels
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, time_told
 from difftool.schedules.base import Point, Schedule
 
@@ -106,8 +107,7 @@ class NetworkModel(Model):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        modules = list(self.net.modules()) if isinstance(self.net, torch.nn.Module) else []
-        trained = [module for module in modules if module.training]
+        trained = [module for net in networks_in(self.net) for module in net.modules() if module.training]
         try:
             for module in trained:
                 module.training = False
@@ -121,13 +121,7 @@ class NetworkModel(Model):
         known = getattr(self.net, "classes", None)
         if label is None or not isinstance(known, int):
             return label
-        try:
-            labels = torch.as_tensor(label)
-            whole = labels.long()
-        except (TypeError, ValueError, RuntimeError):
-            whole = labels = torch.tensor(math.nan)
-        if labels.ndim > 1 or not bool((whole == labels).all()):
-            raise DifftoolError(f"a class is a whole number from 0 to {known - 1}, got {label!r}")
+        whole = whole_labels(label, f"0 to {known - 1}")
         if (highest := int(whole.max())) >= known:
             raise DifftoolError(f"unknown class {highest}; the network knows 0 to {known - 1}")
         return whole
@@ -159,7 +153,8 @@ class NetworkModel(Model):
     def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
         for name in cond or ():
             if not _takes(self.net, name):
-                raise DifftoolError(f"the network takes no {name!r}; sample it without (no cond, no --class)")
+                way = "classes are its label" if name == "class" else "sample it without (no cond, no --class)"
+                raise DifftoolError(f"the network takes no {name!r}; {way}")
         given = dict(cond or {})
         if "label" in given:
             given["label"] = self._classes(given["label"])
@@ -223,6 +218,26 @@ def halves(raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _first_half(net: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, time, **cond: halves(net(x, time, **cond), x)[0]
+
+
+def networks_in(net: Any, deep: int = 3) -> list[torch.nn.Module]:
+    """The networks that a callable is made of: itself, or those of a method, a partial, a lambda, an object around."""
+    if isinstance(net, torch.nn.Module):
+        return [net]
+    if deep == 0:
+        return []
+    if isinstance(net, partial):
+        parts = [net.func, *net.args, *net.keywords.values()]
+    elif inspect.ismethod(net):
+        parts = [net.__self__]
+    elif inspect.isfunction(net):
+        seen = inspect.getclosurevars(net)
+        parts = [*seen.nonlocals.values(), *seen.globals.values()]
+    elif inspect.isclass(net) or inspect.ismodule(net):
+        parts = []
+    else:
+        parts = list(getattr(net, "__dict__", {}).values())
+    return [found for part in parts for found in networks_in(part, deep - 1)]
 
 
 def _takes(net: Callable[..., Any], name: str) -> bool:

@@ -100,6 +100,7 @@ class Source(ABC):
 
     resumable: bool = True
     correlated: bool = False
+    pointless: bool = False  # whether it was called for noise that belongs to no step
 
     def __init__(self, shape: Shape, seed: int, first: int, device: Device, dtype: torch.dtype, numbers: Numbers):
         shape = tuple(shape)
@@ -121,6 +122,7 @@ class Source(ABC):
         if self.correlated and now is not None and nxt is not None:
             low, high = sorted((float(now.level), float(nxt.level)))
             return self.draw(NoiseKey(-1, (low, high)))
+        self.pointless = True
         return self.draw(NoiseKey(self._numbers(now, nxt)))
 
     def expect(self, keys: Sequence[NoiseKey]) -> None:  # noqa: B027

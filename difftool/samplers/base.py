@@ -100,6 +100,10 @@ class Sampler(ABC):
         """False if a sample depends on the others in its batch."""
         return True
 
+    def caution(self, size: int) -> str | None:
+        """What is to be said before a run on samples of so many numbers; None: nothing."""
+        return None
+
     def nfe(self, path: Path) -> int | None:
         """Network evaluations along the path; None if that is only known after the run."""
         return None if self.evaluations is None else self.evaluations * (len(path) - 1)

@@ -24,6 +24,7 @@ from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 StepSize = Literal["level", "sample", "batch"]
+FEW = 16  # numbers of a sample whose norm may be near 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ class _Langevin(Sampler):
     @property
     def batch_independent(self) -> bool:
         return self.step_size != "batch"
+
+    def caution(self, size: int) -> str | None:
+        """What is said before a run on samples of so many numbers."""
+        if self.step_size != "sample" or size >= FEW:
+            return None
+        return (
+            f"{name_of(self)} takes steps by the norm of each sample's score, which in {size} dimensions is near 0 at "
+            f"times: the steps then have no bound; take step_size=batch or step_size=level"
+        )
 
     def correct(self, model: Denoiser, x: State, p: Point, noise: NoiseSource) -> State:
         """`corrections` Langevin steps at p."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 from difftool.errors import DifftoolWarning
 from difftool.models import NetworkModel
 from difftool.models.base import Wrapped
-from difftool.sampling.job import Job
+from difftool.samplers.base import name_of
+from difftool.sampling.job import Job, no_path
 from difftool.sampling.rule import start_of
 from difftool.sampling.scale import will_run_away
 
@@ -17,7 +19,8 @@ SIGNAL = 0.25  # alpha / sigma from which on a start is not taken for one of pur
 def warn_beforehand(job: Job, given: bool = False) -> None:
     """A `DifftoolWarning` for every line; given: the states to start from are given."""
     start = None if given else starts_in_the_data(job)
-    for line in (will_run_away(job), start, has_no_path(job), names_no_class(job)):
+    caution = None if job.sampler is None else job.sampler.caution(math.prod(job.shape))
+    for line in (will_run_away(job), start, has_no_path(job), names_no_class(job), caution):
         if line is not None:
             warnings.warn(line, DifftoolWarning, stacklevel=3)
 
@@ -30,6 +33,13 @@ def starts_in_the_data(job: Job) -> str | None:
     top = job.path.schedule.domain[1]
     if job.sampler is not None:
         top = start_of(job.model, job.sampler, job.path.schedule)
+    end, own = job.path.schedule.at(top), job.model.schedule
+    beyond = own is None or own.level(own.t_start(True)) > 1.01 * end.level  # what the model knows of higher levels
+    if beyond and end.alpha > SIGNAL * end.sigma:
+        return (
+            f"the schedule ends at alpha = {end.alpha:.2g}, sigma = {end.sigma:.2g}: states there are not noise alone, "
+            f"from which this run starts; is it for a table of another length? Else give x = alpha x_0 + sigma eps"
+        )
     if p.t >= top:
         return None
     return (
@@ -42,8 +52,7 @@ def has_no_path(job: Job) -> str | None:
     """Path noise, where some noises are not those of a step."""
     if not job.noise.correlated or job.plan is None or all(key.interval is not None for key in job.plan.noises):
         return None
-    name = job.sampler.name if job.sampler is not None else "this plan"
-    return f"{name} adds noise that belongs to no step: with path noise that part is independent, as without"
+    return no_path(name_of(job.sampler) if job.sampler is not None else "this plan")
 
 
 def names_no_class(job: Job) -> str | None:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from difftool.noise import Independent, Noise, Source
 from difftool.plan.plan import Plan, Row
 from difftool.plan.run import Execution, Runner
 from difftool.plan.trace import trace
-from difftool.samplers.base import Last, Sampler, finish, nfe_of
+from difftool.samplers.base import Last, Sampler, finish, name_of, nfe_of
 from difftool.sampling.condition import conditioning
 from difftool.sampling.default import choose
 from difftool.sampling.rule import as_grid, check_kind, make_path, shifts_nothing, steps_for_nfe
@@ -123,6 +123,8 @@ class Job:
         with torch.set_grad_enabled(grad):
             out = finish(self.sampler, watched, x.clone(), self.path, source, self.last)  # a loop may write into it
             watched.close()
+        if source.correlated and source.pointless:
+            warn(no_path(name_of(self.sampler)))
         self.nfe = watched.nfe * self.model.nfe
         return out
 
@@ -223,11 +225,18 @@ def prepare(
     return Job(model, loop, path, plan, last or "step", noise, seed, shape[0], shape[1:], given, place, state, nfe)
 
 
+def no_path(name: str) -> str:
+    """The line about path noise that is none."""
+    return f"{name} adds noise that belongs to no step: with path noise that part is independent, as without"
+
+
 def batches(total: int, size: int | None) -> Iterator[tuple[int, int]]:
     """(first, count) of every batch; `DifftoolError` for a size below 1."""
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+    each = total
+    if size is not None:
+        each = 0 if isinstance(size, bool) or not isinstance(size, SupportsIndex) else operator.index(size)
+    if each < 1:
         raise DifftoolError(f"batch_size must be a whole number of at least 1, got {size!r}")
-    each = size or total
     return ((first, min(each, total - first)) for first in range(0, total, each))
 
 

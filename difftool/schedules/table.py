@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -134,7 +135,8 @@ class Betas(Table):
     reference = "given by the user"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
+        given = self.betas if isinstance(self.betas, Iterable) else ()
+        object.__setattr__(self, "betas", tuple(given))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
             text = f"betas takes at least two betas=b+b+..., each in (0, 1), got {_brief(self.betas)}"
             if len(self.betas) > 2 and self.betas[-1] == 1:

@@ -200,7 +200,8 @@ def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool)
             objective.loss(net, batch.x, batch.cond if conditional else {})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         shape, reason = tuple(batch.x.shape[1:]), (str(error).splitlines() or [type(error).__name__])[0]
-        raise DifftoolError(f"the network does not take samples {shape} of this data: {reason}") from None
+        kinds = "unet and dit are for pictures (channels, H, W), mlp for points (number,)"
+        raise DifftoolError(f"the network does not take samples {shape} of this data: {reason}; {kinds}") from None
 
 
 def _accelerator(precision: str, device: str) -> Any:
