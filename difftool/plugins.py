@@ -176,8 +176,9 @@ PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictur
 def _elsewhere(axis: str, name: str) -> str:
     """What the name is, if not of that axis: of another one, or a folder or file that lies here."""
     axes = (other for other in ("grids", "samplers", "schedules", "models") if other != axis)
-    if (other := next((other for other in axes if name in registry().axis(other)), None)) is not None:
-        return f"{name} is a {other[:-1]}: --{other[:-1]} {name}"
+    lower = name.lower()
+    if (other := next((other for other in axes if lower in registry().axis(other)), None)) is not None:
+        return f"{lower} is a {other[:-1]}: --{other[:-1]} {lower}"
     path = Path(name)
     if axis in PLACES and path.is_dir():
         kind, what = PLACES[axis]

@@ -91,7 +91,10 @@ class Run:
             recipe, sampler, options = _with_sampler(recipe, model)
         recipe = replace(recipe, files=_files(recipe))
         classes = recipe.classes
-        cond = {} if classes is None else {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
+        cond = {}
+        if classes is not None:
+            model.bind(model.schedule, {"label": torch.tensor(classes)})  # whether it knows them all
+            cond = {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
             noise=NOISES[recipe.noise or "independent"], device=recipe.device, dtype=getattr(torch, recipe.dtype),

@@ -49,7 +49,9 @@ class Conditions(nn.Module):
         out = self.second(nn.functional.silu(self.first(out)))
         if self.label is None:
             if label is not None:
-                raise DifftoolError("this network has no classes; leave label out, or build it with classes=...")
+                raise DifftoolError(
+                    "this network has no classes; leave out --class (label), or build it with classes=..."
+                )
             return out
         return out + self.label(self._rows(label, len(time), time.device))
 

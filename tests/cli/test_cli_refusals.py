@@ -74,6 +74,8 @@ SAMPLE = [
     ("--class -1", ["class", "from 0", "-1"]),
     ("--class x", ["class is a whole number", "0-9", "'x'"]),
     ("--class 9-0", ["a range as in 0-9, got '9-0'"]),
+    ("--class 0-12 --num-samples 4 --model digits-unet", ["unknown class 12; the network knows 0 to 9"]),
+    ("--schedule Karras", ["karras is a grid: --grid karras"]),
     ("--class 0-99", ["unknown class 10; the model knows: 0, 1, 2"]),
     ("--steps 100000000000", ["at most 1000000"]),
     ("--sampler EM", ["did you mean em"]),
