@@ -140,7 +140,7 @@ def _upwards(sampler: Sampler) -> str:
 
 
 def _evaluations(sampler: Sampler) -> str:
-    counts = []
+    counts: dict[float | None, list[str]] = {}
     ends = ((None, (1, 2, 7, MANY_STEPS)), (0.01, (1, 2, 7)))
     for end, counted in ends[:1] if sampler.adaptive else ends:
         for steps in (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in counted}):
@@ -153,8 +153,8 @@ def _evaluations(sampler: Sampler) -> str:
             way_out = "nfe(path) says what a path costs, if not evaluations times its steps"
             assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps; {way_out}"
             assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
-            counts.append(f"{run.nfe} in {run.steps} steps")
-    return ", ".join(dict.fromkeys(counts))
+            counts.setdefault(end, []).append(str(run.nfe))
+    return "; ".join(", ".join(some) + " above sigma = 0" * (end is not None) for end, some in counts.items())
 
 
 def _noise(sampler: Sampler) -> str:
