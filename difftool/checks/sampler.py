@@ -11,11 +11,11 @@ from difftool.checks.everywhere import least_order, left_over, left_over_on, ord
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
 from difftool.checks.laws import (
     ASTRAY,
-    FAR_FROM,
+    AWAY,
     FAR_OFF,
     WORSE,
     astray,
-    far_off,
+    grows,
     monte_carlo,
     of_many,
     off_law,
@@ -88,7 +88,7 @@ def findings(sampler: Sampler, patience: float = PATIENCE) -> Iterator[Finding]:
         if sampler.stochastic:
             yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
     else:
-        yield at_most("law that is claimed by nobody, in many steps", lambda: far_off(sampler), FAR_FROM)
+        yield at_most("law that is claimed by nobody, in more steps", lambda: grows(sampler), AWAY)
     yield holds("the same with other options", "claims and law", lambda: _others(sampler, patience))
 
 

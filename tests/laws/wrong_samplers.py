@@ -343,21 +343,6 @@ class Uphill(Sampler):
 
 
 @dataclass(frozen=True)
-class Away(Sampler):
-    """Ends at minus the data, and claims no law."""
-
-    stochastic = True
-    weak_order = 0
-    point_mass = False
-    last = "mean"
-
-    def __call__(self, model, x, path, noise):
-        for now, nxt in pairwise(path):
-            x = -nxt.alpha * model(x, now) + nxt.sigma * noise(now, nxt)
-        return x
-
-
-@dataclass(frozen=True)
 class OneNoiseForAllPlaces(Sampler):
     """DDPM by torch's own functions, with one noise for all places of a sequence or a video."""
 
@@ -397,7 +382,6 @@ ESCAPED = [
     (WarmStart(), "network evaluations"),
     (VarianceOnVPOnly(), "other options"),
     (Uphill(), "claimed by nobody"),
-    (Away(), "claimed by nobody"),
     (OneNoiseForAllPlaces(3), "pictures"),
     (OneNoiseForAllPlaces(5), "pictures"),
     (Stale(low=3.0), "everywhere"),
