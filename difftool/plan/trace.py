@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +19,19 @@ from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles, which takes half of the time of a trace: symbols are many, and have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def trace(
     sampler: Sampler, path: Path, last: Last | None = None, correlated: bool = False, placed: bool = True
 ) -> Plan:
