@@ -34,7 +34,7 @@ def promised(sampler: Sampler) -> float:
     """The order to which the law of its samples tends to that of the data; 1 where nothing is said, 0: it does not."""
     if sampler.weak_order is not None:
         return sampler.weak_order
-    return 1.0 if sampler.stochastic else sampler.global_order or sampler.accuracy or 1.0
+    return 1.0 if sampler.stochastic else sampler.run_order or 1.0
 
 
 def point_mass(sampler: Sampler) -> float:

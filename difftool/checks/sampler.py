@@ -159,7 +159,7 @@ def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: fl
 
 
 def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
-    claimed = sampler.global_order or sampler.accuracy
+    claimed = sampler.run_order
     if claimed is None:
         return
     found = near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
@@ -174,7 +174,7 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
     """What can be measured without a plan: orders over runs, the law by samples."""
     quiet = without_noise(sampler)
     at = " at zero noise" if sampler.stochastic else ""
-    if quiet is not None and (claimed := quiet.global_order or quiet.accuracy) is not None:
+    if quiet is not None and (claimed := quiet.run_order) is not None:
         yield from _over_a_run(quiet, at)
         for level in FAR:
             check, measure = f"order over a run{at}, about noise level {level:g}", partial(_order_about, quiet, level)

@@ -68,7 +68,7 @@ def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
     accuracy = over_a_run = weak = None
     if quiet is not None and quiet.accuracy is not None:
         accuracy = float(quiet.accuracy), one_step_order(quiet)
-    if quiet is not None and (claimed := quiet.global_order or quiet.accuracy) is not None:
+    if quiet is not None and (claimed := quiet.run_order) is not None:
         over_a_run = float(claimed), global_order(quiet)
     if sampler.stochastic and sampler.weak_order is not None:
         weak = float(sampler.weak_order), weak_order(sampler) if sampler.weak_order else 0.0

@@ -14,6 +14,7 @@ as the plain loop). All state lives in local variables.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -44,41 +45,84 @@ class NoiseSource(Protocol):
 class Sampler(ABC):
     """An update rule; a new sampler implements `__call__` and states its claims.
 
-    name: what it is called in errors, by which it is registered; empty: its class.
-    accuracy: the order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim.
-    weak_order: the order to which the law of its samples tends to that of the data; 0: it does not, however many the
-        steps (Langevin steps of a fixed size, distilled models). None: no order is claimed, or it is not stochastic.
-    global_order: the order over a whole run, where it is not `accuracy`.
-    evaluations: network evaluations per step; None if that depends on the state.
-    last: what the last step into sigma = 0 is by default, a `step` like the others or the `mean` E[x_0 | x].
-    adaptive: True if it chooses its own steps between the points of the path.
-    batch_independent: False if a sample depends on the others in its batch.
-    point_mass: True if it ends exactly at the data when the data is a single point.
-    grid: the grid of a run where the user names none; None: uniform in the flow time.
-    noise_option: the option that scales the noise of a stochastic sampler: at 0 it is deterministic.
-    reference: the paper.
+    A claim is a read-only property. Where it is always the same a subclass writes `accuracy = 1`, without a type (with
+    one it would be an option, which is refused); where it follows from the options, a property.
+
+    name: what it is called in errors, by which it is registered; empty: its class. reference: the paper.
     """
 
     name: ClassVar[str] = ""
-    accuracy: ClassVar[float | None] = None
-    weak_order: ClassVar[float | None] = None
-    global_order: ClassVar[float | None] = None
-    evaluations: ClassVar[int | None] = 1
-    last: ClassVar[Last] = "step"
-    adaptive: ClassVar[bool] = False
-    point_mass: ClassVar[bool] = True
-    grid: ClassVar[Grid | None] = None
-    noise_option: ClassVar[str | None] = None
     reference: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for claim in CLAIMS & inspect.get_annotations(cls).keys():
+            if "ClassVar" not in str(inspect.get_annotations(cls)[claim]):
+                raise DifftoolError(
+                    f"{cls.__name__}.{claim} is a claim and not an option: write {claim} = ... without a type"
+                )
 
     @abstractmethod
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         """x at the end of the path, from x at its start."""
 
     @property
+    def accuracy(self) -> float | None:
+        """The order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim."""
+        return None
+
+    @property
+    def global_order(self) -> float | None:
+        """The order over a whole run that ends above sigma = 0, where it is not `accuracy`."""
+        return None
+
+    @property
+    def run_order(self) -> float | None:
+        """The order over a whole run: `global_order`, else `accuracy`."""
+        return self.accuracy if self.global_order is None else self.global_order
+
+    @property
+    def weak_order(self) -> float | None:
+        """The order to which the law of its samples tends to that of the data; None: none is claimed.
+
+        0: it does not, however many the steps (Langevin steps of a fixed size, distilled models).
+        """
+        return None
+
+    @property
+    def point_mass(self) -> bool:
+        """True if it ends exactly at the data when the data is a single point."""
+        return True
+
+    @property
+    def evaluations(self) -> int | None:
+        """Network evaluations per step; None if that depends on the state."""
+        return 1
+
+    @property
+    def last(self) -> Last:
+        """The last step into sigma = 0 by default, a `step` like the others or the `mean` E[x_0 | x]."""
+        return "step"
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid of a run where the user names none; None: uniform in the flow time."""
+        return None
+
+    @property
+    def adaptive(self) -> bool:
+        """True if it chooses its own steps between the points of the path."""
+        return False
+
+    @property
     def stochastic(self) -> bool:
         """True if it draws noise on the way."""
         return False
+
+    @property
+    def noise_option(self) -> str | None:
+        """The option that scales the noise of a stochastic sampler: at 0 it is deterministic."""
+        return None
 
     @property
     def divides_by_alpha(self) -> bool:
@@ -107,6 +151,9 @@ class Sampler(ABC):
     def nfe(self, path: Path) -> int | None:
         """Network evaluations along the path; None if that is only known after the run."""
         return None if self.evaluations is None else self.evaluations * (len(path) - 1)
+
+
+CLAIMS = {name for name, value in vars(Sampler).items() if isinstance(value, property)}
 
 
 def eps_of(x: State, x0: State, p: Point) -> State:

@@ -57,11 +57,11 @@ class DDPM(Sampler):
         return True
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.variance == "small"
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return None if self.variance == "learned" else 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

@@ -43,7 +43,7 @@ class Consistency(Sampler):
         return True
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.epsilon == 0  # an answer for a single point has no noise of level epsilon
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

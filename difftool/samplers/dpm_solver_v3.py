@@ -79,17 +79,17 @@ class DPMSolverV3(Multistep):
         return Statistics.load(self.statistics)
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         if self.corrector and self.pseudo_corrector:
             return 2
         return min(self.full, 2 if self.pseudo_predictor or self.taper else 3)
 
     @property
-    def global_order(self) -> float:  # type: ignore[override]
+    def global_order(self) -> float:
         return min(self.accuracy, 2) if self.taper or self.start == "ramp" else self.accuracy
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.statistics is None  # f is constant for a single point if l = 1 only
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

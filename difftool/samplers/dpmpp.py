@@ -80,12 +80,12 @@ class DPMpp(Multistep):
         return int(self.kind[0])
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         claimed = super().accuracy
         return 2 if claimed == 3 and self.kind == "3m-published" else claimed
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return min(self.full, 2) if self.eta > 0 else None
 
     @property

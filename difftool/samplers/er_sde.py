@@ -68,7 +68,7 @@ class ERSDE(NoisedSDE, Multistep):
         return 1 if self.variant == "published" else min(self.full, 2)
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         return None if self.variant == "published" and self.full > 1 else super().accuracy
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

@@ -46,7 +46,7 @@ class FlowABM(Sampler):
         check_order("flow-abm", self.order, range(1, 6))
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         return 2 if self.order == 1 else 3  # of the last corrected step, which is tapered
 
     @property

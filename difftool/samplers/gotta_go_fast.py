@@ -104,7 +104,7 @@ class GottaGoFast(Sampler):
         check_choice("gotta-go-fast", "rejected", self.rejected, Rejected)
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return 0 if self.rejected == "fresh" else None  # steps are kept for their noise
 
     @property

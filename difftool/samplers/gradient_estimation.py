@@ -33,7 +33,7 @@ class GradientEstimation(Sampler):
         check_number("gradient-estimation", "gamma", self.gamma, 0.0)
 
     @property
-    def global_order(self) -> float:  # type: ignore[override]
+    def global_order(self) -> float:
         return 2 if self.gamma == 1.5 else 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

@@ -56,11 +56,11 @@ class Interpolant(Sampler):
         return self.diffusion > 0
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return 1 if self.stochastic else None
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return not self.stochastic  # the step of Euler and Maruyama is not exact there
 
     @property

@@ -72,17 +72,17 @@ class IPNDM(Multistep):
         return 4
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         if self.full == 1 or self.coefficients == "uniform":
             return 1
         return 0 if self.full == 4 and not self.taper else 2
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.coefficients == "uniform" or self.full < 4
 
     @property
-    def global_order(self) -> float:  # type: ignore[override]
+    def global_order(self) -> float:
         return min(self.full, 2)
 
     @property

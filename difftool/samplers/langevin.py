@@ -109,7 +109,7 @@ class AnnealedLangevin(_Langevin):
     reference = "Song & Ermon 2019, Generative modeling by estimating gradients, arXiv 1907.05600, algorithm 1"
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
@@ -159,7 +159,7 @@ class PredictorCorrector(_Langevin):
             )
 
     @property
-    def evaluations(self) -> int | None:  # type: ignore[override]
+    def evaluations(self) -> int | None:
         return None if self.predictor.evaluations is None else self.predictor.evaluations + self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

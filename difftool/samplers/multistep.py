@@ -56,11 +56,11 @@ class Multistep(Sampler):
         return self.usual if self.order is None else self.order
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         return min(self.full, 2) if self.taper else self.full
 
     @property
-    def global_order(self) -> float | None:  # type: ignore[override]
+    def global_order(self) -> float | None:
         if self.accuracy is None:
             return None
         ends = min(self.full, 2) if self.taper or self.start == "ramp" else self.full
@@ -71,7 +71,7 @@ class Multistep(Sampler):
         return self.order or 1
 
     @property
-    def evaluations(self) -> int | None:  # type: ignore[override]
+    def evaluations(self) -> int | None:
         return 1
 
     def reach(self, i: int, steps: int) -> int:

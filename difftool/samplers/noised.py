@@ -27,13 +27,13 @@ class Noised(Sampler):
         return 1
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         if not self.stochastic:
             return None
         return self.order_of_law if self.s_noise == 1 else 0
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.s_noise == 1 or not self.stochastic
 
 

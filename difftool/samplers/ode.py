@@ -40,11 +40,11 @@ class FlowODE(Sampler):
         return self.variable != "flow"
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return self.variable != "t"
 
     @property
-    def last(self) -> Last:  # type: ignore[override]
+    def last(self) -> Last:
         return "mean" if self.variable == "t" else "step"
 
     def coordinate(self, p: Point) -> float:

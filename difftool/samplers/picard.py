@@ -51,20 +51,20 @@ class Picard(FlowODE):
                 raise DifftoolError(f"picard takes {option} >= 1 (a whole number), got {value!r}")
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         return None if self.window is None else 1
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return 0 if self.window is None else None
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         sequential = self.window is not None and self.sweeps >= self.window
         return sequential and super().point_mass  # else the sweeps have not converged
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.sweeps
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:

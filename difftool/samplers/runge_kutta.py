@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
@@ -31,14 +30,17 @@ from difftool.schedules.path import Path
 class _RungeKutta(FlowODE):
     """The loop that the methods share."""
 
-    tableau: ClassVar[Tableau] = EULER
+    @property
+    def tableau(self) -> Tableau:
+        """The constants of the method."""
+        return EULER
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         return self.tableau.order
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return len(self.tableau.b)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
@@ -166,6 +168,6 @@ class RungeKutta(_RungeKutta):
         _ = self.tableau
 
     @property
-    def tableau(self) -> Tableau:  # type: ignore[override]
+    def tableau(self) -> Tableau:
         rows = [self.a[i * (i - 1) // 2 : i * (i + 1) // 2] for i in range(len(self.b))]
         return Tableau(tuple(tuple(row) for row in rows), tuple(self.b))

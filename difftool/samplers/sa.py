@@ -54,17 +54,17 @@ class SASolver(Multistep):
         check_number(self.name, "level_max", self.level_max, self.level_min, above=True, infinite=True)
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         full = min(self.full, 2) if self.taper else self.full
         return min(self.corrector_order, full + 1) if self.corrector_order else full
 
     @property
-    def global_order(self) -> float | None:  # type: ignore[override]
+    def global_order(self) -> float | None:
         ramped = self.start == "ramp" or self.taper
         return min(self.accuracy or 0, 3 if self.corrector_order else 2) if ramped else self.accuracy
 
     @property
-    def weak_order(self) -> float | None:  # type: ignore[override]
+    def weak_order(self) -> float | None:
         return min(self.accuracy or 0, 2) if self.tau > 0 else None
 
     @property

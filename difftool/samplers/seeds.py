@@ -29,7 +29,6 @@ class _Seeds(NoisedSDE):
     """The loop of the three methods."""
 
     order: ClassVar[int] = 1
-    share: float | None = None  # of the newest answer at the end of a step; None: by exact integration
     reference = "Gonzalez et al. 2023, SEEDS, arXiv 2305.14267"
 
     @property
@@ -38,7 +37,12 @@ class _Seeds(NoisedSDE):
         return ()
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def share(self) -> float | None:
+        """Of the newest answer at the end of a step; None: by exact integration."""
+        return None
+
+    @property
+    def accuracy(self) -> float:
         return self.order
 
     @property
@@ -46,7 +50,7 @@ class _Seeds(NoisedSDE):
         return min(self.order, 2)
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.order
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
@@ -138,7 +142,7 @@ class Seeds2(_Seeds):
         return (self.r,)
 
     @property
-    def share(self) -> float | None:  # type: ignore[override]
+    def share(self) -> float | None:
         return None if self.variant == "exact" else 1 / (2 * self.r)
 
 
@@ -173,7 +177,7 @@ class Seeds3(_Seeds):
             raise DifftoolError(f"seeds-3 takes r1 < r2, got {self.r1:g} and {self.r2:g}")
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         return 3 if math.isclose(self.r2, 2 / 3) else 2
 
     @property

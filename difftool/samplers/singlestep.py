@@ -78,11 +78,11 @@ class Singlestep(Sampler):
         return 2 / 3 if self.r2 is None else self.r2
 
     @property
-    def accuracy(self) -> float:  # type: ignore[override]
+    def accuracy(self) -> float:
         return min([self._full_order, *self.ending[:-1]])  # of the last full step
 
     @property
-    def global_order(self) -> float:  # type: ignore[override]
+    def global_order(self) -> float:
         return min([self._full_order, *(order + 1 for order in self.ending)])
 
     @property
@@ -91,7 +91,7 @@ class Singlestep(Sampler):
         return 2 if self.order == 3 and self.second != 2 / 3 else self.order
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.order
 
     @property

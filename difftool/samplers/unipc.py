@@ -50,11 +50,11 @@ class UniPC(Multistep):
         check_choice(self.name, "bh", self.bh, Literal["bh1", "bh2"])
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         return (min(self.full, 2) if self.taper else self.full) + self.corrector
 
     @property
-    def global_order(self) -> float | None:  # type: ignore[override]
+    def global_order(self) -> float | None:
         if self.taper:
             return min(self.full + self.corrector, 2)  # the last step is of order 1, and nothing corrects it
         return (self.full if self.start == "runge-kutta" else min(self.full, 2)) + self.corrector

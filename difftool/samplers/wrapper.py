@@ -71,7 +71,7 @@ class Wrapper(Noised):
         return sum(self.solver.nfe(way) or 0 for way in ways)
 
     @property
-    def noise_option(self) -> str | None:  # type: ignore[override]
+    def noise_option(self) -> str | None:
         return None if self.solver.stochastic else self.option
 
     @property
@@ -87,11 +87,11 @@ class Wrapper(Noised):
         return self.solver.needs_steps
 
     @property
-    def accuracy(self) -> float | None:  # type: ignore[override]
+    def accuracy(self) -> float | None:
         return self.solver.accuracy
 
     @property
-    def global_order(self) -> float | None:  # type: ignore[override]
+    def global_order(self) -> float | None:
         return self.solver.global_order
 
     @property
@@ -99,15 +99,15 @@ class Wrapper(Noised):
         return self.solver.weak_order if self.solver.stochastic else self.solver.global_order or self.solver.accuracy
 
     @property
-    def evaluations(self) -> int | None:  # type: ignore[override]
+    def evaluations(self) -> int | None:
         return self.solver.evaluations
 
     @property
-    def last(self) -> Last:  # type: ignore[override]
+    def last(self) -> Last:
         return self.solver.last
 
     @property
-    def point_mass(self) -> bool:  # type: ignore[override]
+    def point_mass(self) -> bool:
         return super().point_mass and self.solver.point_mass
 
     @property
