@@ -36,7 +36,7 @@ class Row:
     noise: str = ""
     last: str = ""
     upwards: bool = False
-    counts: str = ""
+    endings: tuple[str, ...] = ()
     takes: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Row:
         noise = f"with {self.noise} noise" if self.noise else ""
         last = f"its last step is the {self.last}: --last {self.last}" if self.last else ""
         way = "it encodes: ours on a grid that runs upwards" if self.upwards else ""
-        counts = "its steps count evaluations, as --nfe" if self.counts else ""
+        counts = "its steps count evaluations, as --nfe" if self.endings else ""
         return [text for text in (noise, few, last, way, counts, self.note, flow) if text]
 
 
@@ -269,7 +269,7 @@ def _tool(name: str, about: str, lists: Mapping[str, Any] | None = None, **rest:
 def _row(values: dict[str, Any], lists: Mapping[str, Any]) -> Row:
     parity = next((key for key in LESS if key in values), "same")
     rest = {key: value for key, value in values.items() if key != parity}
-    rest |= {key: tuple(rest.get(key, ())) for key in ("also", "idle")}
+    rest |= {key: tuple(rest.get(key, ())) for key in ("also", "idle", "endings")}
     rest |= {"of": tuple(lists[rest["of"]] if "of" in rest else ())}
     return Row(**rest, parity=parity, why=values.get(parity, ""))
 

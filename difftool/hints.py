@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any
 
 from difftool.atlas import FEW, Answer, Tool, tools
+from difftool.spec_text import write
 
 
 def hint(axis: str | None, name: str) -> str:
@@ -22,11 +24,13 @@ def hint(axis: str | None, name: str) -> str:
     return sentence(_nearest(answers, axis, name), name, axis) if answers else schedule
 
 
-def runs_as(axis: str, name: str, ours: Container[str], few: bool, flow: bool) -> dict[str, str] | None:
+def runs_as(
+    axis: str, name: str, ours: Container[str], steps: int | None, nfe: int | None, flow: bool
+) -> dict[str, Any] | None:
     """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here.
 
-    A name that is spelled as the tool spells it is the tool's; else one of ours in another case is ours. few: for fewer
-    than 15 steps; flow: on a flow model. `counts` among the options is what a number of steps counts.
+    A name that is spelled as the tool spells it is the tool's; else one of ours in another case is ours. steps, nfe:
+    how many are asked for; `nfe` among the options takes the place of both. flow: on a flow model.
     """
     answers = _answers(name)
     answer = _nearest(answers, axis, name) if answers else None
@@ -35,8 +39,11 @@ def runs_as(axis: str, name: str, ours: Container[str], few: bool, flow: bool) -
         return {axis[:-1]: name.lower()}
     if same is None:
         return None
-    counts = [("counts", row.counts) for row in same.rows if row.counts]
-    return {**same.run(same.specs(few, flow)), **dict(counts)}
+    found: dict[str, Any] = {**same.run(same.specs((steps or nfe or FEW) < FEW, flow))}
+    if steps is not None and same.sampler is not None and (endings := same.sampler.endings):
+        found["sampler"] = write(found["sampler"], {"ending": endings[steps % len(endings)]})
+        found["nfe"] = steps
+    return found
 
 
 def _same(answer: Answer) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
-from difftool.atlas import FEW
 from difftool.errors import DifftoolError
 from difftool.hints import runs_as
 from difftool.outputs import FORMAT, VERSION, read_recipe
@@ -29,7 +28,6 @@ ABSENT: dict[str, Any] = {  # from recipes of version 1
 LEVELS = {"half-log-snr", "exponential", "polyexponential", "karras", "kl-optimal", "beta-level"}
 TABLES = {"trailing", "leading", "linspace", "simple", "normal", "sgm-uniform", "ddim-uniform", "beta-entries"}
 CHANGED = {"noise": lambda noise: f"{noise}-by-call", "grid": lambda grid: _down_to(grid)}  # since version 2
-ENDINGS = "2+1", "1", "2"  # of dpm-fast, whose steps are evaluations, by what is left of them by threes
 CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
 
 
@@ -109,8 +107,10 @@ class Recipe:
         """
         typed = {"samplers": self.sampler, "grids": self.grid}
         foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
-        few = (self.steps or self.nfe or FEW) < FEW
-        meant = {axis: runs_as(axis, name, registry().axis(axis), few, flow) or {} for axis, name in foreign.items()}
+        meant = {
+            axis: runs_as(axis, name, registry().axis(axis), self.steps, self.nfe, flow) or {}
+            for axis, name in foreign.items()
+        }
         sampler, grid = meant.get("samplers", {}), meant.get("grids", {})
         if self.grid is not None:  # it goes before the one that the sampler has there
             sampler = {option: value for option, value in sampler.items() if option != "grid"}
@@ -120,16 +120,11 @@ class Recipe:
         found = {option: value for option, value in {**sampler, **grid}.items() if option not in named}
         if not found:
             return self, None
-        counts = found.pop("counts", "steps")
         told = " ".join(f"--{option} {value}" for option, value in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
-        changed = self.changed(**found)
-        kept: dict[str, Any] = {"steps": self.steps, "nfe": self.nfe, "last": found.get("last", self.last)}
-        if counts == "nfe" and self.steps is not None:
-            kept |= {"steps": None, "nfe": self.steps}
-            changed = replace(changed, sampler=f"{changed.sampler}:ending={ENDINGS[self.steps % 3]}")
-            told = told.replace(found["sampler"], changed.sampler or "", 1) + f" --nfe {self.steps}"
-        return replace(changed, **kept), f"{names} runs as {told}"
+        numbers = {} if "nfe" in found else {"steps": self.steps, "nfe": self.nfe}
+        kept: dict[str, Any] = {**numbers, "last": found.get("last", self.last)}
+        return replace(self.changed(**found), **kept), f"{names} runs as {told}"
 
     @property
     def specs(self) -> dict[str, str]:

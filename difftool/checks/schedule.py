@@ -44,7 +44,6 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
     """
     times = _times(schedule)
     some = np.array(_some(times))
-    others = variants(schedule)
     return [
         holds("coefficients finite, 0 <= alpha <= 1, sigma >= 0", "all", lambda: _finite(schedule, times)),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
@@ -54,11 +53,7 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds(
-            "the same with other options",
-            "all that follows",
-            lambda: others_hold(others, patience, [_wrong]),
-        ),
+        holds("the same with other options", "all that follows", lambda: _others(schedule, patience)),
     ]
 
 
@@ -71,6 +66,10 @@ def _following(schedule: Schedule, times: Array) -> list[Finding]:
         _slope(schedule, "drift", "d log(alpha) / dt", times),
         _slope(schedule, "diffusion2", "2 sigma^2 d log(sigma/alpha) / dt", times),
     ]
+
+
+def _others(schedule: Schedule, patience: float) -> str:
+    return others_hold(variants(schedule), patience, [_wrong])
 
 
 def _wrong(schedule: Schedule) -> str | None:

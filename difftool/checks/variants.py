@@ -48,12 +48,12 @@ def variants(thing: T) -> list[tuple[str, T]]:
     few = {name: [v for v in values if not isinstance(v, float)][:FEW] for name, values in choices.items()}
     changes = [{name: value} for name, values in choices.items() for value in values]
     changes += [{a: v, b: w} for a, b in combinations(few, 2) for v in few[a] for w in few[b]]
-    seen = [thing]
+    seen = {repr(thing)}  # options may be what == is not for, arrays say
     out: list[tuple[str, T]] = []
     for change in changes:
         made = changed(thing, **change)
-        if made is not None and made not in seen:
-            seen.append(made)
+        if made is not None and repr(made) not in seen:
+            seen.add(repr(made))
             out.append((",".join(f"{name}={value}" for name, value in change.items()), made))
     return out
 

@@ -38,14 +38,12 @@ def carry_out(
     threads: int | None,
 ) -> None:
     """Train as the options of the command say."""
-    if threads is not None:
-        if threads < 1:
-            raise DifftoolError(f"--threads is a whole number of at least 1, got {threads}")
-        torch.set_num_threads(threads)
-    for name, value in every.items():
+    for name, value in {**every, "threads": threads}.items():
         least = 0 if name == "sample_every" else 1
-        if value < least:
+        if value is not None and value < least:
             raise DifftoolError(f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}")
+    if threads is not None:
+        torch.set_num_threads(threads)
     session = _resumed(given, out, device) if resume else Session(_training(options, given), out, device=device)
     if session.main:
         print_facts(_facts(session))

@@ -56,8 +56,9 @@ class Sampler(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for claim in CLAIMS & inspect.get_annotations(cls).keys():
-            if "ClassVar" not in str(inspect.get_annotations(cls)[claim]):
+        annotations = inspect.get_annotations(cls)
+        for claim in CLAIMS & annotations.keys():
+            if "ClassVar" not in str(annotations[claim]):
                 raise DifftoolError(
                     f"{cls.__name__}.{claim} is a claim and not an option: write {claim} = ... without a type"
                 )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from difftool.checks import check_model, check_schedule
 from difftool.checks.sampler import findings
+from difftool.checks.variants import variants
 from difftool.data.base import Arrays
 from difftool.models.parametrization import PARAMETRIZATIONS
 from difftool.samplers import DDIM
@@ -63,6 +64,17 @@ class Listed(DDIM):
     """Right, with an option that has no hash."""
 
     weights: list = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Arrayed(Listed):
+    """The same, with an array, of which == has no truth value."""
+
+    table: np.ndarray = field(default_factory=lambda: np.ones(2))
+
+
+def test_options_that_are_arrays():
+    assert any(made.eta == 1 for _, made in variants(Arrayed(eta=0.5)))
 
 
 def test_options_without_a_hash():
