@@ -71,10 +71,21 @@ class Arrayed(Listed):
     """The same, with an array, of which == has no truth value."""
 
     table: np.ndarray = field(default_factory=lambda: np.ones(2))
+    flag: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "table", np.array(self.table))
 
 
 def test_options_that_are_arrays():
-    assert any(made.eta == 1 for _, made in variants(Arrayed(eta=0.5)))
+    assert [text for text, _ in variants(Arrayed(eta=0.5))] == [
+        "eta=0.0",
+        "eta=0.3",
+        "eta=0.85",
+        "eta=1.0",
+        "flag=True",
+    ]
 
 
 def test_options_without_a_hash():
