@@ -9,63 +9,64 @@ the next evaluation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
 
 from difftool.plan.affine import Value
 from difftool.plan.form import Formed, Pair
 from difftool.plan.plan import Row, last_uses
-from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
 TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
 ANSWER = -1  # in place of a register: the newest answer, as it came
-RESULT, DERIVED, PLAIN, GUARDED, MADE = range(5)  # what is done with the answer to a row
+RESULT, DERIVED, PLAIN, GUARDED, CONVERTED = range(5)  # what is done with the answer to a row
 
 
-class Instruction(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Instruction:
     """One row, then its evaluation.
 
     In place (base = target):  y = registers[base];  y += gain answer + sum c registers[k];  y *= scale
-    else:                      registers[target] = scale registers[base] + gain answer + sum c registers[k]
+    else:                      registers[target] = lead registers[base] + gain answer + sum c registers[k]
 
     with the answer itself as registers[ANSWER].
     Adding the newest answer first keeps one that shares its memory with the state harmless.
 
-    asks: DERIVED, the row is not yielded; PLAIN, the answer is used as it comes; GUARDED, the same, but it must not
-    share the memory of what is kept; MADE, something else is made of it, or it has several channels;
-    RESULT, there is none, the run ends.
+    use: what is done with the answer. DERIVED, the row is not yielded; PLAIN, the answer is used as it comes; GUARDED,
+    the same, but it must not share the memory of what is kept; CONVERTED, something else is made of it, or it has
+    several channels; RESULT, there is none, the run ends.
     """
 
+    number: int  # of the row
     row: Row
-    point: Point
     target: int
     base: int
-    scale: float = 1.0
+    lead: float = 1.0
     gain: float = 0.0
     terms: tuple[Term, ...] = ()
+    scale: float = 1.0
     draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
-    asks: int = DERIVED
-    keep: int = ANSWER  # register of an answer that is needed after the next evaluation
-    look: bool = False  # whether its shape, dtype, device and memory are looked at: the first and the last of a run
-    made: tuple[tuple[int, ...], Pair] | None = None  # registers of the channels, and y = a x + b answer of a made one
+    use: int = DERIVED
+    register: int = ANSWER  # of an answer that is needed after the next evaluation
+    inspected: bool = False  # whether its shape, dtype, device and memory are looked at: the first and last of a run
+    channels: tuple[int, ...] = ()  # registers of a converted answer
+    conversion: Pair = (0.0, 1.0)  # (a, b) of y = a x + b answer
 
 
 @dataclass
 class Program:
     """The instructions of a run, how many registers they need, and where each value lives at each row."""
 
-    code: list[tuple[Any, ...]]  # the fields of every Instruction (a bare tuple is unpacked faster)
+    code: list[Instruction]
     registers: int  # arrays like the state at once, the newest answer included
     outputs: set[int]  # the registers that hold network outputs
     live: list[dict[Value, int]] = field(default_factory=list)  # at each row, before its evaluation
 
-    def begun(self, r: int) -> list[tuple[Any, ...]]:
+    def begun(self, r: int) -> list[Instruction]:
         """The code from row r on, for a run whose state at r is there already."""
-        step = Instruction(*self.code[r])
-        entered = step._replace(base=step.target, scale=1.0, gain=0.0, terms=(), draws=(), look=True)
-        return [tuple(entered), *self.code[r + 1 :]]
+        first = self.code[r]
+        entered = replace(first, base=first.target, gain=0.0, terms=(), scale=1.0, draws=(), inspected=True)
+        return [entered, *self.code[r + 1 :]]
 
 
 def choose(candidates: Sequence[Formed]) -> tuple[Formed, Program]:
@@ -101,35 +102,35 @@ class _Scan:
                 step = self._make_row(r, row)
             else:
                 slot = self._new(("x", 0))
-                step = Instruction(row, row.point, slot, slot)
+                step = Instruction(r, row, slot, slot)
             drops = self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
             if row.channels:
                 step = self._evaluate(r, row, step)
             self._release(r)
-            steps.append(step._replace(drops=drops))
-        steps[-1] = steps[-1]._replace(asks=RESULT)
+            steps.append(replace(step, drops=drops))
+        steps[-1] = replace(steps[-1], use=RESULT)
         for r in {next(iter(evaluated), 0), next(reversed(evaluated), 0)}:
-            steps[r] = steps[r]._replace(look=True)
-        out.code = [tuple(step) for step in steps]
+            steps[r] = replace(steps[r], inspected=True)
+        out.code = steps
         out.registers = max(self.count, self.most)
         return out
 
     def _evaluate(self, r: int, row: Row, step: Instruction) -> Instruction:
         """The instruction with its evaluation."""
-        make = self.formed.make[r]
-        plain = make == (0.0, 1.0)
+        conversion = self.formed.make[r]
+        plain = conversion == (0.0, 1.0)
         if not plain or row.channels > 1:
             self.newest = None
-            answers = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
-            return step._replace(asks=MADE, made=(answers, make))
+            channels = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
+            return replace(step, use=CONVERTED, channels=channels, conversion=conversion)
         self.newest = ("m", r, 0)
         following = next((k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows))
         harmless = self.outputs.isdisjoint(self.place.values()) and self._harmless(r)
         kept = self.last_use.get(self.newest, r) > following
-        keep = self._new(self.newest, True) if kept else ANSWER
+        register = self._new(self.newest, True) if kept else ANSWER
         self.most = max(self.most, len(self.place) + (not kept))
-        return step._replace(asks=PLAIN if harmless else GUARDED, keep=keep)
+        return replace(step, use=PLAIN if harmless else GUARDED, register=register)
 
     def _make_row(self, r: int, row: Row) -> Instruction:
         draws = []
@@ -138,7 +139,7 @@ class _Scan:
             self.drawn = j + 1
         terms = dict(row.terms())
         gain = terms.pop(self.newest, 0.0) if self.newest else 0.0
-        first = self._overwritten(r, row)
+        first, lead, scale = self._overwritten(r, row), 1.0, 1.0
         if first is not None:
             scale = terms.pop(first)
             base = target = self.place.pop(first)
@@ -146,13 +147,13 @@ class _Scan:
             gain, terms = gain / scale, {source: c / scale for source, c in terms.items()}
         elif terms:
             first = next(iter(terms))
-            scale = terms.pop(first)
+            lead = terms.pop(first)
             base, target = self.place[first], self._new(("x", r))
         else:
-            scale, gain = gain, 0.0
+            lead, gain = gain, 0.0
             base, target = ANSWER, self._new(("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
-        return Instruction(row, row.point, target, base, scale, gain, rest, tuple(draws))
+        return Instruction(r, row, target, base, lead, gain, rest, scale, tuple(draws))
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""

@@ -17,7 +17,7 @@ from difftool.models.base import Bound, Evaluations, check_output
 from difftool.noise import Source
 from difftool.plan.form import Form, Formed, Pair, forms
 from difftool.plan.plan import Plan, Row, carried_states
-from difftool.plan.program import ANSWER, DERIVED, GUARDED, MADE, RESULT, Program, choose
+from difftool.plan.program import ANSWER, CONVERTED, DERIVED, GUARDED, RESULT, Instruction, Program, choose
 from difftool.plan.state import RunState
 from difftool.schedules.base import Point
 
@@ -85,74 +85,72 @@ class Execution:
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.position, self.carried = 0, carried
-        self.call: Callable[[Tensor, Any], Tensor] | None = None  # asks the model, in place of whoever takes the steps
-        self.told: Sequence[Any] = ()  # by row: what `call` is told beside the state
+        self.memory: list[int] = []  # of the registers: addresses that an answer must not have
 
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
-        registers, keys = self.registers, self.plan.noises
         code = self.program.begun(first) if first else self.program.code
-        memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
-        out: Any = None
-        copy, start = False, registers[code[0][2]]
-        size, shape = start.nbytes, start.shape
-        del start  # its memory is the program's
-        for r, (row, point, target, base, scale, gain, terms, draws, drops, asks, keep, look, made) in enumerate(
-            code, first
-        ):
-            if draws:
-                for j, slot in draws:
-                    registers[slot] = self.noise.draw(keys[j], registers[slot])  # type: ignore[union-attr]
+        registers = self.registers
+        memory = self.memory = [0 if value is None else value.data_ptr() for value in registers]
+        size, shape = registers[code[0].target].nbytes, registers[code[0].target].shape
+        answer: Any = None
+        copy = False
+        for op in code:
             try:
-                if base == target:
-                    y = registers[target]
-                else:
-                    y = torch.mul(out if base == ANSWER else registers[base], scale, out=registers[target])
-                    registers[target], memory[target], scale = y, y.data_ptr(), 1.0
-                if gain:
-                    y.add_(out, alpha=gain)
-                for slot, c in terms:
-                    y.add_(registers[slot], alpha=c)
-                if scale != 1.0:
-                    y.mul_(scale)
+                y = self._write(op, answer)
             except RuntimeError:
-                _blame(shape, out, *registers)
+                _blame(shape, answer, *registers)
                 raise
-            if drops:
-                for slot in drops:
-                    registers[slot], memory[slot] = None, 0
-            if asks == DERIVED:
+            if op.use == DERIVED:
                 continue
-            out = None  # the memory of a used answer is free for the next
-            if self.call is None or asks == RESULT:
-                self.position = r
-                if self.carried and self.carried[r]:
-                    before, version = y.clone(), version_of(y)
-                    out = yield y, point, row
-                    if version < 0 or version_of(y) != version:
-                        self._move(r, y - before)
-                else:
-                    out = yield y, point, row
-                if asks == RESULT:
-                    return
+            answer = None  # the memory of a used answer is free for the next
+            self.position = op.number
+            if self.carried and self.carried[op.number]:
+                before, version = y.clone(), version_of(y)
+                answer = yield y, op.row.point, op.row
+                if version < 0 or version_of(y) != version:
+                    self._move(op.number, y - before)
             else:
-                out = self.call(y, self.told[r])
-            if asks == MADE:
-                self._keep(made, y, out)
+                answer = yield y, op.row.point, op.row
+            if op.use == RESULT:
+                return
+            if op.use == CONVERTED:
+                self._convert(op, y, answer)
                 continue
-            if look or getattr(out, "nbytes", -1) != size:
-                check_output(out, y, "the model")
-                copy = copy or out.requires_grad or _shares(out, y)
+            if op.inspected or getattr(answer, "nbytes", -1) != size:
+                check_output(answer, y, "the model")
+                copy = copy or answer.requires_grad or _shares(answer, y)
             if copy:
-                out = out.detach().clone()
-            if asks == GUARDED:
-                address = out.data_ptr()
+                answer = answer.detach().clone()
+            if op.use == GUARDED:
+                address = answer.data_ptr()
                 if address in memory and address:  # (what is empty has no address)
-                    out = self._apart(out, address)
-                    address = out.data_ptr()
-                if keep != ANSWER:
-                    registers[keep], memory[keep] = out, address
+                    answer = self._apart(answer, address)
+                    address = answer.data_ptr()
+                if op.register != ANSWER:
+                    registers[op.register], memory[op.register] = answer, address
+
+    def _write(self, op: Instruction, answer: Any) -> Tensor:
+        """The state of a row in its register, made of what is there and of the newest answer."""
+        registers, memory = self.registers, self.memory
+        for j, slot in op.draws:
+            registers[slot] = self.noise.draw(self.plan.noises[j], registers[slot])  # type: ignore[union-attr]
+        if op.base == op.target:
+            y = registers[op.target]
+        else:
+            base = answer if op.base == ANSWER else registers[op.base]
+            y = registers[op.target] = torch.mul(base, op.lead, out=registers[op.target])
+            memory[op.target] = y.data_ptr()
+        if op.gain:
+            y.add_(answer, alpha=op.gain)
+        for slot, c in op.terms:
+            y.add_(registers[slot], alpha=c)
+        if op.scale != 1.0:
+            y.mul_(op.scale)
+        for slot in op.drops:
+            registers[slot], memory[slot] = None, 0
+        return y
 
     def _move(self, r: int, change: Tensor) -> None:
         """Changes the other states that the run goes on in as that of row r was changed."""
@@ -168,9 +166,9 @@ class Execution:
             raise DifftoolError(OVERWRITTEN)
         return out.clone()
 
-    def _keep(self, made: tuple[tuple[int, ...], Pair], x: Tensor, answer: Any) -> None:
+    def _convert(self, op: Instruction, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
-        slots, (a, b) = made
+        slots, (a, b) = op.channels, op.conversion
         parts = answer if len(slots) > 1 else (answer,)
         if not isinstance(parts, tuple) or len(parts) != len(slots):
             raise DifftoolError(f"this plan takes {len(slots)} outputs per evaluation")
@@ -252,42 +250,48 @@ class Runner:
         at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
         """
         with torch.no_grad():
-            execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
-            generator = execution.steps(x, state)
-            y, _, row = next(generator)
-            call, told = self._prepared(y)
-            if not row.channels:
-                return y
-            version = version_of(y)
-            answer = call(y, told[execution.position])
-            if version_of(y) != version:  # the network writes into its input: from now on it gets copies
-                self.copies = True
-                return self(x, noise, callback=callback, state=state)
-            if callback is None:
-                execution.call, execution.told = call, told
-                y, _, _ = generator.send(answer)
-                return y
-            while True:
-                if row.kind == "grid":
-                    version = version_of(y)
-                    callback(row, y, check_output(answer, y, "the model") if row.channels == 1 else answer)
-                    if version_of(y) != version:
-                        raise DifftoolError(WRITTEN)
-                y, _, row = generator.send(answer)
-                if not row.channels:
-                    return y
-                answer = call(y, told[execution.position])
+            execution, steps, (y, _, row) = self._entered(x, noise, state)
+            call, times = self._prepared(y)
+            if row.channels:
+                version = version_of(y)
+                answer = call(y, times[execution.position])
+                if version_of(y) != version:  # the network writes into its input: from now on it gets copies
+                    self.copies = True
+                    execution, steps, (y, _, row) = self._entered(x, noise, state)
+                    call, times = self._prepared(y)
+                    answer = call(y, times[execution.position])
+            while row.channels:
+                if callback is not None and row.kind == "grid":
+                    _tell(callback, row, y, answer)
+                y, _, row = steps.send(answer)
+                if row.channels:
+                    answer = call(y, times[execution.position])
+            return y
+
+    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Execution, Any, Any]:
+        """A run at its first evaluation."""
+        execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
+        steps = execution.steps(x, state)
+        return execution, steps, next(steps)
 
     def _prepared(self, x: Tensor) -> Evaluations:
-        """The model for states like x: `call(x, told[r])` is the evaluation at row r."""
+        """The model for states like x: `call(x, times[r])` is the evaluation at row r."""
         key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
             asked = [r for r, row in enumerate(self.plan.rows) if row.channels]
-            call, told = self.model.prepare([self.plan.rows[r].point for r in asked], x)
-            by_row = dict(zip(asked, told, strict=True))
+            call, times = self.model.prepare([self.plan.rows[r].point for r in asked], x)
+            by_row = dict(zip(asked, times, strict=True))
             self._evaluations[key] = call, [by_row.get(r) for r in range(len(self.plan.rows))]
-        call, told = self._evaluations[key]
-        return (lambda x, this: call(x.clone(), this)) if self.copies else call, told
+        call, times = self._evaluations[key]
+        return (lambda x, time: call(x.clone(), time)) if self.copies else call, times
+
+
+def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
+    """Calls it; `DifftoolError` if it writes into the state."""
+    version = version_of(x)
+    callback(row, x, check_output(answer, x, "the model") if row.channels == 1 else answer)
+    if version_of(x) != version:
+        raise DifftoolError(WRITTEN)
 
 
 def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
