@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from difftool.plan.affine import Value
 from difftool.plan.form import Formed, Pair
 from difftool.plan.plan import Row, last_uses
+from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
 TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
@@ -38,6 +39,7 @@ class Instruction:
 
     number: int  # of the row
     row: Row
+    point: Point
     target: int
     base: int
     lead: float = 1.0
@@ -102,7 +104,7 @@ class _Scan:
                 step = self._make_row(r, row)
             else:
                 slot = self._new(("x", 0))
-                step = Instruction(r, row, slot, slot)
+                step = Instruction(r, row, row.point, slot, slot)
             drops = self._release(r, keep=("x", r))
             out.live.append(dict(self.place))
             if row.channels:
@@ -153,7 +155,7 @@ class _Scan:
             lead, gain = gain, 0.0
             base, target = ANSWER, self._new(("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
-        return Instruction(r, row, target, base, lead, gain, rest, scale, tuple(draws))
+        return Instruction(r, row, row.point, target, base, lead, gain, rest, scale, tuple(draws))
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""

@@ -85,34 +85,48 @@ class Execution:
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.position, self.carried = 0, carried
-        self.memory: list[int] = []  # of the registers: addresses that an answer must not have
 
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
         code = self.program.begun(first) if first else self.program.code
-        registers = self.registers
-        memory = self.memory = [0 if value is None else value.data_ptr() for value in registers]
+        registers, carried = self.registers, self.carried
+        memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
         size, shape = registers[code[0].target].nbytes, registers[code[0].target].shape
         answer: Any = None
         copy = False
         for op in code:
+            if op.draws:
+                self._draw(op.draws)
             try:
-                y = self._write(op, answer)
+                if op.base == op.target:
+                    y = registers[op.target]
+                else:
+                    base = answer if op.base == ANSWER else registers[op.base]
+                    y = registers[op.target] = torch.mul(base, op.lead, out=registers[op.target])
+                    memory[op.target] = y.data_ptr()
+                if op.gain:
+                    y.add_(answer, alpha=op.gain)
+                for slot, c in op.terms:
+                    y.add_(registers[slot], alpha=c)
+                if op.scale != 1.0:
+                    y.mul_(op.scale)
             except RuntimeError:
                 _blame(shape, answer, *registers)
                 raise
+            for slot in op.drops:
+                registers[slot], memory[slot] = None, 0
             if op.use == DERIVED:
                 continue
             answer = None  # the memory of a used answer is free for the next
             self.position = op.number
-            if self.carried and self.carried[op.number]:
+            if carried and carried[op.number]:
                 before, version = y.clone(), version_of(y)
-                answer = yield y, op.row.point, op.row
+                answer = yield y, op.point, op.row
                 if version < 0 or version_of(y) != version:
                     self._move(op.number, y - before)
             else:
-                answer = yield y, op.row.point, op.row
+                answer = yield y, op.point, op.row
             if op.use == RESULT:
                 return
             if op.use == CONVERTED:
@@ -131,26 +145,10 @@ class Execution:
                 if op.register != ANSWER:
                     registers[op.register], memory[op.register] = answer, address
 
-    def _write(self, op: Instruction, answer: Any) -> Tensor:
-        """The state of a row in its register, made of what is there and of the newest answer."""
-        registers, memory = self.registers, self.memory
-        for j, slot in op.draws:
-            registers[slot] = self.noise.draw(self.plan.noises[j], registers[slot])  # type: ignore[union-attr]
-        if op.base == op.target:
-            y = registers[op.target]
-        else:
-            base = answer if op.base == ANSWER else registers[op.base]
-            y = registers[op.target] = torch.mul(base, op.lead, out=registers[op.target])
-            memory[op.target] = y.data_ptr()
-        if op.gain:
-            y.add_(answer, alpha=op.gain)
-        for slot, c in op.terms:
-            y.add_(registers[slot], alpha=c)
-        if op.scale != 1.0:
-            y.mul_(op.scale)
-        for slot in op.drops:
-            registers[slot], memory[slot] = None, 0
-        return y
+    def _draw(self, draws: tuple[tuple[int, int], ...]) -> None:
+        """The noises of a row, into their registers."""
+        for j, slot in draws:
+            self.registers[slot] = self.noise.draw(self.plan.noises[j], self.registers[slot])  # type: ignore[union-attr]
 
     def _move(self, r: int, change: Tensor) -> None:
         """Changes the other states that the run goes on in as that of row r was changed."""
