@@ -6,7 +6,7 @@ the device. `steps` is the generator that does it; `run` drives it with a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +84,8 @@ class Execution:
             noise.expect(plan.noises)
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
-        self.position, self.carried = 0, carried
+        self.carried = carried
+        self.at: Instruction | None = None  # whose evaluation is awaited
 
     def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
@@ -96,30 +97,31 @@ class Execution:
         answer: Any = None
         copy = False
         for op in code:
+            target, gain, scale, use = op.target, op.gain, op.scale, op.use
             if op.draws:
                 self._draw(op.draws)
             try:
-                if op.base == op.target:
-                    y = registers[op.target]
+                if op.base == target:
+                    y = registers[target]
                 else:
                     base = answer if op.base == ANSWER else registers[op.base]
-                    y = registers[op.target] = torch.mul(base, op.lead, out=registers[op.target])
-                    memory[op.target] = y.data_ptr()
-                if op.gain:
-                    y.add_(answer, alpha=op.gain)
+                    y = registers[target] = torch.mul(base, op.lead, out=registers[target])
+                    memory[target] = y.data_ptr()
+                if gain:
+                    y.add_(answer, alpha=gain)
                 for slot, c in op.terms:
                     y.add_(registers[slot], alpha=c)
-                if op.scale != 1.0:
-                    y.mul_(op.scale)
+                if scale != 1.0:
+                    y.mul_(scale)
             except RuntimeError:
                 _blame(shape, answer, *registers)
                 raise
             for slot in op.drops:
                 registers[slot], memory[slot] = None, 0
-            if op.use == DERIVED:
+            if use == DERIVED:
                 continue
             answer = None  # the memory of a used answer is free for the next
-            self.position = op.number
+            self.at = op
             if carried and carried[op.number]:
                 before, version = y.clone(), version_of(y)
                 answer = yield y, op.point, op.row
@@ -127,9 +129,9 @@ class Execution:
                     self._move(op.number, y - before)
             else:
                 answer = yield y, op.point, op.row
-            if op.use == RESULT:
+            if use == RESULT:
                 return
-            if op.use == CONVERTED:
+            if use == CONVERTED:
                 self._convert(op, y, answer)
                 continue
             if op.inspected or getattr(answer, "nbytes", -1) != size:
@@ -137,7 +139,7 @@ class Execution:
                 copy = copy or answer.requires_grad or _shares(answer, y)
             if copy:
                 answer = answer.detach().clone()
-            if op.use == GUARDED:
+            if use == GUARDED:
                 address = answer.data_ptr()
                 if address in memory and address:  # (what is empty has no address)
                     answer = self._apart(answer, address)
@@ -215,11 +217,11 @@ class Execution:
         """The run as it stands (at the row yielded last): enough to go on from there."""
         if self.noise is not None and not self.noise.resumable:
             raise DifftoolError("a run with generator noise cannot be resumed; use independent or path noise")
-        if self.registers[self.program.live[0]["x", 0]] is None and not self.position:
+        if self.at is None:
             raise DifftoolError("the run has not begun: there is no state to keep")
-        places = self.program.live[self.position]
+        places = self.program.live[self.at.number]
         values = {s: self.registers[slot].clone() for s, slot in places.items()}
-        return RunState(self.plan, self.position, self.formed.key, values)
+        return RunState(self.plan, self.at.number, self.formed.key, values)
 
 
 class Runner:
@@ -247,41 +249,44 @@ class Runner:
         callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
         at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
         """
+        first = state.position if state else 0
         with torch.no_grad():
-            execution, steps, (y, _, row) = self._entered(x, noise, state)
-            call, times = self._prepared(y)
+            steps, y, row = self._entered(x, noise, state)
+            call, times = self._prepared(y, first)
+            answer = None
             if row.channels:
                 version = version_of(y)
-                answer = call(y, times[execution.position])
+                answer = call(y, next(times))
                 if version_of(y) != version:  # the network writes into its input: from now on it gets copies
                     self.copies = True
-                    execution, steps, (y, _, row) = self._entered(x, noise, state)
-                    call, times = self._prepared(y)
-                    answer = call(y, times[execution.position])
+                    steps, y, row = self._entered(x, noise, state)
+                    call, times = self._prepared(y, first)
+                    answer = call(y, next(times))
+            send = steps.send
             while row.channels:
                 if callback is not None and row.kind == "grid":
                     _tell(callback, row, y, answer)
-                y, _, row = steps.send(answer)
+                y, _, row = send(answer)
                 if row.channels:
-                    answer = call(y, times[execution.position])
+                    answer = call(y, next(times))
             return y
 
-    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Execution, Any, Any]:
-        """A run at its first evaluation."""
-        execution = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled)
-        steps = execution.steps(x, state)
-        return execution, steps, next(steps)
+    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Any, Tensor, Row]:
+        """A run, and the state and row of its first evaluation."""
+        steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(x, state)
+        y, _, row = next(steps)
+        return steps, y, row
 
-    def _prepared(self, x: Tensor) -> Evaluations:
-        """The model for states like x: `call(x, times[r])` is the evaluation at row r."""
+    def _prepared(self, x: Tensor, first: int) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
+        """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
         key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
-            asked = [r for r, row in enumerate(self.plan.rows) if row.channels]
-            call, times = self.model.prepare([self.plan.rows[r].point for r in asked], x)
-            by_row = dict(zip(asked, times, strict=True))
-            self._evaluations[key] = call, [by_row.get(r) for r in range(len(self.plan.rows))]
+            points = [row.point for row in self.plan.rows if row.channels]
+            self._evaluations[key] = self.model.prepare(points, x)
         call, times = self._evaluations[key]
-        return (lambda x, time: call(x.clone(), time)) if self.copies else call, times
+        done = sum(1 for row in self.plan.rows[:first] if row.channels)
+        asked = (lambda x, time: call(x.clone(), time)) if self.copies else call
+        return asked, iter(times[done:])
 
 
 def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
