@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from difftool.plan import Row
 from difftool.plan.form import forms
-from difftool.plan.plan import Row
 from difftool.sampling import Job
 
 Loop = Callable[[Tensor], Tensor]

@@ -19,7 +19,6 @@ from difftool.models import Clipped, GaussianMixture, Guided, Model
 from difftool.models.clipped import of_pictures
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Plan, load_plan
-from difftool.plan.state import plan_from_dict, plan_to_dict
 from difftool.recipes import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import (
@@ -84,7 +83,7 @@ class Run:
             model = Clipped(model)
         file = recipe.plan_file
         if recipe.plan is not None:
-            recipe, sampler, options = _with_plan(recipe, plan_from_dict(recipe.plan, recipe.sampler or ""))
+            recipe, sampler, options = _with_plan(recipe, Plan.from_dict(recipe.plan, recipe.sampler or ""))
         elif file is not None:
             recipe, sampler, options = _with_plan(recipe, load_plan(file))
         else:
@@ -177,7 +176,7 @@ def _with_plan(recipe: Recipe, plan: Plan) -> Decided:
     for name in ("schedule", "grid", "steps", "nfe", "last"):
         if getattr(recipe, name) is not None:
             raise DifftoolError(f"a plan has its own schedule, grid, steps and last step; leave --{name} out")
-    return replace(recipe, plan=plan_to_dict(plan)), plan, {}
+    return replace(recipe, plan=plan.to_dict()), plan, {}
 
 
 def _with_sampler(recipe: Recipe, model: Model) -> Decided:

@@ -32,7 +32,7 @@ from difftool.plan import (
     save_plan,
     trace,
 )  # fmt: skip
-from difftool.plan.affine import Symbol
+from difftool.plan.affine import Symbol, Value
 from difftool.plan.analysis import Gaussian, error, exact_map, output_law, output_map, path_error, prior_mismatch
 from difftool.plan.form import forms
 from difftool.samplers import (
@@ -74,7 +74,7 @@ operations = st.lists(st.tuples(st.sampled_from(sorted(APPLY)), numbers, st.inte
 @given(operations)
 def test_symbols_compute_as_numbers_do(program):
     """The same expression on floats and on symbols, whose expansion is then evaluated on those floats."""
-    values = {("x", 0): 1.25, ("m", 0, 0): -0.5, ("z", 0): 2.0}
+    values = {Value("x", 0): 1.25, Value("m", 0, 0): -0.5, Value("z", 0): 2.0}
 
     def evaluate(sources):
         y = sources[0]
@@ -101,7 +101,7 @@ def test_symbols_compute_as_numbers_do(program):
 )  # fmt: skip
 def test_what_is_not_affine_is_named(operation, name):
     with pytest.raises(NotAffine) as caught:
-        operation(Symbol(source=("x", 0)))
+        operation(Symbol(source=Value("x", 0)))
     assert f"`{name}`" in str(caught.value)
 
 

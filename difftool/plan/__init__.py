@@ -1,8 +1,10 @@
 """Plans: samplers on a path as tables of numbers, their executor, their exact analysis, their files."""
 
-from difftool.plan.plan import Plan, Row
-from difftool.plan.run import Execution, Runner, compile_plan, run, steps
-from difftool.plan.state import RunState, load_plan, plan_from_json, plan_to_json, save_plan
+from difftool.plan.execution import Execution, compile_plan, steps
+from difftool.plan.files import load_plan, plan_from_json, plan_to_json, save_plan
+from difftool.plan.plan import Plan, RunState
+from difftool.plan.rows import Row
+from difftool.plan.runner import Runner, run
 from difftool.plan.trace import trace
 
 __all__ = [

@@ -17,11 +17,18 @@ import numbers
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from difftool.errors import NotAffine
 
-Value = tuple[Any, ...]
+
+class Value(NamedTuple):
+    """A value of a run: the state of row k, ("x", k); channel c of its answer, ("m", k, c); noise j, ("z", j)."""
+
+    kind: Literal["x", "m", "z"]
+    number: int  # of the row, or of the noise
+    channel: int = 0
+
 
 _serial = count()
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from difftool.errors import DifftoolError
 from difftool.plan.affine import Value
-from difftool.plan.plan import Plan, Row, last_uses
+from difftool.plan.plan import Plan
+from difftool.plan.rows import Row, last_uses
 from difftool.schedules.base import Point
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -109,7 +110,7 @@ class _Carrier:
         self.slots: dict[Value, int] = {}
         self.mean = np.zeros((8, len(data.mean)))
         self.cov = np.zeros((8, 8, len(data.mean)))
-        self._put(("x", 0), start.mean, np.zeros_like(self.mean), start.variance)
+        self._put(Value("x", 0), start.mean, np.zeros_like(self.mean), start.variance)
 
     def result(self) -> Gaussian:
         return deque(self.laws(), maxlen=1)[0]
@@ -118,28 +119,28 @@ class _Carrier:
         for r, row in enumerate(self.plan.rows):
             if r:
                 self._row(r, row)
-            i = self.slots["x", r]
+            i = self.slots[Value("x", r)]
             yield Gaussian(self.mean[i].copy(), np.maximum(self.cov[i, i], 0.0))
             for c in range(row.channels):
                 if c:
                     raise DifftoolError("the Gaussian analysis knows one output per evaluation, this plan takes more")
                 a, b = exact_x0(self.data, row.point)
-                i = self.slots["x", r]
-                self._put(("m", r, c), a + b * self.mean[i], b * self.cov[i], b * b * self.cov[i, i])
+                i = self.slots[Value("x", r)]
+                self._put(Value("m", r, c), a + b * self.mean[i], b * self.cov[i], b * b * self.cov[i, i])
             for source in [s for s in self.slots if self.last_use.get(s, -1) <= r]:
                 del self.slots[source]
 
     def _row(self, r: int, row: Row) -> None:
         zero = np.zeros_like(self.mean)
         for j, _ in row.z:
-            if ("z", j) not in self.slots:
-                self._put(("z", j), zero[0], zero, np.ones_like(zero[0]))
+            if Value("z", j) not in self.slots:
+                self._put(Value("z", j), zero[0], zero, np.ones_like(zero[0]))
                 zero = np.zeros_like(self.mean)
         weights = np.zeros(len(self.mean))
         for source, c in row.terms():
             weights[self.slots[source]] = c
         cross = np.tensordot(weights, self.cov, 1)
-        self._put(("x", r), weights @ self.mean, cross, weights @ cross)
+        self._put(Value("x", r), weights @ self.mean, cross, weights @ cross)
 
     def _put(self, source: Value, mean: Array, cross: Array, variance: Array) -> None:
         """A new value with its covariances (slots, D) to the others."""

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from difftool.plan.plan import Plan, Row
+from difftool.plan.rows import Row, Table
 
 Form = Literal["x0", "eps", "flow", "raw"]
 Pair = tuple[float, float]
@@ -51,7 +51,7 @@ class Formed:
         return rows + sum(2 - (a == 0) for a, b in self.make.values() if (a, b) != (0.0, 1.0))
 
 
-def forms(plan: Plan, affine: Mapping[int, Pair] | None) -> list[Formed]:
+def forms(plan: Table, affine: Mapping[int, Pair] | None) -> list[Formed]:
     """The forms that this plan can take. affine: (skip, out) of x0 at each evaluated row; None if the answer is x0."""
     evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
     single = all(plan.rows[k].channels == 1 for k in evaluated)

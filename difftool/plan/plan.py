@@ -1,53 +1,23 @@
-"""Plans: what a sampler does on a path, as a frozen table of float64 rows.
-
-    x_r = sum_k A[r,k] x_k + sum_{k,c} B[r,k,c] m_{k,c} + sum_j C[r,j] z_j,      m_k = model(x_k, point of row k)
-
-with k < r throughout. Row 0 is the input state, a register that the caller fills; the last row is the result. Most
-rows are evaluated (their m_k exists); a row that is not is a derived register. The z_j are independent unit normals,
-one z may enter several rows, and each carries the key under which its numbers are drawn.
-
-Kinds of rows: `grid` (the state at a point of the path, one for each), `stage` (a point or a try within a step),
-`corrector` (the state of a grid point after its model was asked), `register` (anything else that is kept). `index` is
-the grid point that the row stands at, or came from if it is not a grid row.
-"""
+"""Plans: the rows of a sampler on a path, made to be run; and runs of them that were stopped."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator, Sequence
+import json
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from pathlib import Path as File
+from typing import Any
+
+from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.grids.base import MOST_STEPS
+from difftool.files import writing
 from difftool.noise import NoiseKey
 from difftool.plan.affine import Value
+from difftool.plan.execution import steps
+from difftool.plan.rows import Row, check_rows
+from difftool.plan.stored import VERSION, check_version, table_from_dict, table_to_dict
 from difftool.schedules.base import Point
-
-MOST_CHANNELS = 8
-HUGE = 1e100
-Kind = Literal["grid", "stage", "corrector", "register"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a plan. `x`, `m`, `z` hold (k, coefficient), ((k, channel), coefficient), (j, coefficient)."""
-
-    point: Point
-    kind: Kind
-    index: int
-    channels: int  # of the model's answer here; 0 if the row is not evaluated
-    x: tuple[tuple[int, float], ...] = ()
-    m: tuple[tuple[tuple[int, int], float], ...] = ()
-    z: tuple[tuple[int, float], ...] = ()
-
-    def terms(self) -> list[tuple[Value, float]]:
-        """All terms by source: states, answers, noises."""
-        return (
-            [(("x", k), c) for k, c in self.x]
-            + [(("m", k, channel), c) for (k, channel), c in self.m]
-            + [(("z", j), c) for j, c in self.z]
-        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +29,7 @@ class Plan:
     name: str = ""  # what it was traced from, for people
 
     def __post_init__(self) -> None:
-        validate(self)
+        check_rows(self.rows, self.noises)
 
     @property
     def nfe(self) -> int:
@@ -72,65 +42,82 @@ class Plan:
         return tuple(row.point for row in self.rows)
 
     def steps(self, x: Any, **options: Any) -> Generator[tuple[Any, Point, Row], Any, Any]:
-        """Yields (x, point, row) and takes the model's answer: see `difftool.plan.run.steps`."""
-        from difftool.plan.run import steps
-
+        """Yields (x, point, row) and takes the model's answer: see `difftool.plan.steps`."""
         return steps(self, x, **options)
 
+    def stopped(self, position: int, form: str, values: dict[Value, Tensor]) -> RunState:
+        """A run of this plan as it stands at row `position`."""
+        return RunState(self, position, form, values)
 
-def last_uses(rows: Sequence[Row]) -> dict[Value, int]:
-    """The last row that uses each value; the result is used after the last row."""
-    last = {source: r for r, row in enumerate(rows) for source, _ in row.terms()}
-    last["x", len(rows) - 1] = len(rows)
-    return last
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-able values (an infinite noise level is null)."""
+        return table_to_dict(self.rows, self.noises, self.name)
 
-
-def carried_states(rows: Sequence[Row]) -> list[tuple[int, ...]]:
-    """For every row, the earlier ones whose states later rows are made of: the run goes on in these too."""
-    last, out = last_uses(rows), []
-    open_: list[int] = []
-    for r in range(len(rows)):
-        open_ = [k for k in open_ if last["x", k] > r]
-        out.append(tuple(open_))
-        open_ += [r] if ("x", r) in last else []
-    return out
+    @classmethod
+    def from_dict(cls, data: Any, origin: Any = "the data") -> Plan:
+        """The inverse of `to_dict`; `DifftoolError` for values that are no whole plan of a version known here."""
+        return cls(*table_from_dict(data, origin))
 
 
-def validate(plan: Plan) -> None:
-    """Raise `DifftoolError` unless every row refers to earlier rows, evaluated where asked, with finite numbers."""
-    if not plan.rows or plan.rows[0].x or plan.rows[0].m or plan.rows[0].z:
-        raise DifftoolError("a plan begins with the input state, a row without terms")
-    if plan.rows[-1].channels:
-        raise DifftoolError("a plan ends with its result, a row that is not evaluated")
-    for r, row in enumerate(plan.rows):
-        if r and not (row.x or row.m or row.z):
-            raise DifftoolError(
-                f"row {r} of the plan (t={row.point.t:g}) has no terms: it is made of nothing of this run; a sampler "
-                f"keeps all state in local variables"
-            )
-        if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
-            raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
-        if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index <= MOST_STEPS:
-            kinds = ", ".join(get_args(Kind))
-            raise DifftoolError(f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}")
-        t, alpha, sigma = row.point
-        if not (math.isfinite(t) and alpha >= 0 and sigma >= 0 and 1 / HUGE < alpha + sigma < HUGE):
-            raise DifftoolError(f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}")
-        if row.channels and sigma == 0:
-            raise DifftoolError(f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate")
-        for k, _ in row.x:
-            if not 0 <= k < r:
-                raise DifftoolError(f"row {r} of the plan refers to the state of row {k}; only earlier rows exist")
-        for (k, c), _ in row.m:
-            if not (0 <= k < r and 0 <= c < plan.rows[k].channels):
-                raise DifftoolError(f"row {r} of the plan refers to output {c} of row {k}, which is not evaluated so")
-        for j, _ in row.z:
-            if not 0 <= j < len(plan.noises):
-                raise DifftoolError(f"row {r} of the plan refers to noise {j}; there are {len(plan.noises)}")
-        terms = row.terms()
-        if len({source for source, _ in terms}) < len(terms):
-            raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has two terms of the same value")
-        if not all(abs(c) < HUGE for _, c in terms):
-            raise DifftoolError(
-                f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite and below {HUGE:g}"
-            )
+@dataclass(frozen=True)
+class RunState:
+    """A run of `plan` as it stood at row `position`: the values that later rows still need.
+
+    Save it with `save`, read it with `RunState.load`, go on with `run(plan, model, None, noise, state=state)`.
+    """
+
+    plan: Plan
+    position: int
+    form: str
+    values: dict[Value, Tensor]
+
+    @property
+    def x(self) -> Tensor:
+        """The state at `position`, (B, ...)."""
+        return self.values[Value("x", self.position)]
+
+    def save(self, file: str | File) -> None:
+        """Writes a safetensors file, to a temporary name first."""
+        from safetensors.torch import save_file
+
+        head = {"format": "difftool-run", "version": VERSION, "position": self.position, "form": self.form}
+        head["plan"] = self.plan.to_dict()
+        tensors = {_name(value): t.contiguous().cpu() for value, t in self.values.items()}
+        with writing(file) as temporary:
+            save_file(tensors, temporary, metadata={"difftool": json.dumps(head)})
+
+    @classmethod
+    def load(cls, file: str | File, device: Any = "cpu") -> RunState:
+        """Reads what `save` wrote; `DifftoolError` for a file that is truncated, foreign or of a newer version."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(file), framework="pt", device=str(device)) as f:
+                head = json.loads((f.metadata() or {})["difftool"])
+                tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise DifftoolError(f"there is no file {file}") from None
+        except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
+            raise DifftoolError(f"{file} is not a saved run of difftool, or is truncated ({error})") from None
+        except RuntimeError as error:
+            raise DifftoolError(f"cannot read {file} to {device!r}: {str(error).splitlines()[0]}") from None
+        check_version(head, "difftool-run", file)
+        values = {_value(name, file): t for name, t in tensors.items()}
+        position, plan = head.get("position"), Plan.from_dict(head.get("plan"), f"the plan in {file}")
+        if type(position) is not int or Value("x", position) not in values or position >= len(plan.rows):
+            raise DifftoolError(f"{file} is not a whole saved run: there is no state at row {position!r}")
+        return cls(plan, position, str(head.get("form")), values)
+
+
+def _name(value: Value) -> str:
+    """A value in a file: x/3, m/3/0, z/1."""
+    numbers = value[1:] if value.kind == "m" else value[1:2]
+    return "/".join([value.kind, *map(str, numbers)])
+
+
+def _value(name: str, file: Any) -> Value:
+    """The inverse of `_name`; `DifftoolError` for other names."""
+    kind, *numbers = name.split("/")
+    if kind not in ("x", "m", "z") or not all(number.isdecimal() for number in numbers) or len(numbers) not in (1, 2):
+        raise DifftoolError(f"{file} is not a whole saved run: it holds {name!r}, expected names like x/3 or m/3/0")
+    return Value(kind, *map(int, numbers))  # type: ignore[arg-type]

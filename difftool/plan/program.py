@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from difftool.plan.affine import Value
 from difftool.plan.form import Formed, Pair
-from difftool.plan.plan import Row, last_uses
+from difftool.plan.rows import Row, last_uses
 from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
@@ -103,9 +103,9 @@ class _Scan:
             if r:
                 step = self._make_row(r, row)
             else:
-                slot = self._new(("x", 0))
+                slot = self._new(Value("x", 0))
                 step = Instruction(r, row, row.point, slot, slot)
-            drops = self._release(r, keep=("x", r))
+            drops = self._release(r, keep=Value("x", r))
             out.live.append(dict(self.place))
             if row.channels:
                 step = self._evaluate(r, row, step)
@@ -124,9 +124,9 @@ class _Scan:
         plain = conversion == (0.0, 1.0)
         if not plain or row.channels > 1:
             self.newest = None
-            channels = tuple(self._new(("m", r, c), plain or c > 0) for c in range(row.channels))
+            channels = tuple(self._new(Value("m", r, c), plain or c > 0) for c in range(row.channels))
             return replace(step, use=CONVERTED, channels=channels, conversion=conversion)
-        self.newest = ("m", r, 0)
+        self.newest = Value("m", r, 0)
         following = next((k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows))
         harmless = self.outputs.isdisjoint(self.place.values()) and self._harmless(r)
         kept = self.last_use.get(self.newest, r) > following
@@ -137,7 +137,7 @@ class _Scan:
     def _make_row(self, r: int, row: Row) -> Instruction:
         draws = []
         for j in range(self.drawn, max((j for j, _ in row.z), default=-1) + 1):
-            draws.append((j, self._new(("z", j))))
+            draws.append((j, self._new(Value("z", j))))
             self.drawn = j + 1
         terms = dict(row.terms())
         gain = terms.pop(self.newest, 0.0) if self.newest else 0.0
@@ -145,29 +145,29 @@ class _Scan:
         if first is not None:
             scale = terms.pop(first)
             base = target = self.place.pop(first)
-            self.place["x", r] = target
+            self.place[Value("x", r)] = target
             gain, terms = gain / scale, {source: c / scale for source, c in terms.items()}
         elif terms:
             first = next(iter(terms))
             lead = terms.pop(first)
-            base, target = self.place[first], self._new(("x", r))
+            base, target = self.place[first], self._new(Value("x", r))
         else:
             lead, gain = gain, 0.0
-            base, target = ANSWER, self._new(("x", r))
+            base, target = ANSWER, self._new(Value("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
         return Instruction(r, row, row.point, target, base, lead, gain, rest, scale, tuple(draws))
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""
         for k, c in row.x:
-            if self.last_use["x", k] == r and abs(c) > TINY:
-                return ("x", k)
+            if self.last_use[Value("x", k)] == r and abs(c) > TINY:
+                return Value("x", k)
         return None
 
     def _harmless(self, r: int) -> bool:
         """Whether the answer at row r is used in the next row only, and that row is written over its own state."""
         following = self.rows[r + 1]
-        return self.last_use.get(("m", r, 0), r) <= r + 1 and self._overwritten(r + 1, following) == ("x", r)
+        return self.last_use.get(Value("m", r, 0), r) <= r + 1 and self._overwritten(r + 1, following) == Value("x", r)
 
     def _new(self, source: Value, outputs: bool = False) -> int:
         if self.free[outputs]:

@@ -28,7 +28,8 @@ import numpy as np
 from difftool.errors import DifftoolError
 from difftool.plan.affine import Value
 from difftool.plan.analysis import Array, Gaussian, exact_x0
-from difftool.plan.plan import Plan, last_uses
+from difftool.plan.plan import Plan
+from difftool.plan.rows import last_uses
 from difftool.plan.trace import trace
 from difftool.samplers.base import Sampler
 from difftool.schedules import Flow, Path, Point
@@ -91,10 +92,10 @@ def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
 
     def alive(r: int) -> list[Value]:
         """By age; the row itself and its answer included."""
-        return sorted(v for v, use in last.items() if v[0] != "z" and v[1] <= r < use)
+        return sorted(v for v, use in last.items() if v.kind != "z" and v.number <= r < use)
 
     def offsets(r: int) -> list[Value]:
-        return [(v[0], v[1] - r, *v[2:]) for v in alive(r)]
+        return [v._replace(number=v.number - r) for v in alive(r)]
 
     period = next((k for k in PERIODS if offsets(grid[n]) == offsets(grid[n + k])), None)
     if period is None:
@@ -108,10 +109,10 @@ def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
         kappa = z[:, None] / STEP
         for r in range(first + 1, final + 1):
             row = plan.rows[r]
-            terms = [c * known[value] for value, c in row.terms() if value[0] != "z"]
-            known["x", r] = sum(terms, np.zeros_like(unit[:, 0]))
+            terms = [c * known[value] for value, c in row.terms() if value.kind != "z"]
+            known[Value("x", r)] = sum(terms, np.zeros_like(unit[:, 0]))
             if row.channels:
-                known["m", r, 0] = known["x", r] * (1 - row.point.sigma * kappa)
+                known[Value("m", r, 0)] = known[Value("x", r)] * (1 - row.point.sigma * kappa)
         return np.stack([known[value] for value in alive(final)], 1)
 
     return matrices

@@ -13,7 +13,8 @@ from difftool.errors import DifftoolError, NotAffine
 from difftool.noise import NoiseKey, Numbers
 from difftool.plan.affine import Symbol, Value
 from difftool.plan.keep import Stop, keep
-from difftool.plan.plan import Kind, Plan, Row
+from difftool.plan.plan import Plan
+from difftool.plan.rows import Kind, Row
 from difftool.samplers.base import Last, Sampler, finish, name_of, undefined_at
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -95,18 +96,18 @@ class _Tracer:
             self.noises.append(NoiseKey(-1, (low, high)))
         else:
             self.noises.append(NoiseKey(self.numbers(now, nxt)))
-        return Symbol(source=("z", len(self.noises) - 1))
+        return Symbol(source=Value("z", len(self.noises) - 1))
 
 
 def _table(stops: list[Stop]) -> list[dict[Value, float]]:
     """The terms of every row, numbered; a row refers to the rows before it."""
     for r, stop in enumerate(stops):
-        stop.x.source = ("x", r)
+        stop.x.source = Value("x", r)
         for c, answer in enumerate(stop.answers):
-            answer.source = ("m", r, c)
+            answer.source = Value("m", r, c)
     terms: list[dict[Value, float]] = [{}]
     for r, stop in enumerate(stops[1:], 1):
-        terms.append(stop.x.expand(lambda source, r=r: source[0] != "x" or source[1] < r))  # type: ignore[misc]
+        terms.append(stop.x.expand(lambda source, r=r: source.kind != "x" or source.number < r))  # type: ignore[misc]
     return terms
 
 
@@ -153,12 +154,12 @@ def _row(stop: Stop, kind: Kind, index: int, terms: dict[Value, float], combos: 
     for source, c in terms.items():
         if c == 0.0:
             continue
-        if source[0] == "x":
-            x.append((source[1], c))
-        elif source[0] == "m":
-            m.append(((source[1], source[2]), c))
+        if source.kind == "x":
+            x.append((source.number, c))
+        elif source.kind == "m":
+            m.append(((source.number, source.channel), c))
         else:
-            for j, weight in combos[source[1]].items() if combos else ((source[1], 1.0),):
+            for j, weight in combos[source.number].items() if combos else ((source.number, 1.0),):
                 z[j] = z.get(j, 0.0) + c * weight
     channels = len(stop.answers)
     return Row(stop.point, kind, index, channels, tuple(sorted(x)), tuple(sorted(m)), tuple(sorted(z.items())))

@@ -16,8 +16,7 @@ from difftool.fit import grid_of
 from difftool.grids import Grid
 from difftool.models.base import Bound, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
-from difftool.plan.plan import Plan, Row
-from difftool.plan.run import Execution, Runner
+from difftool.plan import Execution, Plan, Row, Runner
 from difftool.plan.trace import trace
 from difftool.samplers.base import Last, Sampler, finish, name_of, nfe_of
 from difftool.sampling.condition import conditioning

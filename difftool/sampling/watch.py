@@ -12,7 +12,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
 from difftool.models.base import Bound, one_each
-from difftool.plan.run import WRITTEN, version_of
+from difftool.plan.execution import version_of
+from difftool.plan.runner import WRITTEN
 from difftool.schedules import Path, Point
 
 

@@ -6,41 +6,50 @@ the device. `steps` is the generator that does it; `run` drives it with a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, check_output
+from difftool.models.base import Bound, check_output
 from difftool.noise import Source
+from difftool.plan.affine import Value
 from difftool.plan.form import Form, Formed, Pair, forms
-from difftool.plan.plan import Plan, Row, carried_states
 from difftool.plan.program import ANSWER, CONVERTED, DERIVED, GUARDED, RESULT, Instruction, Program, choose
-from difftool.plan.state import RunState
+from difftool.plan.rows import Row, Table, carried_states
 from difftool.schedules.base import Point
 
 OVERWRITTEN = (
     "the network gave the memory of its output before, which this sampler still needs; let it return output.clone()"
 )
 
-WRITTEN = (
-    "a callback may look at the state and not change it, for its estimate is made already; clone it (step.x.clone()), "
-    "or steer by the steps of a plan (Plan.steps)"
-)
-
-RowCallback = Callable[[Row, Tensor, Tensor], None]
 Compiled = tuple[Formed, Program]
 
 
+class Stopped(Protocol):
+    """What the executor reads of a stopped run."""
+
+    @property
+    def plan(self) -> Table: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def form(self) -> str: ...
+    @property
+    def values(self) -> dict[Value, Tensor]: ...
+    @property
+    def x(self) -> Tensor: ...
+
+
 def steps(
-    plan: Plan,
+    plan: Table,
     x: Tensor | None = None,
     *,
     noise: Source | None = None,
     raw: Bound | None = None,
-    state: RunState | None = None,
+    state: Stopped | None = None,
 ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
     """Yields (x, point, row) for each evaluated row and takes the model's answer; last yields the result.
 
@@ -74,7 +83,7 @@ class Execution:
     """One run of a plan: its program, its registers and the row where it stands."""
 
     def __init__(
-        self, plan: Plan, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None,
+        self, plan: Table, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None,
         carried: Sequence[tuple[int, ...]] = (),
     ):  # fmt: skip
         if plan.noises and noise is None:
@@ -87,7 +96,7 @@ class Execution:
         self.carried = carried
         self.at: Instruction | None = None  # whose evaluation is awaited
 
-    def steps(self, x: Tensor | None, state: RunState | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
+    def steps(self, x: Tensor | None, state: Stopped | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
         code = self.program.begun(first) if first else self.program.code
@@ -157,7 +166,7 @@ class Execution:
         here, places = self.plan.rows[r].point, self.program.live[r]
         for k in self.carried[r]:
             p = self.plan.rows[k].point
-            self.registers[places["x", k]].add_(change, alpha=(p.alpha + p.sigma) / (here.alpha + here.sigma))
+            self.registers[places[Value("x", k)]].add_(change, alpha=(p.alpha + p.sigma) / (here.alpha + here.sigma))
 
     def _apart(self, out: Tensor, address: int) -> Tensor:
         """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
@@ -190,10 +199,10 @@ class Execution:
         self._check_noise(x)
         if x.dtype not in (torch.float32, torch.float64):
             raise DifftoolError(f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower")
-        self.registers[self.program.live[0]["x", 0]] = x.detach().clone()
+        self.registers[self.program.live[0][Value("x", 0)]] = x.detach().clone()
         return 0
 
-    def _restore(self, state: RunState) -> int:
+    def _restore(self, state: Stopped) -> int:
         if state.plan != self.plan or state.form != self.formed.key:
             raise DifftoolError("this state was saved from another plan or another kind of model")
         places, x = self.program.live[state.position], state.x
@@ -213,7 +222,7 @@ class Execution:
         if self.noise is not None and self.plan.noises and tuple(self.noise.shape) != tuple(x.shape):
             raise DifftoolError(f"the noise is for states of shape {self.noise.shape}, the state has {tuple(x.shape)}")
 
-    def state(self) -> RunState:
+    def state(self) -> Any:
         """The run as it stands (at the row yielded last): enough to go on from there."""
         if self.noise is not None and not self.noise.resumable:
             raise DifftoolError("a run with generator noise cannot be resumed; use independent or path noise")
@@ -221,100 +230,22 @@ class Execution:
             raise DifftoolError("the run has not begun: there is no state to keep")
         places = self.program.live[self.at.number]
         values = {s: self.registers[slot].clone() for s, slot in places.items()}
-        return RunState(self.plan, self.at.number, self.formed.key, values)
+        return self.plan.stopped(self.at.number, self.formed.key, values)
 
 
-class Runner:
-    """A plan made ready for a model: all that does not depend on the state is done once, for any number of runs.
-
-    compiled: what `compile_plan` made for the same plan and another conditioning of the same model.
-    """
-
-    def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
-        self.plan, self.model = plan, model
-        self.compiled = compiled or compile_plan(plan, model)
-        self.copies = False  # whether the model is given copies of the state
-        self._evaluations: dict[Any, Evaluations] = {}
-
-    def __call__(
-        self,
-        x: Tensor | None,
-        noise: Source | None = None,
-        *,
-        callback: RowCallback | None = None,
-        state: RunState | None = None,
-    ) -> Tensor:
-        """The result from the input state x (copied) or from a saved state.
-
-        callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
-        at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
-        """
-        first = state.position if state else 0
-        with torch.no_grad():
-            steps, y, row = self._entered(x, noise, state)
-            call, times = self._prepared(y, first)
-            answer = None
-            if row.channels:
-                version = version_of(y)
-                answer = call(y, next(times))
-                if version_of(y) != version:  # the network writes into its input: from now on it gets copies
-                    self.copies = True
-                    steps, y, row = self._entered(x, noise, state)
-                    call, times = self._prepared(y, first)
-                    answer = call(y, next(times))
-            send = steps.send
-            while row.channels:
-                if callback is not None and row.kind == "grid":
-                    _tell(callback, row, y, answer)
-                y, _, row = send(answer)
-                if row.channels:
-                    answer = call(y, next(times))
-            return y
-
-    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Any, Tensor, Row]:
-        """A run, and the state and row of its first evaluation."""
-        steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(x, state)
-        y, _, row = next(steps)
-        return steps, y, row
-
-    def _prepared(self, x: Tensor, first: int) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
-        """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
-        key = x.shape[0], x.dtype, x.device
-        if key not in self._evaluations:
-            points = [row.point for row in self.plan.rows if row.channels]
-            self._evaluations[key] = self.model.prepare(points, x)
-        call, times = self._evaluations[key]
-        done = sum(1 for row in self.plan.rows[:first] if row.channels)
-        asked = (lambda x, time: call(x.clone(), time)) if self.copies else call
-        return asked, iter(times[done:])
-
-
-def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
-    """Calls it; `DifftoolError` if it writes into the state."""
-    version = version_of(x)
-    callback(row, x, check_output(answer, x, "the model") if row.channels == 1 else answer)
-    if version_of(x) != version:
-        raise DifftoolError(WRITTEN)
-
-
-def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
-    """The result of a plan on a model, once; options as of `Runner`."""
-    return Runner(plan, model)(x, noise, **options)
-
-
-def compile_plan(plan: Plan, raw: Bound | None, form: Form | None = None) -> Compiled:
+def compile_plan(plan: Table, raw: Bound | None, form: Form | None = None) -> Compiled:
     """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program."""
-    return choose([formed for formed in forms(plan, _pairs(plan, raw)) if form in (None, formed.form)])
+    return choose([formed for formed in forms(plan, _pairs(plan.rows, raw)) if form in (None, formed.form)])
 
 
-def _pairs(plan: Plan, raw: Bound | None) -> Mapping[int, Pair] | None:
+def _pairs(rows: Sequence[Row], raw: Bound | None) -> Mapping[int, Pair] | None:
     """(skip, out) of the model at every evaluated row, None if its answers are x0 itself."""
     if raw is None:
         return None
-    affine = {k: raw.affine(row.point) for k, row in enumerate(plan.rows) if row.channels}
+    affine = {k: raw.affine(row.point) for k, row in enumerate(rows) if row.channels}
     if not any(affine.values()):
         return None
-    most = max(row.channels for row in plan.rows)
+    most = max(row.channels for row in rows)
     if most > 1:
         raise DifftoolError(f"this plan takes {most} outputs per evaluation, a network gives one")
     return {k: (form.skip, form.out) if form else (0.0, 1.0) for k, form in affine.items()}

@@ -1,0 +1,101 @@
+"""A plan run with a model, any number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difftool.errors import DifftoolError
+from difftool.models.base import Bound, Evaluations, check_output
+from difftool.noise import Source
+from difftool.plan.execution import Compiled, Execution, compile_plan, version_of
+from difftool.plan.plan import Plan, RunState
+from difftool.plan.rows import Row
+
+WRITTEN = (
+    "a callback may look at the state and not change it, for its estimate is made already; clone it (step.x.clone()), "
+    "or steer by the steps of a plan (Plan.steps)"
+)
+
+RowCallback = Callable[[Row, Tensor, Tensor], None]
+
+
+class Runner:
+    """A plan made ready for a model: all that does not depend on the state is done once, for any number of runs.
+
+    compiled: what `compile_plan` made for the same plan and another conditioning of the same model.
+    """
+
+    def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
+        self.plan, self.model = plan, model
+        self.compiled = compiled or compile_plan(plan, model)
+        self.copies = False  # whether the model is given copies of the state
+        self._evaluations: dict[Any, Evaluations] = {}
+
+    def __call__(
+        self,
+        x: Tensor | None,
+        noise: Source | None = None,
+        *,
+        callback: RowCallback | None = None,
+        state: RunState | None = None,
+    ) -> Tensor:
+        """The result from the input state x (copied) or from a saved state.
+
+        callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
+        at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
+        """
+        first = state.position if state else 0
+        with torch.no_grad():
+            steps, y, row = self._entered(x, noise, state)
+            call, times = self._prepared(y, first)
+            answer = None
+            if row.channels:
+                version = version_of(y)
+                answer = call(y, next(times))
+                if version_of(y) != version:  # the network writes into its input: from now on it gets copies
+                    self.copies = True
+                    steps, y, row = self._entered(x, noise, state)
+                    call, times = self._prepared(y, first)
+                    answer = call(y, next(times))
+            send = steps.send
+            while row.channels:
+                if callback is not None and row.kind == "grid":
+                    _tell(callback, row, y, answer)
+                y, _, row = send(answer)
+                if row.channels:
+                    answer = call(y, next(times))
+            return y
+
+    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Any, Tensor, Row]:
+        """A run, and the state and row of its first evaluation."""
+        steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(x, state)
+        y, _, row = next(steps)
+        return steps, y, row
+
+    def _prepared(self, x: Tensor, first: int) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
+        """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
+        key = x.shape[0], x.dtype, x.device
+        if key not in self._evaluations:
+            points = [row.point for row in self.plan.rows if row.channels]
+            self._evaluations[key] = self.model.prepare(points, x)
+        call, times = self._evaluations[key]
+        done = sum(1 for row in self.plan.rows[:first] if row.channels)
+        asked = (lambda x, time: call(x.clone(), time)) if self.copies else call
+        return asked, iter(times[done:])
+
+
+def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
+    """Calls it; `DifftoolError` if it writes into the state."""
+    version = version_of(x)
+    callback(row, x, check_output(answer, x, "the model") if row.channels == 1 else answer)
+    if version_of(x) != version:
+        raise DifftoolError(WRITTEN)
+
+
+def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
+    """The result of a plan on a model, once; options as of `Runner`."""
+    return Runner(plan, model)(x, noise, **options)
