@@ -13,11 +13,11 @@ import stochastic as sde
 from networks import CHOICE, CONFIRM, GUIDANCES, NFES, mean
 from torch import nn
 
-from difftool.experiments import Table as Experiments
 from difftool.models import Model, NetworkModel
+from difftool.names.specs import spec_of
+from difftool.runs.experiments import Table as Experiments
 from difftool.sampling import choose, default
 from difftool.schedules import Cosine, DDPMLinear, ScaledLinear, Schedule
-from difftool.specs import spec_of
 from difftool.training.config import Training
 
 NOISY, QUIET, REGULAR = "eps, from pure noise", "eps or the score, from a noise level below 40", "v and flow"

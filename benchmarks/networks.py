@@ -32,15 +32,15 @@ from rich.table import Table
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
-from difftool.experiments import Table as Experiments
-from difftool.files import CHECKPOINT, digest, writing
 from difftool.grids import Grid
 from difftool.models import Guided, Model, NetworkModel
+from difftool.names.specs import make
+from difftool.outputs.files import CHECKPOINT, digest, writing
+from difftool.runs.experiments import Table as Experiments
 from difftool.samplers import Sampler
 from difftool.sampling import prepare
 from difftool.schedules import DDPMLinear
 from difftool.schedules import Path as Points
-from difftool.specs import make
 from difftool.study.errors import errors
 from difftool.study.reference import reference
 from difftool.training.checkpoint import Checkpoint

@@ -29,12 +29,12 @@ from rich.table import Table
 from torch import Tensor
 
 from difftool.models import NetworkModel
+from difftool.names.specs import make
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Runner
 from difftool.samplers import DDPM
 from difftool.sampling import Job, prepare
 from difftool.schedules import VPLinear
-from difftool.specs import make
 
 SHAPES = [(1, 4, 64, 64), (64, 3, 32, 32)]
 STEPS = 50

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from difftool.data.digits import digits
 from difftool.models import GaussianMixture
-from difftool.presets import digits_exact, eight_gaussians
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, Schedule
 from difftool.study import SampleLaw
+from difftool.zoo import digits_exact, eight_gaussians
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,12 +35,12 @@ from scores import SCORED, Figures, bar, best_cells, console, scores, show
 from difftool.errors import DifftoolError
 from difftool.grids import Grid
 from difftool.models import GaussianMixture
+from difftool.names.registry import registry
+from difftool.names.specs import make
 from difftool.plan.analysis import Gaussian, output_law
-from difftool.plugins import registry
 from difftool.samplers import Sampler
 from difftool.sampling import prepare
 from difftool.schedules import Schedule
-from difftool.specs import make
 from difftool.study import References, SampleLaw, steps_within, sweep
 
 NFES = "5,8,10,15,20,35,50,100"

@@ -23,10 +23,10 @@ from difftool.data.digits import dataset
 from difftool.nn import UNet
 from difftool.schedules import Flow
 from difftool.training import Objective
-from difftool.training.fit import Numbers, Trainer
+from difftool.training.trainer import Hyperparameters, Trainer
 
 
-def bare(net: torch.nn.Module, data: Dataset, numbers: Numbers, device: torch.device) -> Iterator[None]:
+def bare(net: torch.nn.Module, data: Dataset, numbers: Hyperparameters, device: torch.device) -> Iterator[None]:
     """The loop as a careful person would write it: flow matching with dropped labels."""
     ema = deepcopy(net).requires_grad_(False)
     run = torch.compile(net) if numbers.compile else net
@@ -85,7 +85,7 @@ def main() -> None:
         g = torch.Generator().manual_seed(0)
         data = Arrays(torch.randint(256, (4096, 3, 32, 32), generator=g, dtype=torch.uint8), torch.arange(4096) % 10)
         net = UNet(3, (96, 192, 320), depth=2, attention=(1, 2), classes=10)
-    numbers = Numbers(
+    numbers = Hyperparameters(
         steps=10**6, batch_size=args.batch_size, precision="bf16" if args.large else "no", compile=args.large
     )
     other = deepcopy(net).to(device)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from difftool.checks.table import lines, markdown
-from difftool.translate import page
+from difftool.names.translate import page
 
 if __name__ == "__main__":
     folder = Path(__file__).parent

@@ -10,12 +10,12 @@ from pathlib import Path as File
 import pytest
 import torch
 
-from difftool import atlas
 from difftool.models import GaussianMixture
-from difftool.plugins import registry
+from difftool.names import atlas
+from difftool.names.registry import registry
+from difftool.names.specs import make, options_of
+from difftool.names.text import parse
 from difftool.schedules import Path, VPLinear
-from difftool.spec_text import parse
-from difftool.specs import make, options_of
 
 HERE = File(__file__).parent
 ROWS = [(tool, axis, row) for tool in atlas.tools().values() for axis, rows in tool.rows.items() for row in rows]

@@ -14,11 +14,11 @@ from registered import ONE_EACH
 
 from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
 from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
+from difftool.names.specs import make
 from difftool.nn import MLP
 from difftool.samplers import DDIM, FlowABM, UniPC
 from difftool.sampling import Astray, prepare, ran_away, sample
 from difftool.schedules import DDPMLinear, Flow, VPLinear
-from difftool.specs import make
 
 F64 = torch.float64
 LABELS = torch.tensor([0, 2, 1, 1])

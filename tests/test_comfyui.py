@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from difftool import atlas
 from difftool.models import GaussianMixture
+from difftool.names import atlas
+from difftool.names.specs import make
 from difftool.schedules import Cosine, Flow, Path, Point
-from difftool.specs import make
 
 MODEL = GaussianMixture(torch.tensor([[0.0, 1.0], [2.0, -1.0]], dtype=torch.float64), 0.1)
 LEVELS = (20.0, 9.0, 4.0, 1.7, 0.6, 0.2, 0.0)

@@ -11,10 +11,10 @@ from registered import ONE_EACH, slow
 from difftool import sample
 from difftool.grids import Uniform
 from difftool.models import GaussianMixture
+from difftool.names.specs import make
 from difftool.noise import BrownianPath, Generator, Independent
 from difftool.samplers.wrapper import takes_single_steps
 from difftool.schedules import VE, Cosine, Flow, VPLinear
-from difftool.specs import make
 
 F64 = torch.float64
 STOCHASTIC = [name for name in ONE_EACH if make("samplers", name).stochastic]

@@ -15,13 +15,13 @@ from difftool import NetworkModel, sample
 from difftool.grids import Explicit, FlowGrid, Karras
 from difftool.models import Guided
 from difftool.models.parametrization import PARAMETRIZATIONS, errors_of
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.plan.stability import CLASSES, amplification, guided_growth, stability
 from difftool.samplers import DDIM, EulerMaruyama, FlowABM, UniPC
 from difftool.sampling import choose, make_path, prepare
 from difftool.sampling.default import LARGEST
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, ScaledLinear, VPLinear
-from difftool.specs import make
 
 SCHEDULES = DDPMLinear(), ScaledLinear(), VPLinear(), Cosine(), Flow(), VE(sigma_max=80.0)
 STEPS = st.one_of(st.integers(1, 60), st.integers(61, 300))

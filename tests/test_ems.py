@@ -12,7 +12,6 @@ from exact import ExactNetwork, mixture
 from difftool.errors import DifftoolError
 from difftool.grids import HalfLogSNR
 from difftool.models import GaussianMixture, NetworkModel
-from difftool.presets import eight_gaussians
 from difftool.samplers import DPMSolverV3
 from difftool.samplers.adams import exponential_adams
 from difftool.samplers.statistics import Curve
@@ -20,6 +19,7 @@ from difftool.sampling import sample
 from difftool.schedules import Path, ScaledLinear, VPLinear
 from difftool.study import reference
 from difftool.study.ems import model_statistics, statistics_of
+from difftool.zoo import eight_gaussians
 
 
 def test_gaussian_data():

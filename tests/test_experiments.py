@@ -9,11 +9,11 @@ import signal
 import pytest
 
 from difftool.errors import DifftoolError
-from difftool.evaluation import evaluate
-from difftool.experiments import Table, carry_out, differing
-from difftool.files import CHECKPOINT
+from difftool.outputs.files import CHECKPOINT
+from difftool.runs.evaluation import evaluate
+from difftool.runs.experiments import Table, carry_out, differing
 from difftool.training.config import Training
-from difftool.training.fit import Numbers
+from difftool.training.trainer import Hyperparameters
 
 TINY = """
 [all]
@@ -218,7 +218,8 @@ def test_what_cannot_work_is_refused_before_the_first_training(place, change, wo
 
 def test_options_of_the_same_name_are_columns_of_their_own():
     made = {
-        name: Training(data=f"moons:seed={seed}", numbers=Numbers(seed=9 - seed)) for name, seed in (("a", 1), ("b", 2))
+        name: Training(data=f"moons:seed={seed}", numbers=Hyperparameters(seed=9 - seed))
+        for name, seed in (("a", 1), ("b", 2))
     }
     assert differing(made) == {"a": {"seed": 8, "data.seed": "1"}, "b": {"seed": 7, "data.seed": "2"}}
 

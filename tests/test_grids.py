@@ -33,9 +33,9 @@ from difftool.grids import (
     ddim_uniform,
 )
 from difftool.grids.entries import EntryGrid
-from difftool.plugins import registry
+from difftool.names.registry import registry
+from difftool.names.specs import make, parse
 from difftool.schedules import VE, Cosine, Flow, Path, VPLinear
-from difftool.specs import make, parse
 
 MADE = {spec: make("grids", spec) for spec in GRIDS}
 schedules, grids = st.sampled_from(SCHEDULES), st.sampled_from(list(MADE.values()))

@@ -12,10 +12,10 @@ from registered import ONE_EACH
 
 from difftool.errors import DifftoolError
 from difftool.models import PARAMETRIZATIONS, GaussianMixture, Guided, NetworkModel
+from difftool.names.specs import make
 from difftool.nn import MLP
 from difftool.sampling import prepare, sample
 from difftool.schedules import DDPMLinear, Flow, VPLinear
-from difftool.specs import make
 
 F64 = torch.float64
 MIXTURE = GaussianMixture(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]), 0.1, labels=torch.tensor([0, 1, 2]))

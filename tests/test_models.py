@@ -17,11 +17,11 @@ from difftool import sample
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid
 from difftool.models import PARAMETRIZATIONS, GaussianMixture, Model, NetworkModel
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.samplers import DDIM, Heun, PredictorCorrector
 from difftool.sampling import make_path
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Point, VPLinear, ZeroTerminal
-from difftool.specs import make
 
 F64 = torch.float64
 kinds = st.sampled_from(KINDS)

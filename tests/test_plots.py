@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from difftool.plots import animation, beside, scatter
+from difftool.outputs.plots import animation, beside, scatter
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from scipy.spatial.distance import cdist
 
 from difftool.data.digits import digits
 from difftool.errors import DifftoolError
-from difftool.evaluation import evaluate
 from difftool.metrics import Scores, energy_distance, mmd, scores, sliced_wasserstein
 from difftool.metrics.features import Features, inception, onnx
-from difftool.outputs import save
-from difftool.presets import digits_exact
-from difftool.recipes import Recipe
-from difftool.runs import Run
+from difftool.outputs.samples import save
+from difftool.runs.evaluation import evaluate
+from difftool.runs.recipe import Recipe
+from difftool.runs.run import Run
 from difftool.schedules import Point
+from difftool.zoo import digits_exact
 
 pytestmark = pytest.mark.slow  # features of thousands of pictures, and matrix roots
 

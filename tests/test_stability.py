@@ -13,12 +13,12 @@ from registered import ONE_EACH
 from difftool.errors import NotAffine
 from difftool.grids import FlowGrid
 from difftool.models.parametrization import PARAMETRIZATIONS, errors_of
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, exact_x0
 from difftool.plan.stability import LARGEST, amplification, error_gains, stability
 from difftool.samplers import DDIM, Adams, DPMpp, EulerMaruyama, FlowABM, UniPC
 from difftool.schedules import Cosine, DDPMLinear, Flow, Path, VPLinear
-from difftool.specs import make
 
 
 def integrals(nodes, a, b):

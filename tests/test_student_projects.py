@@ -16,8 +16,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from difftool.cli.app import app
-from difftool.plugins import registry
-from difftool.specs import make
+from difftool.names.registry import registry
+from difftool.names.specs import make
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "seeds.md").read_text()

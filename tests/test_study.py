@@ -22,13 +22,13 @@ from difftool.errors import DifftoolError
 from difftool.grids import Explicit, FlowGrid, Karras
 from difftool.metrics import SlicedDistance
 from difftool.models import GaussianMixture, NetworkModel
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, exact_map, output_map
 from difftool.samplers import DDIM, DDPM
 from difftool.samplers.adaptive import AdaptiveODE
 from difftool.sampling import make_path, sample, steps_for_nfe
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, VPLinear
-from difftool.specs import make
 from difftool.study import References, SampleLaw, errors, reference, steps_within, sweep
 
 SCHEDULES = [VPLinear(), DDPMLinear(), Cosine(), VE(), Flow()]

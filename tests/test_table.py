@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from difftool.checks.table import line_of, lines, markdown
-from difftool.plugins import registry
-from difftool.specs import make
+from difftool.names.registry import registry
+from difftool.names.specs import make
 
 PAGE = Path(__file__).parent.parent / "docs" / "samplers.md"
 

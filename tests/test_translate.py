@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from difftool import atlas, translate
 from difftool.errors import DifftoolError
-from difftool.hints import hint
-from difftool.specs import make
+from difftool.names import atlas, translate
+from difftool.names.hints import hint
+from difftool.names.specs import make
 
 ROWS = [(tool, axis, row) for tool in atlas.tools().values() for axis, rows in tool.rows.items() for row in rows]
 HERE = Path(__file__).parent
@@ -274,7 +274,7 @@ def test_another_tools_name_is_answered_with_ours(axis, name, says):
 
 
 def test_the_table_is_not_read_before_a_name_is_unknown():
-    code = "import sys, difftool.cli.app as a; a.app(); print('difftool.atlas' in sys.modules)"
+    code = "import sys, difftool.cli.app as a; a.app(); print('difftool.names.atlas' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

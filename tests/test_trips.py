@@ -19,14 +19,14 @@ from difftool import NetworkModel, sample
 from difftool.errors import DifftoolError, DifftoolWarning, NotAffine
 from difftool.grids import AYS, Explicit, FlowGrid, HalfLogSNR, Karras, Leading, Normal, Simple, Trailing, Uniform
 from difftool.models import Clipped, GaussianMixture, Guided
+from difftool.names.specs import make
 from difftool.nn import MLP
 from difftool.noise import BrownianPath, Independent, check_seed
 from difftool.plan import trace
-from difftool.recipes import Recipe
+from difftool.runs.recipe import Recipe
 from difftool.samplers import DDIM, DDPM, DPMpp, EulerMaruyama, FlowABM, Heun, Sampler, eps_of
 from difftool.sampling import choose, make_path, prepare
 from difftool.schedules import VE, Betas, Cosine, DDPMLinear, Flow, ScaledLinear, Shifted, VPLinear, ZeroTerminal
-from difftool.specs import make
 
 F64 = torch.float64
 
@@ -157,7 +157,7 @@ def test_no_network_is_asked_below_its_lowest_level(grid, table):
 
 
 def test_recipes_of_version_2_keep_their_lowest_level_and_numbers(tmp_path):
-    from difftool.outputs import save
+    from difftool.outputs.samples import save
 
     file = tmp_path / "a.npz"
     old = {**Recipe(grid="karras:rho=5", sampler="em").to_dict(), "version": 2}
@@ -461,7 +461,7 @@ def test_a_velocity_from_noise_to_data_is_sampled_as_the_docstring_says():
 def test_a_broken_picture_is_not_another_one_twice(tmp_path):
     from PIL import Image
 
-    from difftool.evaluation import _batches
+    from difftool.runs.evaluation import _batches
 
     for i in range(11):
         Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(tmp_path / f"{i:02}.png")
@@ -478,7 +478,7 @@ CLASSES = [("0-9", 30, 10), ("0-3", 9, 4), ("3", 30, 6), (None, 30, 6), ("0-9", 
 @pytest.mark.parametrize(("label", "n", "columns"), CLASSES)
 def test_classes_are_laid_out_in_columns(label, n, columns):
     from difftool.cli.report import _columns
-    from difftool.plots import image_grid
+    from difftool.outputs.plots import image_grid
 
     made = image_grid(torch.zeros(n, 1, 8, 8), _columns(Recipe(label=label, num_samples=n)))
     assert made.width / made.height == pytest.approx(columns / math.ceil(n / columns), rel=0.05)

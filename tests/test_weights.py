@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from difftool import presets, sample
+from difftool import sample, zoo
 from difftool.cli import training
 from difftool.cli.app import app
 from difftool.data.digits import dataset
@@ -45,16 +45,16 @@ def test_the_command_of_the_card_is_what_trained_them(name, monkeypatch):
 
 def test_digits_of_a_class_are_of_that_class():
     """By the exact model of all digits, which knows 98 of 100 held-out digits at that width."""
-    model = presets.digits_exact(std=0.5)
+    model = zoo.digits_exact(std=0.5)
     labels = TURNS[:200]
-    x = sample(presets.digits_unet(), shape=(200, 1, 8, 8), nfe=20, cond={"label": labels})
+    x = sample(zoo.digits_unet(), shape=(200, 1, 8, 8), nfe=20, cond={"label": labels})
     clean = Point(0.0, 1.0, 0.0)
     told = torch.stack([model.log_density(x, clean, label=label) for label in range(10)]).argmax(0)
     assert (told == labels).float().mean() > 0.9
 
 
 def test_points_lie_on_the_moons():
-    x = sample(presets.moons(), EulerMaruyama(), shape=(2000, 2), steps=200)
+    x = sample(zoo.moons(), EulerMaruyama(), shape=(2000, 2), steps=200)
     away = nearest(x, moons(n=2000, noise=0.0).x).distance
     assert away.quantile(0.9) < 0.2  # the points of the data set lie 0.05 around the curves
 
@@ -63,12 +63,12 @@ def test_points_lie_on_the_moons():
 @pytest.mark.parametrize("options", [{"nfe": 50}, {"sampler": EulerMaruyama(), "steps": 200}], ids=["flow-abm", "em"])
 def test_the_figures_of_the_digits(options):
     held_out, train = dataset("held-out").all().x, dataset().all().x
-    x = sample(presets.digits_unet(), shape=(len(train), 1, 8, 8), batch_size=250, cond={"label": TURNS}, **options)
+    x = sample(zoo.digits_unet(), shape=(len(train), 1, 8, 8), batch_size=250, cond={"label": TURNS}, **options)
     assert sliced_wasserstein(x, held_out) < 1.25 * sliced_wasserstein(train, held_out)
     assert nearest(x, train).distance.median() >= nearest(held_out, train).distance.median()
 
 
 @pytest.mark.slow
 def test_the_figures_of_the_moons():
-    x = sample(presets.moons(), EulerMaruyama(), shape=(5000, 2), steps=500)
+    x = sample(zoo.moons(), EulerMaruyama(), shape=(5000, 2), steps=500)
     assert energy_distance(x, moons(n=5000, seed=1).x) < 2e-3

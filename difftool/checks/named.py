@@ -8,8 +8,8 @@ from difftool.checks.model import check_model
 from difftool.checks.sampler import check_sampler
 from difftool.checks.schedule import check_schedule
 from difftool.errors import DifftoolError
-from difftool.plugins import registry
-from difftool.specs import make, options_of, parse
+from difftool.names.registry import registry
+from difftool.names.specs import make, options_of, parse
 
 CHECKS = {"schedules": check_schedule, "grids": check_grid, "models": check_model, "samplers": check_sampler}
 

@@ -13,12 +13,12 @@ from difftool.checks.sampler import without_noise
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, Grid
 from difftool.models.parametrization import errors_of
+from difftool.names.registry import registry
+from difftool.names.specs import make
 from difftool.plan import Plan, compile_plan, trace
 from difftool.plan.stability import Stability, amplification, stability
-from difftool.plugins import registry
 from difftool.samplers.base import Sampler
 from difftool.schedules import DDPMLinear, Path, Schedule, VPLinear
-from difftool.specs import make
 
 STEPS = 20  # of the run whose registers are counted and whose errors are followed
 

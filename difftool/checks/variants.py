@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from difftool.checks.patience import patient
 from difftool.errors import DifftoolError
-from difftool.specs import options_of
+from difftool.names.specs import options_of
 
 NUMBERS = (0.0, 0.3, 0.5, 0.85, 1.0, 2.0)  # that are tried for a number
 WHOLE = (1, 2, 3, 4, 5)

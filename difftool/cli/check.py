@@ -13,8 +13,8 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""
-    from difftool.plugins import registry
-    from difftool.spec_text import parse
+    from difftool.names.registry import registry
+    from difftool.names.text import parse
 
     registry().find_all(parse(name)[0])
     from rich.text import Text

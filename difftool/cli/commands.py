@@ -8,7 +8,7 @@ import typer
 
 from difftool.cli.guard import guarded, warn
 from difftool.cli.quick import QuickCommand, QuickGroup
-from difftool.plugins import Entry, registry
+from difftool.names.registry import Entry, registry
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 

@@ -59,8 +59,8 @@ def evaluate(
     Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out --against digits
     """
     from difftool.errors import DifftoolError
-    from difftool.recipes import Recipe, class_of
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
+    from difftool.runs.recipe import Recipe, class_of
 
     recipe = Recipe(
         model=model, sampler=sampler, steps=steps, num_samples=num_samples, batch_size=batch_size, seed=seed,

@@ -24,12 +24,12 @@ def forward(
 
     Try: difftool forward --step 100 --step 377 --step 800
     """
-    from difftool.files import check_kind
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
+    from difftool.outputs.files import check_kind
 
     check_kind(out, ".png", force)
     check_names(datasets=data, schedules=schedule)
-    from difftool.showing import noised
+    from difftool.runs.pictures import noised
 
     facts = noised(data, schedule, step or [377], length, num_samples, seed, out, force)
     from difftool.cli.text import print_columns, print_facts

@@ -34,12 +34,12 @@ def interpolate(
     Try: difftool interpolate --pairs 4 --between 12
     """
     from difftool.errors import DifftoolError
-    from difftool.files import check_kind
+    from difftool.outputs.files import check_kind
 
     if pairs < 1:
         raise DifftoolError(f"pairs is a whole number of at least 1, got {pairs}")
     check_kind(out, ".png .gif", force)
-    from difftool.recipes import Recipe
+    from difftool.runs.recipe import Recipe
 
     recipe = Recipe(
         model=model, sampler=sampler, steps=steps, num_samples=pairs, seed=seed, label=label, guidance=guidance
@@ -47,7 +47,7 @@ def interpolate(
     recipe.check_names()
     from difftool.cli.progress import watching
     from difftool.cli.text import print_facts
-    from difftool.showing import interpolated
+    from difftool.runs.pictures import interpolated
 
     facts = interpolated(recipe, between, out, force, watching)
     print_facts(facts)

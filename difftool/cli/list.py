@@ -21,8 +21,8 @@ def list_names(
 ) -> None:
     """List what is installed: for sampling, and, if asked for, for training."""
     from difftool.cli.text import print_columns, print_text, print_title
-    from difftool.describe import columns, listing
-    from difftool.plugins import TRAINING
+    from difftool.names.describe import columns, listing
+    from difftool.names.registry import TRAINING
 
     found = listing(axis)
     if json:

@@ -22,13 +22,13 @@ def neighbors(
 
     Try: difftool neighbors samples.npz --data digits --against digits:split=held-out
     """
-    from difftool.files import check_kind
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
+    from difftool.outputs.files import check_kind
 
     check_kind(out, ".png", force)
     for reference in (data, against):
         check_names(datasets=reference)
-    from difftool.showing import neighbours
+    from difftool.runs.pictures import neighbours
 
     facts = neighbours(samples, data, against, shown, out, force)
     from difftool.cli.text import print_facts

@@ -34,12 +34,12 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the plan of SAMPLER: its table, NFE, registers, exact error on Gaussian data, prior mismatch."""
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
 
     check_names(samplers=sampler, schedules=schedule, grids=grid, models=model)
     from difftool.cli.plan_table import print_plan
     from difftool.plan import plan_to_json, save_plan
-    from difftool.planning import check_plan_file, figures, plan_of
+    from difftool.runs.plans import check_plan_file, figures, plan_of
 
     check_plan_file(out, force)
     made = plan_of(sampler, steps=steps, schedule=schedule, grid=grid, last=last, model=model)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from difftool.runs import Run
+from difftool.runs.run import Run
 from difftool.sampling import Callback, Step
 
 EVERY = 0.1  # seconds between two looks at the bar

@@ -109,8 +109,8 @@ def sample(
     Try: difftool sample --sampler em --steps 500
     """
     from difftool.errors import DifftoolError
-    from difftool.outputs import check_out
-    from difftool.recipes import Recipe, class_of
+    from difftool.outputs.samples import check_out
+    from difftool.runs.recipe import Recipe, class_of
 
     options = {
         "model": model, "sampler": sampler, "stochastic": stochastic, "schedule": schedule, "grid": grid,

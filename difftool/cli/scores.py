@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from difftool.cli.text import print_columns, print_text
-from difftool.evaluation import evaluate
-from difftool.recipes import Recipe
+from difftool.runs.evaluation import evaluate
+from difftool.runs.recipe import Recipe
 
 WORDS = {
     "number": "samples", "sliced_wasserstein": "sliced Wasserstein", "energy_distance": "energy distance", "mmd": "MMD",

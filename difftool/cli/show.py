@@ -52,7 +52,7 @@ def show(
 
         raise DifftoolError("--model, --steps, --nfe, --guidance and --stochastic are for difftool show default")
     from difftool.cli.text import print_columns, print_facts, print_text, print_title
-    from difftool.describe import descriptions
+    from difftool.names.describe import descriptions
 
     found = descriptions(" ".join(name))
     if json:
@@ -85,11 +85,11 @@ def _show_default(
     model: str | None, steps: str | None, nfe: str | None, guidance: str | None, stochastic: bool, json: bool
 ) -> None:
     """Which sampler runs where none is named, and why."""
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
 
     check_names(models=model)
     from difftool.cli.text import print_facts, print_text
-    from difftool.planning import default_of
+    from difftool.runs.plans import default_of
 
     n, evaluations = _number("steps", steps, int), _number("nfe", nfe, int)
     why, facts = default_of(model, n, evaluations, _number("guidance", guidance, float), stochastic)
@@ -104,7 +104,7 @@ def _show_default(
 def _show_as(tool: str, name: str, json: bool) -> None:
     """The names in that tool and here."""
     from difftool.cli.text import print_facts
-    from difftool.translate import translations
+    from difftool.names.translate import translations
 
     found = translations(tool, name)
     if json:

@@ -83,7 +83,7 @@ def train(
     """
     given = {name: value for name, value in ctx.params.items() if ctx.get_parameter_source(name).name != "DEFAULT"}  # type: ignore[union-attr]
     every = {"log_every": log_every, "save_every": save_every, "sample_every": sample_every}
-    from difftool.specs import check_names
+    from difftool.names.specs import check_names
 
     check_names(datasets=data, networks=network, schedules=schedule, weightings=weighting, times=times)
     from difftool.cli.training import carry_out  # torch, and so a second

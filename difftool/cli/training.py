@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from difftool.cli.guard import Ended
 from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
-from difftool.experiments import NAMES, Table, word
-from difftool.experiments import carry_out as carry_out_experiments
-from difftool.files import CHECKPOINT
-from difftool.spec_text import write
+from difftool.names.text import write
+from difftool.outputs.files import CHECKPOINT
+from difftool.runs.experiments import NAMES, Table, word
+from difftool.runs.experiments import carry_out as carry_out_experiments
 from difftool.training.config import Training
-from difftool.training.fit import Numbers
 from difftool.training.session import Report, Session
+from difftool.training.trainer import Hyperparameters
 
 EVERY = {"log_every": 50, "save_every": 1000, "sample_every": 0}  # of the trainings of a table
 ANEW = "steps"  # what may be given anew to a training that goes on
@@ -112,13 +112,13 @@ def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:
 def _training(options: Mapping[str, Any], given: Mapping[str, Any]) -> Training:
     if "steps" in given and options["epochs"] is not None:
         raise DifftoolError("give --steps or --epochs, not both")
-    numbers = Numbers(**{f.name: options[f.name] for f in fields(Numbers)})
+    numbers = Hyperparameters(**{f.name: options[f.name] for f in fields(Hyperparameters)})
     words = {f.name: options[f.name] for f in fields(Training) if f.name in options}
     return Training(**words, conditional=not options["unconditional"], numbers=numbers)
 
 
 def _names() -> set[str]:
-    return {f.name for f in (*fields(Training), *fields(Numbers))} | {"unconditional", "out"}
+    return {f.name for f in (*fields(Training), *fields(Hyperparameters))} | {"unconditional", "out"}
 
 
 def _shown(session: Session, every: dict[str, Any], name: str = "training") -> None:

@@ -46,10 +46,10 @@ def trajectory(
 
     Try: difftool trajectory --model eight-gaussians --sampler em --frames 40 --out particles.gif
     """
-    from difftool.files import check_kind
+    from difftool.outputs.files import check_kind
 
     check_kind(out, ".png .gif", force)
-    from difftool.recipes import Recipe, class_of
+    from difftool.runs.recipe import Recipe, class_of
 
     recipe = Recipe(
         model=model, sampler=sampler, schedule=schedule, grid=grid, steps=steps, seed=seed, label=class_of(label),
@@ -60,7 +60,7 @@ def trajectory(
     recipe.check_names()
     from difftool.cli.progress import watching
     from difftool.cli.text import print_facts
-    from difftool.showing import trajectory, usual_of
+    from difftool.runs.pictures import trajectory, usual_of
 
     if num_samples is None:
         recipe = recipe.changed(num_samples=usual_of(model))

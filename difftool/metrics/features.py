@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftool.errors import DifftoolError, missing
-from difftool.files import digest
+from difftool.outputs.files import digest
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"

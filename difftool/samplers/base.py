@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from difftool.errors import DifftoolError
-from difftool.grids import Grid
+from difftool.grids import FlowGrid, Grid
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -215,6 +215,11 @@ def refuse_clean_ends(sampler: Sampler, path: Path) -> None:
         raise DifftoolError(f"{name_of(sampler)} starts above noise level 0; let the grid begin at a small level")
     if path[-1].sigma == 0:
         raise DifftoolError(f"{name_of(sampler)} ends above noise level 0; end it with last='mean'")
+
+
+def grid_of(sampler: Sampler) -> Grid:
+    """The grid of a run where the user names none: the sampler's own, else uniform in the flow time."""
+    return sampler.grid or FlowGrid()
 
 
 def name_of(sampler: Sampler) -> str:

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite, NotAffine, warn
-from difftool.fit import grid_of
 from difftool.grids import Grid
 from difftool.models.base import Bound, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
 from difftool.plan import Execution, Plan, Row, Runner
 from difftool.plan.trace import trace
-from difftool.samplers.base import Last, Sampler, finish, name_of, nfe_of
+from difftool.samplers.base import Last, Sampler, finish, grid_of, name_of, nfe_of
 from difftool.sampling.condition import conditioning
 from difftool.sampling.default import choose
 from difftool.sampling.rule import as_grid, check_kind, make_path, shifts_nothing, steps_for_nfe

@@ -15,10 +15,9 @@ from statistics import median
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.fit import check_fit, grid_of
 from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
-from difftool.samplers.base import Last, Sampler, name_of, nfe_of
+from difftool.samplers.base import Last, Sampler, grid_of, name_of, nfe_of, refuse_upwards, undefined_at, way_off
 from difftool.schedules import Path, Schedule, Shifted, VPLinear
 
 DEFAULT_STEPS = 50
@@ -57,6 +56,28 @@ def make_path(
     path = Path(schedule, grid(schedule, steps))
     check_fit(model, sampler, path, last or sampler.last)
     return path
+
+
+def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
+    """Raise `DifftoolError` with the reason if the sampler or the model cannot go along that path."""
+    name, needs, mean = name_of(sampler), sampler.needs_steps, last == "mean" and path[-1].sigma == 0
+    steps = len(path) - 1 - mean
+    if 1 < needs > steps and not sampler.adaptive:
+        raise DifftoolError(
+            f"{name} with order {needs} takes at least {needs} steps, got {steps}{' before the mean' * mean}; give "
+            f"{f'an order from 1 to {steps}, or none' if steps else 'more steps'}"
+        )
+    refuse_upwards(sampler, path)
+    for p in (path[0], path[-1]):
+        if p.alpha > 0:
+            continue
+        if sampler.divides_by_alpha:
+            raise undefined_at(name, path, p)
+        if model.divides_by_alpha and p is path[0]:
+            raise DifftoolError(
+                f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), "
+                f"{way_off(path, p)}, or use a model that predicts v or x0"
+            )
 
 
 def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> str | None:

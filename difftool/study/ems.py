@@ -22,12 +22,12 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import Bound, Model
+from difftool.names.specs import make
 from difftool.noise import check_seed
 from difftool.samplers.options import check_whole
 from difftool.samplers.statistics import Curve, Statistics
 from difftool.sampling import sample
 from difftool.schedules import Flow, Point, Schedule
-from difftool.specs import make
 
 H = 0.02  # of lambda
 TENTH = 0.1

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from difftool.errors import DifftoolError
-from difftool.files import CHECKPOINT, writing
+from difftool.outputs.files import CHECKPOINT, writing
 
 FORMAT, VERSION = "difftool-checkpoint", 2  # 1 told networks on any table the entries of one of 1000
 

@@ -13,12 +13,12 @@ from torch import nn
 from difftool.data.base import Dataset, Part
 from difftool.errors import DifftoolError
 from difftool.models.network import NetworkModel
-from difftool.plugins import registry
-from difftool.spec_text import parse, write
-from difftool.specs import make, options_of
+from difftool.names.registry import registry
+from difftool.names.specs import make, options_of
+from difftool.names.text import parse, write
 from difftool.training.checkpoint import Checkpoint, fill
-from difftool.training.fit import Numbers
 from difftool.training.objective import Objective
+from difftool.training.trainer import Hyperparameters
 from difftool.training.variance import Hybrid
 
 TABLE_TIMES = "index", "rounded-index"  # that follow from the number of entries of the schedule's table
@@ -49,7 +49,7 @@ class Training:
     learn_variance: bool = False
     samples: int | None = None
     epochs: int | None = None
-    numbers: Numbers = field(default_factory=Numbers)
+    numbers: Hyperparameters = field(default_factory=Hyperparameters)
 
     def objective(self) -> Objective:
         """What the network is trained on."""
@@ -99,7 +99,7 @@ class Training:
     def from_dict(cls, data: Any, what: str = "the training") -> Self:
         """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
         try:
-            return cls(**{**data, "numbers": Numbers(**data["numbers"])})  # what is not said has its default
+            return cls(**{**data, "numbers": Hyperparameters(**data["numbers"])})  # what is not said has its default
         except (KeyError, TypeError) as error:
             raise DifftoolError(f"{what} is not described as this difftool does it: {error}") from None
 

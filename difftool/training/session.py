@@ -24,14 +24,14 @@ from torch import Tensor
 
 from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing, warn
-from difftool.files import CHECKPOINT, MODEL, writing
 from difftool.models import Clipped, Model
 from difftool.models.clipped import of_pictures
-from difftool.outputs import is_picture, save
+from difftool.outputs.files import CHECKPOINT, MODEL, writing
+from difftool.outputs.samples import is_picture, save
 from difftool.sampling import sample
 from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optimizer_state
 from difftool.training.config import Training
-from difftool.training.fit import Trainer
+from difftool.training.trainer import Trainer
 
 SHOWN, ACROSS = 64, 8  # samples of one picture at most, and in a row where the classes fit into it
 POINTS = 2000  # of one picture

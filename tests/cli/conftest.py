@@ -11,8 +11,8 @@ import pytest
 from reading import files
 from typer.testing import CliRunner, Result
 
-from difftool import plugins
 from difftool.cli.app import app
+from difftool.names import registry as plugins
 
 Command = Callable[..., Result]
 
@@ -20,7 +20,7 @@ Command = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _small_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of the time of a small run goes into its distance to the exact samples."""
-    monkeypatch.setattr("difftool.runs.REFERENCE", 128)
+    monkeypatch.setattr("difftool.runs.run.REFERENCE", 128)
 
 
 @pytest.fixture

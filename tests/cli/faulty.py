@@ -10,7 +10,7 @@ import torch
 
 from difftool.hookspecs import hookimpl
 from difftool.models import Model
-from difftool.presets import eight_gaussians
+from difftool.zoo import eight_gaussians
 
 
 class Faulty(Model):

@@ -9,7 +9,7 @@ import pytest
 
 from difftool import NetworkModel
 from difftool.models.clipped import of_pictures
-from difftool.recipes import Recipe
+from difftool.runs.recipe import Recipe
 from difftool.schedules import Flow
 
 

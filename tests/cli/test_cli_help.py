@@ -9,8 +9,8 @@ import re
 import pytest
 
 from difftool.cli.sample import sample
-from difftool.plugins import registry
-from difftool.recipes import Recipe
+from difftool.names.registry import registry
+from difftool.runs.recipe import Recipe
 
 COMMANDS = ["sample", "list", "show", "plan", "check"]
 

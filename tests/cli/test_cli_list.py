@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from difftool.cli.text import fill
-from difftool.describe import descriptions, first_sentence, listing
-from difftool.plugins import SAMPLING, TRAINING, registry
-from difftool.specs import options_of
+from difftool.names.describe import descriptions, first_sentence, listing
+from difftool.names.registry import SAMPLING, TRAINING, registry
+from difftool.names.specs import options_of
 
 NAMES = [(axis, name) for axis in SAMPLING for name in registry().axis(axis)]
 

@@ -10,10 +10,10 @@ import pytest
 from reading import files, read
 
 from difftool.plan import load_plan, plan_from_json, trace
-from difftool.presets import digits_exact
 from difftool.samplers import DDIM, Heun
 from difftool.sampling import make_path
 from difftool.schedules import Cosine, VPLinear
+from difftool.zoo import digits_exact
 
 
 def rows(out: str) -> list[list[str]]:

@@ -16,9 +16,9 @@ import difftool
 from difftool.metrics import Distance
 from difftool.noise import BrownianPath, Generator
 from difftool.plan import plan_from_json
-from difftool.presets import digits_exact, eight_gaussians
 from difftool.samplers import DDIM, EulerMaruyama, Heun
 from difftool.schedules import VPLinear
+from difftool.zoo import digits_exact, eight_gaussians
 
 FEW = ("--num-samples", 3, "--steps", 2)
 
@@ -133,7 +133,7 @@ def test_the_models_own_schedule_is_told_as_it_is_typed(ok, model):
 
 @pytest.mark.parametrize(("distance", "said"), [(0.1, True), (0.3, False)])
 def test_a_distance_below_that_of_exact_samples_is_explained(ok, monkeypatch, distance, said):
-    monkeypatch.setattr("difftool.runs.Run.quality", lambda run, samples: Distance(distance, 0.2, 0.02))
+    monkeypatch.setattr("difftool.runs.run.Run.quality", lambda run, samples: Distance(distance, 0.2, 0.02))
     assert ("no error is seen" in ok("sample", *FEW).stdout) == said
 
 

@@ -10,10 +10,10 @@ from registered import slow
 
 from difftool.data.digits import dataset
 from difftool.metrics import nearest
-from difftool.plots import beside, image_grid
-from difftool.presets import digits_exact
+from difftool.outputs.plots import beside, image_grid
 from difftool.sampling import sample
 from difftool.schedules import DDPMLinear
+from difftool.zoo import digits_exact
 
 
 def test_a_row_for_each_sample_a_column_for_each_set(tmp_path):
@@ -126,7 +126,7 @@ def test_interpolation_begins_and_ends_with_samples(ok, folder):
 def test_points_on_their_way_are_as_many_as_show_a_law(ok, folder, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        "difftool.showing.beside", lambda sets, titles, file, data=None: drawn.update(sets=sets, data=data)
+        "difftool.runs.pictures.beside", lambda sets, titles, file, data=None: drawn.update(sets=sets, data=data)
     )
     ok("trajectory", "--model", "eight-gaussians", "--steps", 5, "--frames", 3)
     assert [len(x) for x in drawn["sets"]] == [2000] * 3

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from reading import files, read
 
-from difftool import files as module
 from difftool.errors import DifftoolError
-from difftool.files import check_writable, free_name, writing
-from difftool.outputs import is_picture, read_recipe, save
-from difftool.plots import image_grid
-from difftool.recipes import Recipe
+from difftool.outputs import files as module
+from difftool.outputs.files import check_writable, free_name, writing
+from difftool.outputs.plots import image_grid
+from difftool.outputs.samples import is_picture, read_recipe, save
+from difftool.runs.recipe import Recipe
 
 
 def test_the_name_is_taken_when_all_is_written(folder):

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difftool import specs
 from difftool.errors import DifftoolError
 from difftool.grids import Explicit, FlowGrid, Karras
-from difftool.plugins import Entry, Registry, registry
+from difftool.names import specs
+from difftool.names.registry import Entry, Registry, registry
+from difftool.names.specs import make, options_of, parse, spec_of, spell, spell_value, write
 from difftool.samplers import DDIM, DDPM, EulerMaruyama, PredictorCorrector
 from difftool.schedules import VE, Cosine, Schedule, VPLinear
-from difftool.specs import make, options_of, parse, spec_of, spell, spell_value, write
 
 KEYS = st.text(string.ascii_lowercase + "_", min_size=1, max_size=6)
 ODD = st.text("ab1 :,=+'\"\\-\té", max_size=8)

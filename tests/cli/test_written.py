@@ -14,10 +14,10 @@ import torch
 from reading import read
 
 from difftool import sample
+from difftool.names.specs import make
 from difftool.noise import Independent
 from difftool.plan import RunState, load_plan, run
 from difftool.sampling import prepare
-from difftool.specs import make
 
 HERE = Path(__file__).parents[1] / "written"
 ENDS = dict(np.load(HERE / "ends.npz"))

@@ -15,11 +15,11 @@ import pytest
 from registered import GRIDS, SAMPLERS, SCHEDULES
 
 from difftool.errors import DifftoolError
-from difftool.presets import eight_gaussians
+from difftool.names.specs import make
 from difftool.samplers import Heun, finish
 from difftool.sampling import make_path
 from difftool.schedules import Cosine, Flow, VPLinear
-from difftool.specs import make
+from difftool.zoo import eight_gaussians
 
 STEPS = [1, 2, 3, 5, 10, 50, 999, 1000]
 WEIGHTS, MEANS, VARIANCE = (0.4, 0.6), (-0.8, 0.6), 0.05

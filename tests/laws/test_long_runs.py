@@ -15,11 +15,11 @@ import pytest
 from torch import Tensor
 
 from difftool.metrics import SlicedDistance
-from difftool.plugins import registry
+from difftool.names.registry import registry
+from difftool.names.specs import make
 from difftool.samplers import EulerMaruyama
 from difftool.sampling import sample
 from difftool.schedules import Point
-from difftool.specs import make
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from difftool.checks import check_sampler
 from difftool.checks.orders import global_order
 from difftool.checks.sampler import findings
 from difftool.errors import DifftoolError
-from difftool.plugins import registry
+from difftool.names.registry import registry
+from difftool.names.specs import make, parse
 from difftool.samplers import (
     DDIM,
     DDPM,
@@ -31,7 +32,6 @@ from difftool.samplers import (
 )
 from difftool.sampling import prepare, sample
 from difftool.schedules import VE, Cosine, Flow, VPLinear
-from difftool.specs import make, parse
 
 
 def test_everything_registered_is_held_to_the_contract():

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from difftool.models import GaussianMixture
+from difftool.names.specs import make
 from difftool.samplers import Sampler
 from difftool.schedules import DDPMLinear, Path, Point, Schedule
-from difftool.specs import make
 
 EXACT = 1e-12  # two ways to compute the same numbers in float64
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from difftool import atlas
+from difftool.names import atlas
 
 FOLDERS = {"diffusers": ("diffusers", "schedulers"), "azula": ("azula", "."), "k-diffusion": ("k_diffusion", ".")}
 OF_A_STEP = {

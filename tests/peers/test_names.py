@@ -9,9 +9,9 @@ import re
 import pytest
 from agreement import Case, Noises, normal, ours
 
-from difftool import atlas
 from difftool.errors import DifftoolError
-from difftool.specs import make
+from difftool.names import atlas
+from difftool.names.specs import make
 
 MODULES = {
     "diffusers": (

@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pytest
 
-from difftool import plugins
-from difftool.plugins import Registry
+from difftool.names import registry as plugins
+from difftool.names.registry import Registry
 
 BUILTIN = [point for point in entry_points(group="difftool") if point.name == "builtin"]
 

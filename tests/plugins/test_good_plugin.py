@@ -15,7 +15,7 @@ from installed import difftool, environment, install
 
 from difftool import sample
 from difftool.checks import check_named, check_sampler
-from difftool.planning import figures, plan_of
+from difftool.runs.plans import figures, plan_of
 from difftool.samplers import DDIM
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from installed import difftool, environment, install
 
-from difftool import describe
 from difftool.errors import DifftoolError
 from difftool.hookspecs import hookimpl
-from difftool.plugins import AXES, load
+from difftool.names import describe
+from difftool.names.registry import AXES, load
 from difftool.samplers import DDIM
 
 BUILTIN = [point for point in entry_points(group="difftool") if point.name == "builtin"]

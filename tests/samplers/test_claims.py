@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from difftool.errors import DifftoolError
-from difftool.plugins import registry
+from difftool.names.registry import registry
 from difftool.samplers import DDIM, Sampler
 from difftool.samplers.base import CLAIMS
 

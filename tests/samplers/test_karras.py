@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from published import levels_of, ours, path_of, paths, runs, same_plan, slope
 
 from difftool.errors import DifftoolError
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, path_error
 from difftool.samplers import DDIM, DPM2, Adams, GradientEstimation, HeunPP2
 from difftool.schedules import VE, Flow, Path, VPLinear
-from difftool.specs import make
 
 
 @given(runs(end=True))

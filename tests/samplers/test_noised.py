@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from published import denoised, levels_of, ours, path_of, paths, runs, same_plan, slope
 
 from difftool.errors import DifftoolError
+from difftool.names.registry import registry
+from difftool.names.specs import make
 from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, output_law
-from difftool.plugins import registry
 from difftool.samplers import (
     DDIM,
     DPM2,
@@ -33,7 +34,6 @@ from difftool.samplers.adams import lms
 from difftool.samplers.ancestral import dpm_2_a, dpmpp_2s_a, euler_a
 from difftool.samplers.wrapper import takes_single_steps
 from difftool.schedules import VE, Cosine, Flow, Path, VPLinear, ZeroTerminal
-from difftool.specs import make
 
 # --- churn -----------------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from difftool.data.folder import Folder
 from difftool.data.given import npz
 from difftool.data.hub import Hub, cifar10, mnist
 from difftool.errors import DifftoolError
-from difftool.plugins import registry
-from difftool.specs import make
+from difftool.names.registry import registry
+from difftool.names.specs import make
 
 TOYS = ["moons", "rings", "eight-gaussians", "swiss-roll", "checkerboard", "grid"]
 

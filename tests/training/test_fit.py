@@ -20,19 +20,21 @@ from hypothesis import strategies as st
 
 from difftool.data.base import Arrays
 from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
-from difftool.files import CHECKPOINT
 from difftool.models import NetworkModel
 from difftool.nn import MLP
-from difftool.presets import checkpoint
+from difftool.outputs.files import CHECKPOINT
 from difftool.sampling import sample
 from difftool.schedules import VPLinear
 from difftool.training import EMA, Objective
 from difftool.training.checkpoint import Checkpoint
 from difftool.training.config import Training
-from difftool.training.fit import Numbers, Trainer
 from difftool.training.session import Session
+from difftool.training.trainer import Hyperparameters, Trainer
+from difftool.zoo import checkpoint
 
-SMALL = Training(data="moons:n=50", network="mlp:widths=8,embedding=4", numbers=Numbers(steps=12, batch_size=16))
+SMALL = Training(
+    data="moons:n=50", network="mlp:widths=8,embedding=4", numbers=Hyperparameters(steps=12, batch_size=16)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,7 @@ def place(tmp_path, monkeypatch):
 def trainer(steps=12, data=None, **options):
     torch.manual_seed(0)
     data = data or Arrays(torch.randn(10, 2), torch.arange(10) % 3)
-    numbers = Numbers(steps=steps, batch_size=4, **options)
+    numbers = Hyperparameters(steps=steps, batch_size=4, **options)
     return Trainer(MLP(2, (8,), classes=3, embedding=4), data, Objective(VPLinear(), "v"), numbers, device="cpu")
 
 
@@ -78,7 +80,7 @@ def test_a_step_is_adamw_on_the_clipped_gradient():
     shadow = {k: v.clone() for k, v in net.state_dict().items()}
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.1)
     losses = []
-    from difftool.training.fit import _mix
+    from difftool.training.trainer import _mix
 
     for step in range(3):
         batch = made._batch(step)
@@ -123,7 +125,7 @@ def test_every_other_picture_is_mirrored():
 
 @given(st.integers(1, 200), st.integers(0, 50), st.sampled_from(["none", "cosine"]))
 def test_the_learning_rate_rises_and_falls(steps, warmup, decay):
-    numbers = Numbers(steps=steps, warmup=warmup, decay=decay)
+    numbers = Hyperparameters(steps=steps, warmup=warmup, decay=decay)
     rates = [numbers.rate(step) for step in range(steps)]
     assert all(0 < rate <= 1 for rate in rates)
     top = min(warmup, steps)
@@ -147,7 +149,7 @@ def test_it_learns():
     """Eight Gaussians in a minute's work: samples nearer to the data than noise is, by far."""
     from difftool.metrics import SlicedDistance
 
-    training = Training(data="eight-gaussians", numbers=Numbers(steps=600, batch_size=256, learning_rate=3e-3))
+    training = Training(data="eight-gaussians", numbers=Hyperparameters(steps=600, batch_size=256, learning_rate=3e-3))
     session, losses = train(Path("run"), training)
     data = session.trainer.data.all().x
     distance = SlicedDistance(data)
@@ -203,7 +205,7 @@ def test_after_kill_nine(place):
     _, whole = train(place / "whole")
     command = (
         "import os, signal; from pathlib import Path; from difftool.training.session import Session\n"
-        "from difftool.training.config import Training; from difftool.training.fit import Numbers\n"
+        "from difftool.training.config import Training; from difftool.training.trainer import Numbers\n"
         f"session = Session(Training.from_dict({SMALL.to_dict()!r}), Path('part'), device='cpu')\n"
         "def report(told):\n    if told.step == 10: os.kill(os.getpid(), signal.SIGKILL)\n"
         "session.run(report, log_every=1, save_every=4, sample_every=None)\n"
@@ -377,7 +379,7 @@ def test_a_folder_with_a_training_is_not_written_over(place):
 )
 def test_numbers_out_of_range(options, words):
     with pytest.raises(DifftoolError, match=words):
-        Numbers(**options)
+        Hyperparameters(**options)
 
 
 def test_a_conditional_network_without_labels(place):

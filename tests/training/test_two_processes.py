@@ -15,10 +15,11 @@ SCRIPT = """
 import hashlib, json, os
 from pathlib import Path
 from difftool.training.config import Training
-from difftool.training.fit import Numbers
+from difftool.training.trainer import Hyperparameters
 from difftool.training.session import Session
 
-training = Training(data="moons:n=64", network="mlp:widths=8,embedding=4", numbers=Numbers(steps=6, batch_size=16))
+numbers = Hyperparameters(steps=6, batch_size=16)
+training = Training(data="moons:n=64", network="mlp:widths=8,embedding=4", numbers=numbers)
 session = Session(training, Path("run"), device="cpu")
 halves = session.trainer._batch(0).x.tolist()
 told = []

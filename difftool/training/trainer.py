@@ -22,7 +22,7 @@ from difftool.training.objective import Objective
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Hyperparameters:
     """The numbers of a training.
 
     steps: of the optimizer (AdamW); batch_size: samples of one step, over all processes.
@@ -93,7 +93,7 @@ class Trainer:
         net: nn.Module,
         data: Dataset,
         objective: Objective,
-        numbers: Numbers,
+        numbers: Hyperparameters,
         device: str = "auto",
         conditional: bool = True,
     ):

@@ -1,4 +1,4 @@
-"""What other tools call our samplers and grids: the table `atlas.toml`, and how a name is looked up in it.
+"""What other tools call our samplers and grids: the table `tools.toml`, and how a name is looked up in it.
 
 Nothing here knows what is registered; specs are text. The table is read when the first name is asked for: by
 `difftool show --as`, and by the error for an unknown name (`hints`).
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, unknown
-from difftool.spec_text import parse, write
+from difftool.names.text import parse, write
 
 OPTION = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|\[[^]]*\]|float\([^()]*\)|[^,()\s]+)")
 ANY = ("...", "[...]")  # values in the table that stand for any
@@ -256,7 +256,7 @@ def plain(name: str) -> str:
 @cache
 def tools() -> dict[str, Tool]:
     """The table, by the name of the tool."""
-    text = Path(__file__).with_name("atlas.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("tools.toml").read_text(encoding="utf-8")
     return {name: _tool(name, **values) for name, values in tomllib.loads(text).items()}
 
 

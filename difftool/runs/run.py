@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, enough_memory, warn
-from difftool.files import CHECKPOINT, digest
-from difftool.fit import grid_of
 from difftool.metrics import Distance, SlicedDistance
 from difftool.metrics.floor import SETS
 from difftool.models import Clipped, GaussianMixture, Guided, Model
 from difftool.models.clipped import of_pictures
+from difftool.names.specs import files_of, make, spec_of
 from difftool.noise import BrownianPath, Generator, Independent, Noise
+from difftool.outputs.files import CHECKPOINT, digest
 from difftool.plan import Plan, load_plan
-from difftool.recipes import FILLED_IN, Device, Recipe
+from difftool.runs.recipe import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
+from difftool.samplers.base import grid_of
 from difftool.sampling import (
     Astray,
     Callback,
@@ -33,7 +34,6 @@ from difftool.sampling import (
     steps_for_nfe,
     warn_beforehand,
 )
-from difftool.specs import files_of, make, spec_of
 
 COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
 REFERENCE = 8192  # exact ones, at least

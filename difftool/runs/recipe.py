@@ -13,11 +13,11 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
-from difftool.hints import runs_as
-from difftool.outputs import FORMAT, VERSION, read_recipe
-from difftool.plugins import registry
-from difftool.spec_text import parse, write
-from difftool.specs import check_names, is_file, spell
+from difftool.names.hints import runs_as
+from difftool.names.registry import registry
+from difftool.names.specs import check_names, is_file, spell
+from difftool.names.text import parse, write
+from difftool.outputs.samples import FORMAT, VERSION, read_recipe
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
 FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them

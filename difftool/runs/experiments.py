@@ -33,18 +33,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
-from difftool.evaluation import evaluate, features_of
-from difftool.files import CHECKPOINT, MODEL, digest, writing
 from difftool.metrics import Scores
-from difftool.outputs import is_picture, save
-from difftool.recipes import Device, Recipe
-from difftool.runs import Run
-from difftool.spec_text import parse, write
-from difftool.specs import is_file, make
+from difftool.names.specs import is_file, make
+from difftool.names.text import parse, write
+from difftool.outputs.files import CHECKPOINT, MODEL, digest, writing
+from difftool.outputs.samples import is_picture, save
+from difftool.runs.evaluation import evaluate, features_of
+from difftool.runs.recipe import Device, Recipe
+from difftool.runs.run import Run
 from difftool.training.checkpoint import Checkpoint
 from difftool.training.config import Training
-from difftool.training.fit import Numbers
 from difftool.training.session import Session
+from difftool.training.trainer import Hyperparameters
 
 NAMES = ("table.csv", "table.md")
 SHOWN = 64  # samples of a collage
@@ -171,10 +171,10 @@ def _without(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 
 
 def _training(settings: Mapping[str, Any], where: str) -> Training:
-    names = {f.name for f in fields(Numbers)}
+    names = {f.name for f in fields(Hyperparameters)}
     if "steps" in settings and "epochs" in settings:
         raise DifftoolError(f"{where}: give steps or epochs, not both")
-    numbers = _made(Numbers, {key: value for key, value in settings.items() if key in names}, where)
+    numbers = _made(Hyperparameters, {key: value for key, value in settings.items() if key in names}, where)
     words = {key: value for key, value in settings.items() if key not in names}
     return replace(_made(Training, words, where, names), numbers=numbers)
 

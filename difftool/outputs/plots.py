@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
-from difftool.points import Points, Window, together
+from difftool.outputs.points import Points, Window, together
 
 if TYPE_CHECKING:
     from PIL.Image import Image

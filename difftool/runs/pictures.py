@@ -13,14 +13,14 @@ from torch import Tensor
 from difftool.data.base import Dataset
 from difftool.data.given import npz
 from difftool.errors import DifftoolError, warn
-from difftool.files import writing
 from difftool.metrics import nearest
-from difftool.outputs import is_picture
-from difftool.plots import animation, beside
-from difftool.recipes import Recipe
-from difftool.runs import Run
+from difftool.names.specs import make
+from difftool.outputs.files import writing
+from difftool.outputs.plots import animation, beside
+from difftool.outputs.samples import is_picture
+from difftool.runs.recipe import Recipe
+from difftool.runs.run import Run
 from difftool.sampling import Callback, Step, ran_away, warn_beforehand
-from difftool.specs import make
 
 QUANTILES = (0.1, 0.5, 0.9)
 Watch = Callable[[Run], AbstractContextManager[Callback]]  # how the steps of a run are shown while it goes on

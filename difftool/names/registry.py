@@ -156,7 +156,7 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
 
 def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None) -> DifftoolError:
     """The error for a name that is not installed, with what it is here if another tool has it."""
-    from difftool.hints import hint  # reads a table
+    from difftool.names.hints import hint  # reads a table
 
     sampler, at, grid = name.partition("@")
     if at and axis in ("samplers", "grids"):
@@ -195,7 +195,7 @@ def _brief(error: BaseException) -> str:
 
 
 def _is_builtin(point: EntryPoint) -> bool:
-    return point.value == "difftool.builtin"
+    return point.value == "difftool.names.builtin"
 
 
 def _origin(point: EntryPoint) -> str:

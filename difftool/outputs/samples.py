@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
-from difftool.files import check_writable, free_name, writing
+from difftool.outputs.files import check_writable, free_name, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ def save(
 
 
 def _save_png(array: Tensor, file: Path, text: str, title: str, columns: int | None) -> None:
-    from difftool.plots import image_grid, scatter
+    from difftool.outputs.plots import image_grid, scatter
 
     if array.ndim == 2:
         scatter(array, title, file, {KEY: text})

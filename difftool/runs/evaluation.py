@@ -13,11 +13,11 @@ from difftool.data.base import Dataset
 from difftool.errors import DifftoolError
 from difftool.metrics import Scores
 from difftool.models import GaussianMixture
-from difftool.recipes import Recipe
-from difftool.runs import Run
+from difftool.names.specs import is_file, make
+from difftool.names.text import parse, write
+from difftool.runs.recipe import Recipe
+from difftool.runs.run import Run
 from difftool.schedules import Point
-from difftool.spec_text import parse, write
-from difftool.specs import is_file, make
 
 BATCH = 256  # samples of a data set that are looked at together
 CLEAN = Point(0.0, 1.0, 0.0)  # of data without noise

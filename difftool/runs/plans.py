@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
-from difftool.files import check_kind
 from difftool.grids import Explicit
 from difftool.models import GaussianMixture, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
+from difftool.names.specs import is_file, make, spec_of
+from difftool.names.text import parse
+from difftool.outputs.files import check_kind
 from difftool.plan import Plan, compile_plan, load_plan, trace
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, guided_growth, stability
 from difftool.sampling import DEFAULT_STEPS, choose, default, make_path, steps_for_nfe
 from difftool.schedules import DDPMLinear
-from difftool.spec_text import parse
-from difftool.specs import is_file, make, spec_of
 
 STEPS = 10
 KINDS = {"predicts eps": "eps", "predicts x0": "x0", "predicts v or flow": "v"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from difftool.atlas import FEW, Answer, Tool, tools
-from difftool.spec_text import write
+from difftool.names.atlas import FEW, Answer, Tool, tools
+from difftool.names.text import write
 
 
 def hint(axis: str | None, name: str) -> str:

@@ -57,11 +57,11 @@ def difftool_grids() -> dict[str, str]:
 @hookimpl
 def difftool_models() -> dict[str, str]:
     return {
-        "digits-exact": "difftool.presets:digits_exact",
-        "eight-gaussians": "difftool.presets:eight_gaussians",
-        "digits-unet": "difftool.presets:digits_unet",
-        "moons": "difftool.presets:moons",
-        "checkpoint": "difftool.presets:checkpoint",
+        "digits-exact": "difftool.zoo:digits_exact",
+        "eight-gaussians": "difftool.zoo:eight_gaussians",
+        "digits-unet": "difftool.zoo:digits_unet",
+        "moons": "difftool.zoo:moons",
+        "checkpoint": "difftool.zoo:checkpoint",
     }
 
 

@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 from difftool.errors import DifftoolError, unknown
-from difftool.plugins import AXES, SAMPLING, Entry, registry
-from difftool.specs import MISSING, options_of, parse, spell, spell_value
+from difftool.names.registry import AXES, SAMPLING, Entry, registry
+from difftool.names.specs import MISSING, options_of, parse, spell, spell_value
 
 LISTED = (*(axis for axis in AXES if axis != "commands"), "plugins")
 

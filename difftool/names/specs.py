@@ -1,0 +1,265 @@
+"""Named things with options, as text: `name:key=value,key=value`.
+
+Values are typed from the fields of the dataclass (or the parameters of the function) that the name stands for: numbers,
+true/false, words, `none`, lists as `a+b+c` (nothing for an empty one), and names of other things where a field holds
+one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import pathlib
+import re
+import sys
+import types
+import typing
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args, get_origin
+
+from difftool.errors import DifftoolError, unknown
+from difftool.names.registry import Entry, registry
+from difftool.names.text import parse as parse
+from difftool.names.text import write as write
+
+MISSING = inspect.Parameter.empty
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+KINDS = {  # axis to class
+    "schedules": "Schedule", "grids": "Grid", "models": "Model", "samplers": "Sampler", "datasets": "Dataset",
+    "networks": "Module", "weightings": "Weighting", "times": "Times", "features": "Features",
+}  # fmt: skip
+NOISE = ("eta", "tau", "churn", "s_noise", "noise")  # options of stochastic samplers
+ELSEWHERE = {  # other tools' options of grids
+    "sigma_min": "level_min is what other tools call sigma_min",
+    "sigma_max": "a run starts at the schedule's own end, or at the time start",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a named thing: its name, type and default (`MISSING` if it has none)."""
+
+    name: str
+    type: Any
+    default: Any
+
+
+def options_of(target: Any) -> list[Option]:
+    """The options of a dataclass (its fields) or of a function (its parameters)."""
+    if dataclasses.is_dataclass(target) and isinstance(target, type):
+        hints = typing.get_type_hints(target)
+        return [Option(f.name, hints[f.name], _default(f)) for f in dataclasses.fields(target) if f.init]
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    space = vars(module) if module else {}
+    parameters = inspect.signature(target).parameters.values()
+    return [Option(p.name, _annotation(p, space), p.default) for p in parameters if p.kind not in VARIADIC]
+
+
+def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
+    """The type of a parameter; annotations are text under `from __future__ import annotations`."""
+    if p.annotation is MISSING:
+        return str
+    try:
+        return eval(p.annotation, space) if isinstance(p.annotation, str) else p.annotation
+    except NameError:  # imported for type checkers only
+        return str
+
+
+def make(axis: str, spec: str) -> Any:
+    """The object that a spec of that axis describes; `DifftoolError` for unknown names, options or values."""
+    name, given = parse(spec)
+    entry = registry().find(axis, name)
+    target, what = entry.load(), f"{axis[:-1]} {name!r}"
+    values = {key: _typed(entry, target, key, text) for key, text in given.items()}
+    options = options_of(target)
+    if axis == "samplers" and {"model", "path"} <= {option.name for option in options}:
+        raise DifftoolError(f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__")
+    for option in options:
+        if option.default is MISSING and option.name not in values:
+            raise DifftoolError(
+                f"{what} needs the option {option.name!r} ({spell(option.type)}), as in {name}:{option.name}=..."
+            )
+    try:
+        made = target(**values)
+    except DifftoolError as error:
+        raise DifftoolError(str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
+    if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
+        raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")
+    if axis == "samplers" and made.name != name:
+        with suppress(AttributeError):
+            object.__setattr__(made, "name", name)  # errors speak of what was typed
+    return made
+
+
+def check_names(**specs: str | None) -> None:
+    """Raise `DifftoolError` for a spec, by its axis, whose name is not installed; nothing is loaded for that."""
+    for axis, spec in specs.items():
+        if spec is not None and not is_file(axis, spec):
+            registry().find(axis, parse(spec)[0])
+
+
+def is_file(axis: str, spec: str) -> bool:
+    """Whether a file is named where a spec of that axis may stand: a plan, or a feature network."""
+    if axis == "samplers":
+        name, options = parse(spec)
+        return name.endswith(".json") and not options
+    return axis == "features" and (pathlib.Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec))
+
+
+def files_of(axis: str, spec: str) -> list[pathlib.Path]:
+    """The files that a spec refers to, in options of its own and of what it is made of."""
+    name, given = parse(spec)
+    types = {option.name: option.type for option in options_of(registry().find(axis, name).load())}
+    files: list[pathlib.Path] = []
+    for key, text in given.items():
+        kinds = get_args(types[key]) or (types[key],)
+        inner = next(filter(None, map(_axis_of, kinds)), None)
+        if pathlib.Path in kinds and text.lower() != "none":
+            files.append(pathlib.Path(text))
+        elif inner is not None:
+            files += files_of(inner, text)
+    return files
+
+
+def spec_of(axis: str, thing: Any) -> str:
+    """The spec of a registered thing, with the options that are not the default ones; its `repr` if it has no name."""
+    for entry in registry().axis(axis).values():
+        if entry.load() is type(thing):
+            values = {option.name: (getattr(thing, option.name), option.default) for option in options_of(type(thing))}
+            return write(entry.name, {k: spell_value(v) for k, (v, default) in values.items() if v != default})
+    return repr(thing)
+
+
+def spell(kind: Any) -> str:
+    """A type as a person reads it."""
+    if get_origin(kind) is Literal:
+        return " | ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (typing.Union, types.UnionType):
+        return " | ".join("none" if a is type(None) else spell(a) for a in get_args(kind))
+    if get_origin(kind) in (tuple, list):
+        parts = [spell(part) for part in get_args(kind)]
+        return f"{parts[0]}+{parts[0]}+..." if parts[1:] in ([], ["..."]) else "+".join(parts)
+    names = {int: "whole number", float: "number", bool: "true | false", str: "text", ...: "..."}
+    return names.get(kind) or getattr(kind, "__name__", str(kind)).lower()
+
+
+def spell_value(value: Any) -> str:
+    """A value of an option, as it is written in a spec."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return "+".join(map(spell_value, value))
+    if isinstance(value, float) and math.isfinite(value):
+        near = Fraction(value).limit_denominator(12)
+        return str(near) if near.denominator > 1 and float(near) == value and len(str(value)) > 8 else str(value)
+    axis = _axis_of(type(value))
+    return str(value) if axis is None else spec_of(axis, value)
+
+
+def _default(f: dataclasses.Field[Any]) -> Any:
+    if f.default is not dataclasses.MISSING:
+        return f.default
+    return MISSING if f.default_factory is dataclasses.MISSING else f.default_factory()
+
+
+def _why_no_option(name: str, target: Any, option: str) -> str | None:
+    """Why a sampler does not have an option that others have; None if there is no more to say."""
+    try:
+        sampler = target()
+    except (TypeError, ValueError, DifftoolError):
+        return None
+    if option in NOISE and not sampler.stochastic and sampler.noise_option is None:
+        return f"{name} is deterministic and takes no {option!r}"
+    if option == "order" and isinstance(sampler.accuracy or sampler.weak_order, (int, float)):
+        return f"{name} is of order {sampler.accuracy or sampler.weak_order:g} and takes no 'order'"
+    return None
+
+
+def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
+    options = {option.name: option for option in options_of(target)}
+    if key not in options:
+        reason = _why_no_option(entry.name, target, key) if entry.axis == "samplers" else None
+        what = f"option of {entry.axis[:-1]} {entry.name!r} named"
+        if entry.axis == "grids" and key in ELSEWHERE:
+            reason = f"{entry.name} takes no {key}: {ELSEWHERE[key]}"
+        raise (
+            DifftoolError(f"{reason}; its options: {', '.join(options) or 'none'}")
+            if reason
+            else unknown(what, key, options)
+        )
+    try:
+        return _convert(text, options[key].type)
+    except ValueError:
+        kind = spell(options[key].type)
+        raise DifftoolError(f"{entry.axis[:-1]} {entry.name!r} takes {key}={kind}, got {text!r}") from None
+
+
+def _convert(text: str, kind: Any) -> Any:
+    """The text as a value of that type; `ValueError` if it is none."""
+    origin = get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(text, get_args(kind))
+    if origin is Literal:
+        matches = [value for value in get_args(kind) if str(value) == text]
+        if not matches:
+            raise ValueError(text)
+        return matches[0]
+    if origin in (tuple, list):
+        return origin(_convert_list(text, get_args(kind)))
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise ValueError(text)
+        return words[text.lower()]
+    if kind is float:
+        return _number(text)
+    if kind is Any:
+        return text
+    if kind in (int, str, pathlib.Path):
+        return kind(text)
+    axis = _axis_of(kind)
+    if axis is None:
+        raise ValueError(text)
+    return make(axis, text)
+
+
+def _number(text: str) -> float:
+    """A number, or a fraction of two: 4/3."""
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / float(below) if slash else float(text)
+    except ZeroDivisionError:
+        raise ValueError(text) from None
+    if math.isnan(value):
+        raise ValueError(text)
+    return value
+
+
+def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
+    parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
+    if kinds[1:] in ((), (...,)):
+        return [] if text == "" else [_convert(part, kinds[0]) for part in parts]
+    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]  # `ValueError` for another number
+
+
+def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:
+    if text.lower() == "none" and type(None) in kinds:
+        return None
+    for kind in kinds:
+        if kind is not type(None):
+            try:
+                return _convert(text, kind)
+            except ValueError:
+                continue
+    raise ValueError(text)
+
+
+def _axis_of(kind: Any) -> str | None:
+    """The axis whose things are of that class, if there is one."""
+    names = {base.__name__ for base in getattr(kind, "__mro__", ())}
+    return next((axis for axis, name in KINDS.items() if name in names), None)

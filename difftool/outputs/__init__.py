@@ -1,0 +1,1 @@
+"""What is written: files, whole or not at all; samples with their recipe; pictures and plots."""

@@ -1,0 +1,1 @@
+"""Runs by name: recipes and how they are carried out, evaluations, experiments."""
