@@ -20,7 +20,11 @@ from difftool.sampling import choose, default
 from difftool.schedules import Cosine, DDPMLinear, ScaledLinear, Schedule
 from difftool.training.config import Training
 
-NOISY, QUIET, REGULAR = "eps, from pure noise", "eps or the score, from a noise level below 40", "v and flow"
+NOISY, QUIET, REGULAR = (
+    "eps, from pure noise",
+    "eps or the score, from a noise level below 40",
+    "v and flow",
+)
 PACKAGED = {"digits-unet": REGULAR, "moons": QUIET}
 EXAMPLES: dict[str, tuple[str, Schedule]] = {
     "eps on DDPM's table": ("eps", DDPMLinear()),
@@ -46,9 +50,18 @@ def page() -> str:
     table = Experiments.load(ode.TABLE).experiments
     kinds = PACKAGED | {name: _kind(training) for name, training in table.items()}
     for kind in (REGULAR, NOISY, QUIET):
-        parts += [f"### Networks that predict {kind}", _by_steps(known, [n for n in kinds if kinds[n] == kind])]
+        parts += [
+            f"### Networks that predict {kind}",
+            _by_steps(known, [n for n in kinds if kinds[n] == kind]),
+        ]
     parts += ["### Where the default loses", LOSES, _worst(known), STOCHASTIC]
-    parts.append(_scores(laws, ("default", *sde.RIVALS), lambda key, method: sde.ratios(laws[key], method, NFES)))
+    parts.append(
+        _scores(
+            laws,
+            ("default", *sde.RIVALS),
+            lambda key, method: sde.ratios(laws[key], method, NFES),
+        )
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,8 +70,14 @@ def _reasons() -> str:
     _, first, *rules, final = (default.__doc__ or "").strip().split("\n\n")
     lines: list[str] = []
     for line in "\n".join(rules).splitlines():
-        lines.append("  " + line.strip() if line.startswith(" ") else "- **" + line.replace(":", ":**", 1))
-    return "\n\n".join(["## Why", " ".join(first.split()), "\n".join(lines), " ".join(final.split())])
+        lines.append(
+            "  " + line.strip()
+            if line.startswith(" ")
+            else "- **" + line.replace(":", ":**", 1)
+        )
+    return "\n\n".join(
+        ["## Why", " ".join(first.split()), "\n".join(lines), " ".join(final.split())]
+    )
 
 
 def _examples() -> str:
@@ -75,14 +94,18 @@ def _choice(model: Model, steps: int) -> str:
     return f"`{spec_of('samplers', sampler)}` @ `{spec_of('grids', grid)}`"
 
 
-def _scores(known: Iterable[str], methods: Sequence[str], ratios: Callable[[str, str], list[float]]) -> str:
+def _scores(
+    known: Iterable[str], methods: Sequence[str], ratios: Callable[[str, str], list[float]]
+) -> str:
     """ratios: of a key and a method."""
     rows = [["method", "confirm: mean", "worst", "cells", "choice: mean", "worst", "cells"]]
     for method in methods:
         row = [_named(method)]
         for names in (CONFIRM, CHOICE):
             found = [r for key in _keys(known, names) for r in ratios(key, method)]
-            row += [mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
+            row += (
+                [mean(found), f"{max(found):.2g}", str(len(found))] if found else ["", "", "0"]
+            )
         rows.append(row)
     return _table(rows)
 
@@ -103,7 +126,10 @@ def _by_steps(known: ode.Cells, names: Sequence[str]) -> str:
     for scale in GUIDANCES:
         keys = [k for k in _keys(known, names) if _scale(k) == scale]
         for method in METHODS:
-            cells = [mean([r for key in keys for r in _ratios(known[key], method, (n,))]) for n in NFES]
+            cells = [
+                mean([r for key in keys for r in _ratios(known[key], method, (n,))])
+                for n in NFES
+            ]
             rows.append([f"{scale:g}", _named(method), *cells])
     return _table(rows)
 
@@ -127,14 +153,19 @@ def _worst(known: ode.Cells) -> str:
 
 def _ratios(cells: dict[str, list[float]], method: str, nfes: Sequence[int]) -> list[float]:
     """Over the best rival, in the cells where the default is known too."""
-    return [r for n in nfes if cells.get(f"default | {n}") for r in ode.ratios(cells, method, (n,))]
+    return [
+        r for n in nfes if cells.get(f"default | {n}") for r in ode.ratios(cells, method, (n,))
+    ]
 
 
 def _networks(known: ode.Cells) -> str:
     """Which networks the figures stand on."""
     lines = []
     for title, names in (("confirm", CONFIRM), ("choice", CHOICE)):
-        counts = {n: sum(len(_ratios(known[k], "default", NFES)) for k in _keys(known, (n,))) for n in names}
+        counts = {
+            n: sum(len(_ratios(known[k], "default", NFES)) for k in _keys(known, (n,)))
+            for n in names
+        }
         told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         missing = ", ".join(name for name, count in counts.items() if not count)
         lines.append(f"Cells of *{title}*: {told}; none: {missing or '-'}.")

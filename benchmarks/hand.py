@@ -23,14 +23,20 @@ def numbers(job: Job) -> Sequence[Row]:
     """The rows of the plan in terms of the network's output."""
     bound, _ = job.start(0, job.total)
     affine = {k: bound.affine(row.point) for k, row in enumerate(job.plan.rows) if row.channels}
-    return next(f.rows for f in forms(job.plan, {k: (a.skip, a.out) for k, a in affine.items()}) if f.form == "raw")
+    return next(
+        f.rows
+        for f in forms(job.plan, {k: (a.skip, a.out) for k, a in affine.items()})
+        if f.form == "raw"
+    )
 
 
 def by_hand(job: Job, net: Callable[[Tensor, Tensor], Tensor]) -> Loop:
     """The loop of the shape that fits."""
     rows = numbers(job)
     points = [row.point for row in rows if row.channels]
-    _, times = job.start(0, job.total)[0].prepare(points, torch.empty(job.total, *job.shape, device=job.device))
+    _, times = job.start(0, job.total)[0].prepare(
+        points, torch.empty(job.total, *job.shape, device=job.device)
+    )
     keys = job.plan.noises
 
     def noise() -> Callable[[int, Tensor], Tensor]:
@@ -39,7 +45,9 @@ def by_hand(job: Job, net: Callable[[Tensor, Tensor], Tensor]) -> Loop:
 
     one_state = all([k for k, _ in row.x] in ([r - 1], []) for r, row in enumerate(rows[1:], 1))
     drawn = [j for row in rows for j, _ in row.z]
-    return (_history if one_state and len(drawn) == len(set(drawn)) else _states)(rows, net, times, noise)
+    return (_history if one_state and len(drawn) == len(set(drawn)) else _states)(
+        rows, net, times, noise
+    )
 
 
 def _history(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> Loop:
@@ -79,7 +87,9 @@ def _states(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> L
     for r, row in enumerate(rows[1:], 1):
         ask = times[evaluated] if rows[r - 1].channels else None
         evaluated += rows[r - 1].channels
-        terms = sorted(row.x, key=lambda term: last[term[0]] != r)  # one that dies is written over
+        terms = sorted(
+            row.x, key=lambda term: last[term[0]] != r
+        )  # one that dies is written over
         base, a = terms[0] if terms else (r - 1, 0.0)
         free += [place.pop(k) for k in [*place] if last.get(k, k) < r]
         dies = last.get(base, base) <= r and base in place
@@ -91,7 +101,9 @@ def _states(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> L
             place.pop(base)
         place[r] = target
         drop = [k for k, end in done.items() if end == r]
-        table.append((ask, r - 1, place.get(r - 1, target), source, target, a, more, row.m, row.z, drop))
+        table.append(
+            (ask, r - 1, place.get(r - 1, target), source, target, a, more, row.m, row.z, drop)
+        )
     before = [0, *(line[4] for line in table[:-1])]
     table = [(ask, k, b, *rest) for (ask, k, _, *rest), b in zip(table, before, strict=True)]
     size = 1 + max(line[4] for line in table)
@@ -103,7 +115,11 @@ def _states(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> L
         for r, (ask, k, at, source, target, a, more, m, z, drop) in enumerate(table, 1):
             if ask is not None:
                 outputs[k] = net(states[at], ask)
-            y = states[source].mul_(a) if source == target else torch.mul(states[source], a, out=states[target])
+            y = (
+                states[source].mul_(a)
+                if source == target
+                else torch.mul(states[source], a, out=states[target])
+            )
             for i, c in more:
                 y.add_(states[i], alpha=c)
             for (i, _), c in m:

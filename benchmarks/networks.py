@@ -66,16 +66,27 @@ RIVALS = (
     "flow-abm:order=2", "flow-ab:order=2@flow:a=4/3,b=5/3", "unipc:order=2,taper=true@half-log-snr:level_min=0.02",
     "dpmpp-2m@trailing", "dpmpp-2m@karras", "flow-sde:tau=0", "ddim",
 )  # fmt: skip
-DIFFUSERS = ("diffusers DPM++ 2M", "diffusers DPM++ 2M Karras", "diffusers UniPC", "diffusers DDIM trailing")
+DIFFUSERS = (
+    "diffusers DPM++ 2M",
+    "diffusers DPM++ 2M Karras",
+    "diffusers UniPC",
+    "diffusers DDIM trailing",
+)
 NFES, GUIDANCES = (5, 10, 20, 30, 50), (1.0, 3.0, 8.0)
 SEED = 5
-ENOUGH, MOST = 3e-5, 1024  # of a reference: the tolerance that is enough, the largest number of steps
+ENOUGH, MOST = (
+    3e-5,
+    1024,
+)  # of a reference: the tolerance that is enough, the largest number of steps
 PART = 0.1  # of an error, by which its reference may be wrong
 console = Console(width=150)
 
 
 def file_of(name: str) -> Path:
-    return next((f for folder in (WEIGHTS, PACKAGED) if (f := folder / f"{name}.safetensors").exists()), WEIGHTS / name)
+    return next(
+        (f for folder in (WEIGHTS, PACKAGED) if (f := folder / f"{name}.safetensors").exists()),
+        WEIGHTS / name,
+    )
 
 
 class Setting:
@@ -107,24 +118,44 @@ class Setting:
             known = load_file(file)
             return known["x"], float(known["change"])
         schedule = self.network.schedule
-        path = Points(schedule, (schedule.t_start(self.network.divides_by_alpha), schedule.domain[0]))
+        path = Points(
+            schedule, (schedule.t_start(self.network.divides_by_alpha), schedule.domain[0])
+        )
         x = math.hypot(path[0].alpha, path[0].sigma) * self.z
-        made = reference(self.model, x, path, cond=self.cond, tolerance=ENOUGH, most=most, strict=False)
+        made = reference(
+            self.model, x, path, cond=self.cond, tolerance=ENOUGH, most=most, strict=False
+        )
         file.parent.mkdir(exist_ok=True)
         with writing(file) as temporary:
-            save_file({"x": made.x.contiguous(), "change": torch.tensor(made.error.rms)}, temporary)
+            save_file(
+                {"x": made.x.contiguous(), "change": torch.tensor(made.error.rms)}, temporary
+            )
         return made.x, made.error.rms
 
     def run(self, method: str, nfe: int) -> Tensor:
         """The end points of a method; infinite ones for a run that came to nothing finite."""
         if method.startswith("diffusers "):
-            return diffusers_on(method.removeprefix("diffusers "), self.network, self.z, nfe, self.cond, self.guidance)
+            return diffusers_on(
+                method.removeprefix("diffusers "),
+                self.network,
+                self.z,
+                nfe,
+                self.cond,
+                self.guidance,
+            )
         sampler, grid = method_of(method)
         job = prepare(
-            self.model, sampler, nfe=nfe * self.model.nfe, cond=self.cond, grid=grid, shape=tuple(self.z.shape)
+            self.model,
+            sampler,
+            nfe=nfe * self.model.nfe,
+            cond=self.cond,
+            grid=grid,
+            shape=tuple(self.z.shape),
         )
         try:
-            return job.batch(0, len(self.z), math.hypot(job.origin.alpha, job.origin.sigma) * self.z)
+            return job.batch(
+                0, len(self.z), math.hypot(job.origin.alpha, job.origin.sigma) * self.z
+            )
         except NonFinite:
             return torch.full_like(self.z, math.inf)
 
@@ -132,14 +163,18 @@ class Setting:
 def method_of(text: str) -> tuple[Sampler | None, Grid | None]:
     """`sampler@grid`, or `default`; None where nothing is named."""
     name, _, grid = text.partition("@")
-    return None if name == "default" else make("samplers", name), make("grids", grid) if grid else None
+    return None if name == "default" else make("samplers", name), make(
+        "grids", grid
+    ) if grid else None
 
 
 def guided(network: NetworkModel, guidance: float | None) -> Model:
     return network if guidance in (None, 1) else Guided(network, guidance)  # type: ignore[arg-type]
 
 
-def settings(names: Sequence[str], guidances: Sequence[float], starts: int) -> Iterator[Setting]:
+def settings(
+    names: Sequence[str], guidances: Sequence[float], starts: int
+) -> Iterator[Setting]:
     for name in names:
         classes = getattr(load_model(file_of(name)).net, "classes", None)
         for guidance in (None,) if classes is None else guidances:
@@ -149,10 +184,16 @@ def settings(names: Sequence[str], guidances: Sequence[float], starts: int) -> I
 Cells = dict[str, dict[str, list[float]]]  # by setting; by "method | NFE"; RMS and median
 
 
-def measure(setting: Setting, methods: Sequence[str], nfes: Sequence[int], most: int, known: Cells) -> None:
+def measure(
+    setting: Setting, methods: Sequence[str], nfes: Sequence[int], most: int, known: Cells
+) -> None:
     """Fills in what is missing of a setting's cells."""
     cells = known.setdefault(setting.key, {})
-    told = methods if isinstance(setting.network.schedule, DDPMLinear) else [m for m in methods if m not in DIFFUSERS]
+    told = (
+        methods
+        if isinstance(setting.network.schedule, DDPMLinear)
+        else [m for m in methods if m not in DIFFUSERS]
+    )
     wanted = [(m, n) for m in told for n in nfes if f"{m} | {n}" not in cells]
     if not wanted:
         return
@@ -183,20 +224,31 @@ def ratios(cells: dict[str, list[float]], method: str, nfes: Sequence[int]) -> l
     return out
 
 
-def show(known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequence[int]) -> None:
+def show(
+    known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequence[int]
+) -> None:
     for key in keys:
         name, _, _, *guidance = key.split(" ")
-        table = Table(title=f"{name}{', guidance ' + guidance[0] if guidance else ''}: RMS (median)")
+        table = Table(
+            title=f"{name}{', guidance ' + guidance[0] if guidance else ''}: RMS (median)"
+        )
         table.add_column("evaluations", overflow="fold", ratio=1)
         for n in nfes:
             table.add_column(str(n))
         for m in methods:
             row = [known[key].get(f"{m} | {n}") for n in nfes]
             if any(row):
-                table.add_row(m, *(f"{cell[0]:.3g} ({cell[1]:.2g})" if cell else "-" for cell in row))
+                table.add_row(
+                    m, *(f"{cell[0]:.3g} ({cell[1]:.2g})" if cell else "-" for cell in row)
+                )
         console.print(table)
     table = Table(
-        "method", "networks", "mean", "worst", *map(str, nfes), title="error over the best rival, cell by cell"
+        "method",
+        "networks",
+        "mean",
+        "worst",
+        *map(str, nfes),
+        title="error over the best rival, cell by cell",
     )
     for title, names in (("choice", CHOICE), ("confirm", CONFIRM)):
         mine = [key for key in keys if key.split(" ")[0] in names]
@@ -223,7 +275,9 @@ def train(names: Sequence[str], pictures: Path | None) -> None:
             used = replace(training, data=f"{training.data}:path={pictures / training.data}")
         else:
             used = training
-        session = Session.resumed(folder) if (folder / CHECKPOINT).exists() else Session(used, folder)
+        session = (
+            Session.resumed(folder) if (folder / CHECKPOINT).exists() else Session(used, folder)
+        )
         session.run(partial(tell, name), log_every=500, sample_every=None)
         keep(folder, name, training)
 
@@ -237,22 +291,48 @@ def keep(folder: Path, name: str, training: Training) -> None:
     saved = Checkpoint.load(folder, parts=("ema",))
     facts = {k: v for k, v in saved.facts.items() if k not in ("format", "version")}
     facts["training"]["data"] = training.data
-    tensors = {key: value.half() if value.is_floating_point() else value for key, value in saved.tensors["ema"].items()}
+    tensors = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in saved.tensors["ema"].items()
+    }
     WEIGHTS.mkdir(exist_ok=True)
     Checkpoint(facts, {"ema": tensors}).save(WEIGHTS / f"{name}.safetensors")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", nargs="+", default=(*CHOICE, *CONFIRM), metavar="NAME")
     parser.add_argument("--guidance", nargs="+", type=float, default=GUIDANCES, metavar="SCALE")
-    parser.add_argument("--methods", nargs="+", default=("default", *RIVALS, *DIFFUSERS), metavar="SAMPLER[@GRID]")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=("default", *RIVALS, *DIFFUSERS),
+        metavar="SAMPLER[@GRID]",
+    )
     parser.add_argument("--nfes", nargs="+", type=int, default=NFES, metavar="N")
-    parser.add_argument("--most", type=int, default=MOST, help="steps of a reference, four evaluations each")
-    parser.add_argument("--starts", type=int, default=64, help="pictures of a setting; eight times as many points")
-    parser.add_argument("--train", nargs="*", metavar="NETWORK", help="train them in place of measuring; none: all")
-    parser.add_argument("--pictures", type=Path, help="folder with copies of mnist and cifar10, for --train")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are kept")
+    parser.add_argument(
+        "--most", type=int, default=MOST, help="steps of a reference, four evaluations each"
+    )
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=64,
+        help="pictures of a setting; eight times as many points",
+    )
+    parser.add_argument(
+        "--train",
+        nargs="*",
+        metavar="NETWORK",
+        help="train them in place of measuring; none: all",
+    )
+    parser.add_argument(
+        "--pictures", type=Path, help="folder with copies of mnist and cifar10, for --train"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where the figures are kept"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.train is not None:

@@ -26,7 +26,10 @@ DIFFUSERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmpp-2m": ("DPMSolverMultistepScheduler", {}),
     "dpmpp-3m": ("DPMSolverMultistepScheduler", {"solver_order": 3}),
     "dpmpp-2m-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "dpmpp-2s": ("DPMSolverSinglestepScheduler", {"solver_order": 2, "lower_order_final": True}),
+    "dpmpp-2s": (
+        "DPMSolverSinglestepScheduler",
+        {"solver_order": 2, "lower_order_final": True},
+    ),
     "unipc": ("UniPCMultistepScheduler", {"solver_order": 3}),
     "unipc:order=2": ("UniPCMultistepScheduler", {"solver_order": 2}),
     "sa-solver": ("SASolverScheduler", {}),
@@ -76,7 +79,9 @@ ON_NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 PREDICTS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
-def diffusers_on(name: str, model: NetworkModel, z: Tensor, steps: int, cond: Any, guidance: float | None) -> Tensor:
+def diffusers_on(
+    name: str, model: NetworkModel, z: Tensor, steps: int, cond: Any, guidance: float | None
+) -> Tensor:
     """The end points of diffusers' scheduler of that name, float32, on a network of the table `ddpm-linear`.
 
     Raises `DifftoolError` for networks of other schedules, whose levels are not those of a table, and where diffusers

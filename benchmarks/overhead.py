@@ -69,11 +69,18 @@ def measure(job: Job, others: list[Loop], repeats: int) -> tuple[list[float], fl
     def ours(x):
         return runner(x, job.start(0, job.total)[1] if job.plan.noises else None)
 
-    torch.testing.assert_close(ours(x), hand(x), rtol=1e-3, atol=1e-3)  # the same update, or the ratio means nothing
+    torch.testing.assert_close(
+        ours(x), hand(x), rtol=1e-3, atol=1e-3
+    )  # the same update, or the ratio means nothing
     hand = torch.no_grad()(hand)
     pairs = [(clock(ours, x), clock(hand, x)) for _ in range(repeats)]
-    columns = [*zip(*pairs, strict=True), *([clock(o, x) for _ in range(max(3, repeats // 10))] for o in others)]
-    return [statistics.median(c) * 1e6 for c in columns], statistics.median(p / q for p, q in pairs)
+    columns = [
+        *zip(*pairs, strict=True),
+        *([clock(o, x) for _ in range(max(3, repeats // 10))] for o in others),
+    ]
+    return [statistics.median(c) * 1e6 for c in columns], statistics.median(
+        p / q for p, q in pairs
+    )
 
 
 def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
@@ -87,7 +94,14 @@ def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
 
 def draws(noise: Noise, shape: tuple[int, ...], device: str, repeats: int) -> float:
     """Microseconds of one draw, the mean over those of a run (some come in blocks), into a buffer that is there."""
-    job = prepare(NetworkModel(net, VPLinear()), DDPM(), shape=shape, steps=STEPS, noise=noise, device=device)
+    job = prepare(
+        NetworkModel(net, VPLinear()),
+        DDPM(),
+        shape=shape,
+        steps=STEPS,
+        noise=noise,
+        device=device,
+    )
     z = torch.empty(shape, device=device)
 
     def run(_: Tensor) -> Tensor:
@@ -107,35 +121,53 @@ def keep_memory() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--filter", default="", help="only samplers whose spec has this in it")
     args = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=120)
-    table = Table("sampler", "shape", "ours", "by hand", "ratio", "diffusers", "azula", "set-up, ms")
+    table = Table(
+        "sampler", "shape", "ours", "by hand", "ratio", "diffusers", "azula", "set-up, ms"
+    )
     for spec, predicts in FAMILIES:
         for shape in SHAPES if args.filter in spec else ():
             table.add_row(spec, str(shape), *row(spec, predicts, shape, Generator(), args))
     for noise in (Independent(), BrownianPath()) if args.filter in "ddpm" else ():
         for shape in SHAPES:
-            table.add_row(f"ddpm, {type(noise).__name__}", str(shape), *row("ddpm", "eps", shape, noise, args))
+            table.add_row(
+                f"ddpm, {type(noise).__name__}",
+                str(shape),
+                *row("ddpm", "eps", shape, noise, args),
+            )
     console.print(table)
     if args.filter:
         return
     costs = Table("one draw of", *(f"{shape}, us" for shape in SHAPES))
     for noise in (Generator(), Independent(), BrownianPath()):
-        costs.add_row(type(noise).__name__, *(f"{draws(noise, s, args.device, 9):.0f}" for s in SHAPES))
+        costs.add_row(
+            type(noise).__name__, *(f"{draws(noise, s, args.device, 9):.0f}" for s in SHAPES)
+        )
     z = [torch.empty(s, device=args.device) for s in SHAPES]
     costs.add_row(
-        "torch.randn", *(f"{statistics.median(clock(torch.randn_like, a) for _ in range(99)) * 1e6:.0f}" for a in z)
+        "torch.randn",
+        *(
+            f"{statistics.median(clock(torch.randn_like, a) for _ in range(99)) * 1e6:.0f}"
+            for a in z
+        ),
     )
     console.print(costs)
-    console.print(f"torch {torch.__version__}, {args.device}, one thread, {STEPS} steps, {args.repeats} repeats")
+    console.print(
+        f"torch {torch.__version__}, {args.device}, one thread, {STEPS} steps, {args.repeats} repeats"
+    )
 
 
-def row(spec: str, predicts: str, shape: tuple[int, ...], noise: Noise, args: argparse.Namespace) -> list[str]:
+def row(
+    spec: str, predicts: str, shape: tuple[int, ...], noise: Noise, args: argparse.Namespace
+) -> list[str]:
     """The figures of one line: microseconds per network evaluation, the ratio, the set-up."""
     begin = time.perf_counter()
     job = prepare(
@@ -144,12 +176,22 @@ def row(spec: str, predicts: str, shape: tuple[int, ...], noise: Noise, args: ar
     )  # fmt: skip
     Runner(job.plan, job.start(0, job.total)[0])
     setup = time.perf_counter() - begin
-    peers = [diffusers_loop(spec, STEPS, net), azula_loop(spec, STEPS, net)] if args.device == "cpu" else [None, None]
+    peers = (
+        [diffusers_loop(spec, STEPS, net), azula_loop(spec, STEPS, net)]
+        if args.device == "cpu"
+        else [None, None]
+    )
     repeats = max(5, args.repeats // (10 if isinstance(noise, BrownianPath) else 1))
     (ours, hand, *rest), ratio = measure(job, [peer[0] for peer in peers if peer], repeats)
     figures = iter(rest)
     theirs = [f"{next(figures) / peer[1]:.1f}" if peer else "" for peer in peers]
-    return [f"{ours / job.nfe:.1f}", f"{hand / job.nfe:.1f}", f"{ratio:.3f}", *theirs, f"{setup * 1e3:.1f}"]
+    return [
+        f"{ours / job.nfe:.1f}",
+        f"{hand / job.nfe:.1f}",
+        f"{ratio:.3f}",
+        *theirs,
+        f"{setup * 1e3:.1f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def digits64() -> Problem:
 def moons() -> Problem:
     a = math.pi * (torch.arange(60) + 0.5) / 60
     upper = torch.stack([a.cos() - 0.5, a.sin() - 0.25], 1)
-    return Problem(GaussianMixture(torch.cat([upper, -upper]), 0.05**2), noise(1024, 2, seed=6), draws=4096)
+    return Problem(
+        GaussianMixture(torch.cat([upper, -upper]), 0.05**2), noise(1024, 2, seed=6), draws=4096
+    )
 
 
 def scales() -> Problem:
@@ -83,11 +85,22 @@ def sharp() -> Problem:
 
 def gauss32() -> Problem:
     std = torch.logspace(-1.5, 0.15, 32, dtype=torch.float64)
-    return Problem(GaussianMixture(noise(1, 32, seed=8), std[None] ** 2), noise(512, 32, seed=6))
+    return Problem(
+        GaussianMixture(noise(1, 32, seed=8), std[None] ** 2), noise(512, 32, seed=6)
+    )
 
 
-NAMED: dict[str, Callable[[], Problem]] = {"gmm2d": gmm2d, "gauss64": gauss64, "digits64": digits64}
-HELD_OUT: dict[str, Callable[[], Problem]] = {"moons": moons, "scales": scales, "sharp": sharp, "gauss32": gauss32}
+NAMED: dict[str, Callable[[], Problem]] = {
+    "gmm2d": gmm2d,
+    "gauss64": gauss64,
+    "digits64": digits64,
+}
+HELD_OUT: dict[str, Callable[[], Problem]] = {
+    "moons": moons,
+    "scales": scales,
+    "sharp": sharp,
+    "gauss32": gauss32,
+}
 
 SCHEDULE: Schedule = DDPMLinear()  # a run starts at its last level, 157.4
 HELD_OUT_SCHEDULES: dict[str, Schedule] = {
@@ -99,15 +112,55 @@ HELD_OUT_SCHEDULES: dict[str, Schedule] = {
 # samples. Rows where a library was given a grid or a noise level that it does not offer itself are left out.
 PEERS: dict[str, dict[int, float]] = {
     "gmm2d": {5: 4.7e-2, 8: 1.9e-2, 10: 1.4e-2, 15: 8.2e-3, 20: 3.3e-3, 35: 9.0e-4, 50: 5.1e-4},
-    "gauss64": {5: 2.7e-2, 8: 3.9e-3, 10: 1.4e-3, 15: 6.6e-4, 20: 2.5e-4, 35: 2.7e-5, 50: 5.4e-6},
-    "digits64": {5: 1.51e-1, 8: 7.2e-2, 10: 4.51e-2, 15: 2.51e-2, 20: 1.25e-2, 35: 1.14e-3, 50: 4.14e-4},
-    "digits64 median": {5: 5.9e-2, 8: 1.1e-2, 10: 5.7e-3, 15: 2.5e-3, 20: 8.5e-4, 35: 1.7e-4, 50: 3.4e-5},
+    "gauss64": {
+        5: 2.7e-2,
+        8: 3.9e-3,
+        10: 1.4e-3,
+        15: 6.6e-4,
+        20: 2.5e-4,
+        35: 2.7e-5,
+        50: 5.4e-6,
+    },
+    "digits64": {
+        5: 1.51e-1,
+        8: 7.2e-2,
+        10: 4.51e-2,
+        15: 2.51e-2,
+        20: 1.25e-2,
+        35: 1.14e-3,
+        50: 4.14e-4,
+    },
+    "digits64 median": {
+        5: 5.9e-2,
+        8: 1.1e-2,
+        10: 5.7e-3,
+        15: 2.5e-3,
+        20: 8.5e-4,
+        35: 1.7e-4,
+        50: 3.4e-5,
+    },
 }
 
 # Of their stochastic samplers, by distance: W2 on gauss64 from 8192 samples (0.056 for as many exact ones), sliced W2
 # on digits64 from 2048 (0.021), and the spread that those same runs have on digits64.
 PEERS_SDE: dict[str, dict[int, float]] = {
     "gauss64 w2": {5: 0.588, 8: 0.136, 10: 0.137, 15: 0.152, 20: 0.080, 35: 0.058, 50: 0.055},
-    "digits64 sliced": {5: 0.0278, 8: 0.0250, 10: 0.0238, 15: 0.0219, 20: 0.0201, 35: 0.0205, 50: 0.0206},
-    "digits64 spread": {5: 0.696, 8: 0.706, 10: 0.559, 15: 0.624, 20: 1.059, 35: 1.041, 50: 1.051},
+    "digits64 sliced": {
+        5: 0.0278,
+        8: 0.0250,
+        10: 0.0238,
+        15: 0.0219,
+        20: 0.0201,
+        35: 0.0205,
+        50: 0.0206,
+    },
+    "digits64 spread": {
+        5: 0.696,
+        8: 0.706,
+        10: 0.559,
+        15: 0.624,
+        20: 1.059,
+        35: 1.041,
+        50: 1.051,
+    },
 }

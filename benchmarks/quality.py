@@ -53,7 +53,11 @@ def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
     """The samplers asked for, each at its grids, by the text `sampler@grid`."""
     names = args.specs or [*registry().axis("samplers"), "ddim:eta=1"]
     grids = args.grids.split(",") if args.grids else [""]
-    texts = [f"{name}@{grid}".rstrip("@") for name in names for grid in (grids if "@" not in name else [""])]
+    texts = [
+        f"{name}@{grid}".rstrip("@")
+        for name in names
+        for grid in (grids if "@" not in name else [""])
+    ]
     out: dict[str, Method] = {}
     for text in texts:
         name, _, grid = text.partition("@")
@@ -64,7 +68,9 @@ def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
                 raise
             console.print(f"left out: {error}", highlight=False)
             continue
-        if (sampler is not None and sampler.stochastic) == stochastic and re.search(args.filter, text):
+        if (sampler is not None and sampler.stochastic) == stochastic and re.search(
+            args.filter, text
+        ):
             out[text] = sampler, make("grids", grid) if grid else None
     return out
 
@@ -79,14 +85,22 @@ def settings(args: argparse.Namespace) -> Iterator[Setting]:
             yield f"{name} on {label}" if label else name, problem, schedule
 
 
-def end_points(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]) -> dict[str, Figures]:
+def end_points(
+    wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]
+) -> dict[str, Figures]:
     """The errors of deterministic methods, by setting."""
     out: dict[str, Figures] = {}
     for label, problem, schedule in asked:
         begin, found = time.perf_counter(), {name: {} for name in wanted}
-        for cell in sweep(References(problem.exact, problem.z), wanted, nfes, schedule=schedule):
+        for cell in sweep(
+            References(problem.exact, problem.z), wanted, nfes, schedule=schedule
+        ):
             e = cell.errors
-            row = {"note": cell.note} if e is None else {"rms": e.rms, "median": e.median, "max": e.max}
+            row = (
+                {"note": cell.note}
+                if e is None
+                else {"rms": e.rms, "median": e.median, "max": e.max}
+            )
             found[cell.name][cell.budget] = {**row, "nfe": cell.nfe, "steps": cell.steps}
         out[label], seconds = found, time.perf_counter() - begin
         for key in ("rms", "median"):
@@ -95,7 +109,9 @@ def end_points(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequen
     return out
 
 
-def laws(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]) -> dict[str, Figures]:
+def laws(
+    wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]
+) -> dict[str, Figures]:
     """The distances of stochastic methods, by setting."""
     out: dict[str, Figures] = {}
     for label, problem, schedule in asked:
@@ -107,12 +123,16 @@ def laws(wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int
             for nfe in () if sampler.adaptive else nfes:
                 steps = steps_within(exact, sampler, nfe, grid=grid, schedule=schedule)
                 if steps:
-                    found[name][nfe] = law_of(exact, law, sampler, steps=steps, grid=grid, schedule=schedule)
+                    found[name][nfe] = law_of(
+                        exact, law, sampler, steps=steps, grid=grid, schedule=schedule
+                    )
         show_laws(label, found, nfes)
     return out
 
 
-def law_of(exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **options: Any) -> dict[str, Any]:
+def law_of(
+    exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **options: Any
+) -> dict[str, Any]:
     """W2 of a plan's output law on Gaussian data, or figures of samples; from unit normals, whose misfit is in it."""
     shape = (law.count if law else 1, *exact.shape)
     try:
@@ -121,7 +141,11 @@ def law_of(exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **op
         if law is not None:
             x = job.batch(0, law.count, scale * problems.noise(*shape))
             sliced = law.sliced(x)
-            return {"sliced": sliced.value, "floor": sliced.floor, "spread": law.spread(x).value}
+            return {
+                "sliced": sliced.value,
+                "floor": sliced.floor,
+                "spread": law.spread(x).value,
+            }
         if job.plan is None:
             return {"note": "no plan"}
         data = Gaussian.of(exact.means[0].numpy(), exact.variance[0].numpy())
@@ -131,29 +155,56 @@ def law_of(exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **op
 
 
 def show_laws(label: str, found: Figures, nfes: Sequence[int]) -> None:
-    for key, title in (("w2", "W2, exact"), ("sliced", "sliced W2"), ("spread", "spread, 1 is right")):
+    for key, title in (
+        ("w2", "W2, exact"),
+        ("sliced", "sliced W2"),
+        ("spread", "spread, 1 is right"),
+    ):
         cells = [row for rows in found.values() for row in rows.values() if key in row]
         if cells:
-            floor = f", {cells[0]['floor']:.4f} for as many exact samples" if key == "sliced" else ""
+            floor = (
+                f", {cells[0]['floor']:.4f} for as many exact samples"
+                if key == "sliced"
+                else ""
+            )
             peers = PEERS_SDE.get(f"{label} {key}", {})
-            show(f"{label}: {title}{floor}", found, key, nfes, ("best peer", peers), ratio=key != "spread")
+            show(
+                f"{label}: {title}{floor}",
+                found,
+                key,
+                nfes,
+                ("best peer", peers),
+                ratio=key != "spread",
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("specs", nargs="*", metavar="SAMPLER[@GRID]", help="default: everything registered")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "specs", nargs="*", metavar="SAMPLER[@GRID]", help="default: everything registered"
+    )
     parser.add_argument("--kind", default="ode,sde", choices=["ode", "sde", "ode,sde"])
     parser.add_argument("--filter", default="", help="regular expression of what to run")
-    parser.add_argument("--grids", default="", help="grids to cross the samplers with, with commas between")
+    parser.add_argument(
+        "--grids", default="", help="grids to cross the samplers with, with commas between"
+    )
     parser.add_argument("--problems", default="", help="with commas between; default: all")
     parser.add_argument("--nfes", default=NFES, help=f"default: {NFES}")
-    parser.add_argument("--held-out", action="store_true", help="the problems and schedules not used in any choice")
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="the problems and schedules not used in any choice",
+    )
     parser.add_argument("--json", type=Path, help="all figures, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     nfes, out = [*map(int, args.nfes.split(","))], {}
     try:
-        wanted = {kind: methods(args, stochastic=kind == "sde") for kind in args.kind.split(",")}
+        wanted = {
+            kind: methods(args, stochastic=kind == "sde") for kind in args.kind.split(",")
+        }
     except DifftoolError as error:
         parser.error(str(error))
     if "ode" in wanted:

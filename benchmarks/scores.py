@@ -47,11 +47,18 @@ def scores(found: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
     for name in next(iter(found.values())):
         median, rms = score(found, name, "digits64|sharp"), score(found, name, "$")
         rows.append((math.isnan(median), median, rms, name))
-    table = Table("score", "median on digits", "RMS throughout", title="error / bar, geometric mean over NFE 10 to 50")
+    table = Table(
+        "score",
+        "median on digits",
+        "RMS throughout",
+        title="error / bar, geometric mean over NFE 10 to 50",
+    )
     for _, median, rms, name in sorted(rows):
         table.add_row(name, f"{median:.3g}", f"{rms:.3g}")
     console.print(table)
-    return {name: {"median on digits": median, "rms": rms} for _, median, rms, name in sorted(rows)}
+    return {
+        name: {"median on digits": median, "rms": rms} for _, median, rms, name in sorted(rows)
+    }
 
 
 def best_cells(found: Mapping[str, Figures], nfes: Sequence[int]) -> None:
@@ -63,8 +70,16 @@ def best_cells(found: Mapping[str, Figures], nfes: Sequence[int]) -> None:
             peers = bar(found, label, key)
             cells = []
             for nfe in nfes:
-                every = [(rows[nfe][key], name) for name, rows in found[label].items() if key in rows.get(nfe, {})]
-                cells.append(f"{min(every)[0] / peers[nfe]:.2f} {min(every)[1]}" if every and peers else "-")
+                every = [
+                    (rows[nfe][key], name)
+                    for name, rows in found[label].items()
+                    if key in rows.get(nfe, {})
+                ]
+                cells.append(
+                    f"{min(every)[0] / peers[nfe]:.2f} {min(every)[1]}"
+                    if every and peers
+                    else "-"
+                )
             if peers:
                 table.add_row(f"{label} {key}", *cells)
     if table.row_count:
@@ -72,14 +87,25 @@ def best_cells(found: Mapping[str, Figures], nfes: Sequence[int]) -> None:
 
 
 def show(
-    title: str, found: Figures, key: str, nfes: Sequence[int], last: tuple[str, dict[int, float]], ratio: bool = True
+    title: str,
+    found: Figures,
+    key: str,
+    nfes: Sequence[int],
+    last: tuple[str, dict[int, float]],
+    ratio: bool = True,
 ) -> None:
     """A row for each method, in brackets its ratio to the last row, which is `last` (its name, its figures)."""
     name, bars = last
     table = _table("NFE", nfes, title)
     for method, rows in found.items():
         values = [rows.get(nfe, {}).get(key) for nfe in nfes]
-        table.add_row(method, *(_cell(v, bars.get(n) if ratio else None) for v, n in zip(values, nfes, strict=True)))
+        table.add_row(
+            method,
+            *(
+                _cell(v, bars.get(n) if ratio else None)
+                for v, n in zip(values, nfes, strict=True)
+            ),
+        )
     if bars:
         table.add_row(name, *(_cell(bars.get(nfe)) for nfe in nfes))
     console.print(table)

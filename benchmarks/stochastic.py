@@ -52,7 +52,9 @@ def data_of(name: str, pictures: Path | None) -> Tensor:
     return data.batch(rows).x
 
 
-def measure(name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Path | None, known: Cells) -> str:
+def measure(
+    name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Path | None, known: Cells
+) -> str:
     """Fills in what is missing of a network's cells; their key."""
     model = load_model(file_of(name))
     assert model.shape is not None
@@ -68,11 +70,15 @@ def measure(name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Pa
     classes = getattr(model.net, "classes", None)
     cond = {"label": torch.arange(count) % classes} if classes else {}
     for m, n in wanted:
-        cells[f"{m} | {n}"] = fmean(float(distance(_run(model, m, n, count, cond, seed))) for seed in SEEDS)
+        cells[f"{m} | {n}"] = fmean(
+            float(distance(_run(model, m, n, count, cond, seed))) for seed in SEEDS
+        )
     return key
 
 
-def _run(model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor], seed: int) -> Tensor:
+def _run(
+    model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor], seed: int
+) -> Tensor:
     """Samples; infinite ones for a run that came to nothing finite."""
     sampler, grid = method_of(method)
     try:
@@ -86,35 +92,60 @@ def _run(model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor],
 
 def ratios(cells: dict[str, float], method: str, nfes: Sequence[int]) -> list[float]:
     """The method's distance over that of the best rival."""
-    told = [n for n in nfes if f"{method} | {n}" in cells and all(f"{r} | {n}" in cells for r in RIVALS)]
+    told = [
+        n
+        for n in nfes
+        if f"{method} | {n}" in cells and all(f"{r} | {n}" in cells for r in RIVALS)
+    ]
     return [cells[f"{method} | {n}"] / min(cells[f"{r} | {n}"] for r in RIVALS) for n in told]
 
 
-def show(known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequence[int]) -> None:
+def show(
+    known: Cells, keys: Sequence[str], methods: Sequence[str], nfes: Sequence[int]
+) -> None:
     for key in keys:
         table = Table(
-            "evaluations", *map(str, nfes), title=f"{key.split(' ')[0]}: distance (floor {known[key]['floor']:.3g})"
+            "evaluations",
+            *map(str, nfes),
+            title=f"{key.split(' ')[0]}: distance (floor {known[key]['floor']:.3g})",
         )
         for m in methods:
             table.add_row(m, *(f"{known[key][f'{m} | {n}']:.3g}" for n in nfes))
         console.print(table)
-    table = Table("method", "networks", "mean", "worst", title="distance over the best rival, cell by cell")
+    table = Table(
+        "method",
+        "networks",
+        "mean",
+        "worst",
+        title="distance over the best rival, cell by cell",
+    )
     for title, names in (("choice", CHOICE), ("confirm", CONFIRM)):
         for m in methods:
-            found = [r for key in keys if key.split(" ")[0] in names for r in ratios(known[key], m, nfes)]
+            found = [
+                r
+                for key in keys
+                if key.split(" ")[0] in names
+                for r in ratios(known[key], m, nfes)
+            ]
             if found:
                 table.add_row(m, title, mean(found), f"{max(found):.3g}")
     console.print(table)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     plain = [name for name in (*CHOICE, *CONFIRM) if not name.startswith(("mnist", "cifar"))]
     parser.add_argument("--networks", nargs="+", default=plain, metavar="NAME")
-    parser.add_argument("--methods", nargs="+", default=("default", *RIVALS), metavar="SAMPLER[@GRID]")
+    parser.add_argument(
+        "--methods", nargs="+", default=("default", *RIVALS), metavar="SAMPLER[@GRID]"
+    )
     parser.add_argument("--nfes", nargs="+", type=int, default=NFES, metavar="N")
     parser.add_argument("--pictures", type=Path, help="folder with copies of mnist and cifar10")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are kept")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where the figures are kept"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     known: Cells = json.loads(args.results.read_text()) if args.results.exists() else {}

@@ -26,7 +26,9 @@ from difftool.training import Objective
 from difftool.training.trainer import Hyperparameters, Trainer
 
 
-def bare(net: torch.nn.Module, data: Dataset, numbers: Hyperparameters, device: torch.device) -> Iterator[None]:
+def bare(
+    net: torch.nn.Module, data: Dataset, numbers: Hyperparameters, device: torch.device
+) -> Iterator[None]:
     """The loop as a careful person would write it: flow matching with dropped labels."""
     ema = deepcopy(net).requires_grad_(False)
     run = torch.compile(net) if numbers.compile else net
@@ -71,9 +73,13 @@ def block(take: Callable[[], object], steps: int, device: torch.device) -> float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--large", action="store_true", help="the network and the pictures of CIFAR-10's size")
+    parser.add_argument(
+        "--large", action="store_true", help="the network and the pictures of CIFAR-10's size"
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--steps", type=int, default=10, help="of one block")
@@ -83,10 +89,16 @@ def main() -> None:
     net = UNet(1, (24, 48), depth=1, attention=(), classes=10, dropout=0.1)
     if args.large:
         g = torch.Generator().manual_seed(0)
-        data = Arrays(torch.randint(256, (4096, 3, 32, 32), generator=g, dtype=torch.uint8), torch.arange(4096) % 10)
+        data = Arrays(
+            torch.randint(256, (4096, 3, 32, 32), generator=g, dtype=torch.uint8),
+            torch.arange(4096) % 10,
+        )
         net = UNet(3, (96, 192, 320), depth=2, attention=(1, 2), classes=10)
     numbers = Hyperparameters(
-        steps=10**6, batch_size=args.batch_size, precision="bf16" if args.large else "no", compile=args.large
+        steps=10**6,
+        batch_size=args.batch_size,
+        precision="bf16" if args.large else "no",
+        compile=args.large,
     )
     other = deepcopy(net).to(device)
     trainer = iter(Trainer(net, data, Objective(Flow(), "flow"), numbers, device=args.device))
@@ -96,15 +108,24 @@ def main() -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     pairs = [
-        (block(lambda: next(trainer), args.steps, device), block(lambda: next(loop), args.steps, device))
+        (
+            block(lambda: next(trainer), args.steps, device),
+            block(lambda: next(loop), args.steps, device),
+        )
         for _ in range(args.blocks)
     ]
-    ours, theirs = (statistics.median(column) / args.steps for column in zip(*pairs, strict=True))
+    ours, theirs = (
+        statistics.median(column) / args.steps for column in zip(*pairs, strict=True)
+    )
     ratio = statistics.median(a / b for a, b in pairs)
     count = sum(parameter.numel() for parameter in net.parameters())
-    print(f"{count / 1e6:.2f} million parameters, batch {args.batch_size}, {args.device}, torch {torch.__version__}")
+    print(
+        f"{count / 1e6:.2f} million parameters, batch {args.batch_size}, {args.device}, torch {torch.__version__}"
+    )
     print(f"ours       {1e3 * ours:8.2f} ms per step  {args.batch_size / ours:9.0f} samples/s")
-    print(f"bare loop  {1e3 * theirs:8.2f} ms per step  {args.batch_size / theirs:9.0f} samples/s")
+    print(
+        f"bare loop  {1e3 * theirs:8.2f} ms per step  {args.batch_size / theirs:9.0f} samples/s"
+    )
     print(f"ratio      {ratio:8.3f}")
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**30

@@ -24,7 +24,15 @@ _HOME = {
     "DifftoolError": "difftool.errors",
 }
 
-__all__ = ["DifftoolError", "GaussianMixture", "Model", "NetworkModel", "__version__", "sample", "trace"]
+__all__ = [
+    "DifftoolError",
+    "GaussianMixture",
+    "Model",
+    "NetworkModel",
+    "__version__",
+    "sample",
+    "trace",
+]
 
 
 def __dir__() -> list[str]:

@@ -59,7 +59,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     hint = f"did you mean {' or '.join(near)}?" if near else ""
     if near and len(names) > MANY:
         return DifftoolError(f"no {what} {name!r}; {hint}")
-    return DifftoolError(f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}")
+    return DifftoolError(
+        f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}"
+    )
 
 
 def warn(told: str | None) -> None:

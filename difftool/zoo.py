@@ -26,7 +26,9 @@ def digits_exact(std: float = 0.15) -> GaussianMixture:
     from difftool.models import GaussianMixture
 
     data = digits()
-    return GaussianMixture(torch.from_numpy(data.images), _variance(std), labels=torch.from_numpy(data.labels))
+    return GaussianMixture(
+        torch.from_numpy(data.images), _variance(std), labels=torch.from_numpy(data.labels)
+    )
 
 
 def eight_gaussians(std: float = 0.1) -> GaussianMixture:
@@ -39,7 +41,9 @@ def eight_gaussians(std: float = 0.1) -> GaussianMixture:
     from difftool.models import GaussianMixture
 
     angle = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
-    return GaussianMixture(torch.stack([angle.cos(), angle.sin()], 1), _variance(std), labels=torch.arange(8))
+    return GaussianMixture(
+        torch.stack([angle.cos(), angle.sin()], 1), _variance(std), labels=torch.arange(8)
+    )
 
 
 def checkpoint(path: Path, weights: Literal["ema", "net"] = "ema") -> NetworkModel:

@@ -11,7 +11,7 @@ import pytest
 from difftool.errors import DifftoolError
 from difftool.outputs.files import CHECKPOINT
 from difftool.runs.evaluation import evaluate
-from difftool.runs.experiments import Table, carry_out, differing
+from difftool.runs.experiments import Table, differing, run_experiments
 from difftool.training.config import Training
 from difftool.training.trainer import Hyperparameters
 
@@ -60,7 +60,7 @@ def carried(place, text=TINY, stop=None):
 
         session.run(report, log_every=2, save_every=2, sample_every=None)
 
-    rows = carry_out(table(place, text), place / "out", train, lambda name, what: None, device="cpu")
+    rows = run_experiments(table(place, text), place / "out", train, lambda name, what: None, device="cpu")
     return rows, trained
 
 
@@ -225,5 +225,7 @@ def test_options_of_the_same_name_are_columns_of_their_own():
 
 
 def test_a_folder_with_a_comma_in_its_name(place):
-    rows = carry_out(table(place), place / "a,b", lambda name, session: session.run(), lambda name, what: None, "cpu")
+    rows = run_experiments(
+        table(place), place / "a,b", lambda name, session: session.run(), lambda name, what: None, "cpu"
+    )
     assert all("mmd" in row for row in rows)

@@ -31,7 +31,7 @@ TURNS = torch.arange(1442) % 10
 def test_the_command_of_the_card_is_what_trained_them(name, monkeypatch):
     (command,) = re.findall(rf"^(difftool train .*--out {name})$", CARDS, flags=re.MULTILINE)
     asked = []
-    monkeypatch.setattr(training, "carry_out", lambda options, given, *a, **k: asked.append((options, given)))
+    monkeypatch.setattr(training, "run_training", lambda options, given, *a, **k: asked.append((options, given)))
     result = CliRunner().invoke(app(), shlex.split(command)[1:])
     assert result.exit_code == 0, result.output
     wanted = training._training(*asked[0])

@@ -12,4 +12,11 @@ from difftool.checks.named import check_named
 from difftool.checks.sampler import check_sampler
 from difftool.checks.schedule import check_schedule
 
-__all__ = ["Finding", "check_grid", "check_model", "check_named", "check_sampler", "check_schedule"]
+__all__ = [
+    "Finding",
+    "check_grid",
+    "check_model",
+    "check_named",
+    "check_sampler",
+    "check_schedule",
+]

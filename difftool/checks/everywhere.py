@@ -22,7 +22,10 @@ from difftool.schedules import VE, Flow, Path, Schedule, SubVP, VPLinear
 
 KINDS: tuple[Schedule, ...] = (VPLinear(), VE(), Flow(), SubVP())
 CLEANEST = 6.5  # half-log-snr where the last probes are; the first are where a run starts
-STEP, PROBES = 0.02, 24  # of the steps whose defects are compared, and how many places on every schedule
+STEP, PROBES = (
+    0.02,
+    24,
+)  # of the steps whose defects are compared, and how many places on every schedule
 LEAST = 8  # places that are always looked at
 SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
 LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
@@ -63,7 +66,9 @@ def order_there(sampler: Sampler, schedule: Schedule, centre: float, enough: flo
 
     Where that is not enough by a smaller size, too: an error may cross 0 between the two.
     """
-    coarse, fine, finer = (partial(defect, sampler, STEP / k, schedule, centre) for k in (1, 2, 4))
+    coarse, fine, finer = (
+        partial(defect, sampler, STEP / k, schedule, centre) for k in (1, 2, 4)
+    )
     first, second = coarse(), fine()
     if second < ROUNDING:
         return math.inf
@@ -78,7 +83,9 @@ def _places() -> list[tuple[Schedule, float]]:
     out = []
     for i, schedule in enumerate(KINDS):
         first = _noisiest(schedule) + 10 * STEP
-        places = first + (CLEANEST - first) * (np.arange(PROBES) + (i + 0.5) / len(KINDS)) / PROBES
+        places = (
+            first + (CLEANEST - first) * (np.arange(PROBES) + (i + 0.5) / len(KINDS)) / PROBES
+        )
         out += [(schedule, float(centre)) for centre in places]
     return out
 
@@ -91,17 +98,27 @@ def _noisiest(schedule: Schedule) -> float:
 def worst_last_step(sampler: Sampler) -> Worst | None:
     """The largest ratio of `last_step`; None where it says nothing."""
     ratios = [(last_step(sampler, schedule), schedule) for schedule in KINDS[:3]]
-    found = [Worst(ratio, f"on {type(schedule).__name__}") for ratio, schedule in ratios if ratio is not None]
+    found = [
+        Worst(ratio, f"on {type(schedule).__name__}")
+        for ratio, schedule in ratios
+        if ratio is not None
+    ]
     return worst_of(*found) if found else None
 
 
 def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
     """The largest `left_over_on` of all kinds of schedules."""
-    return worst_of(*(left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1)))
+    return worst_of(
+        *(left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1))
+    )
 
 
 def left_over_on(
-    sampler: Sampler, order: float, schedule: Schedule, correlated: bool = False, look: Look = CLOSE
+    sampler: Sampler,
+    order: float,
+    schedule: Schedule,
+    correlated: bool = False,
+    look: Look = CLOSE,
 ) -> Worst:
     """The error of the law of the states that no number of steps takes away, at any noise level of a schedule.
 
@@ -113,10 +130,15 @@ def left_over_on(
     before = rest = math.inf
     for most in look.steps:
         steps = most if order < 2 else most // look.fewer
-        before, (rest, size, where) = rest, extrapolated(sampler, order, schedule, steps, correlated)
+        before, (rest, size, where) = (
+            rest,
+            extrapolated(sampler, order, schedule, steps, correlated),
+        )
         if rest <= max(look.left, UNSURE * size) or size > look.unstable:
             return Worst(0.0, "anywhere")
-    return Worst(0.0 if rest < before / look.falls else rest, f"of a standard deviation {where}")
+    return Worst(
+        0.0 if rest < before / look.falls else rest, f"of a standard deviation {where}"
+    )
 
 
 def extrapolated(
@@ -125,13 +147,20 @@ def extrapolated(
     """What is left of the errors in so many steps and fewer; their size; where."""
     base = steps // 4
     points = [_half_log_snrs(schedule, steps // k) for k in (4, 2, 1)]
-    errors = [law_errors(sampler, path_at(schedule, at), correlated)[:: len(at) // base] for at in points]
+    errors = [
+        law_errors(sampler, path_at(schedule, at), correlated)[:: len(at) // base]
+        for at in points
+    ]
     held = ~np.isnan(sum(errors)).any((1, 2))  # churn holds no state at some points
     first, second, last = (e[held] for e in errors)
     before, after = abs(first - second).max(), abs(second - last).max()
     shown = math.log2(before / after) if after > 0 and before > 0 else math.inf
     rest = abs(last - (second - last) / (2.0 ** max(order, shown) - 1)).max((1, 2))
-    return float(rest.max()), float(abs(last).max()), _at(schedule, float(points[0][held][rest.argmax()]))
+    return (
+        float(rest.max()),
+        float(abs(last).max()),
+        _at(schedule, float(points[0][held][rest.argmax()])),
+    )
 
 
 def _half_log_snrs(schedule: Schedule, steps: int) -> Array:

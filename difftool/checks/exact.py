@@ -20,7 +20,10 @@ from difftool.schedules import Path, Point
 
 WEIGHTS, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.8, 0.6]), 0.5
 PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles that are followed
-A_STATE, A_MULTIPLE = 0.01, 1e-9  # how near a register is to a state, or a multiple of one, that it stands for
+A_STATE, A_MULTIPLE = (
+    0.01,
+    1e-9,
+)  # how near a register is to a state, or a multiple of one, that it stands for
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,10 @@ class Mixture:
 
     def x0(self, x: Array, p: Point) -> Array:
         """E[x_0 | x_t = x], (N,); p holds numbers, or arrays of N."""
-        alpha, sigma = np.asarray(p.alpha).reshape(-1, 1) * self.scale, np.asarray(p.sigma).reshape(-1, 1)
+        alpha, sigma = (
+            np.asarray(p.alpha).reshape(-1, 1) * self.scale,
+            np.asarray(p.sigma).reshape(-1, 1),
+        )
         centres, std = alpha * MEANS, np.sqrt((alpha * STD) ** 2 + sigma**2)
         logits = np.log(WEIGHTS) - 0.5 * ((x[:, None] - centres) / std) ** 2
         r = np.exp(logits - logits.max(1, keepdims=True))
@@ -54,7 +60,10 @@ def _quantiles(alpha: float, sigma: float) -> Array:
     from scipy.special import ndtr
 
     centres, std = alpha * MEANS, math.hypot(alpha * STD, sigma)
-    low, high = np.full_like(PROBES, centres.min() - 9 * std), np.full_like(PROBES, centres.max() + 9 * std)
+    low, high = (
+        np.full_like(PROBES, centres.min() - 9 * std),
+        np.full_like(PROBES, centres.max() + 9 * std),
+    )
     for _ in range(80):
         middle = (low + high) / 2
         below = (WEIGHTS * ndtr((middle[:, None] - centres) / std)).sum(1) < PROBES
@@ -81,9 +90,19 @@ def run(plan: Plan, data: Mixture, given: dict[int, Array]) -> Array:
 
 def exact_history(plan: Plan, path: Path, final: int, data: Mixture) -> dict[int, Array]:
     """The exact states for all rows that hold states of the path up to its point number `final`."""
-    held = {r: path[row.index] for r, row in enumerate(plan.rows) if row.kind == "grid" and row.index <= final}
-    held |= {r: row.point for r, row in enumerate(plan.rows) if row.kind == "stage" and row.index < final}
-    carried = {r: scale * data.at(path[i]) for r, i, scale in _stand_ins(plan, path) if i <= final}
+    held = {
+        r: path[row.index]
+        for r, row in enumerate(plan.rows)
+        if row.kind == "grid" and row.index <= final
+    }
+    held |= {
+        r: row.point
+        for r, row in enumerate(plan.rows)
+        if row.kind == "stage" and row.index < final
+    }
+    carried = {
+        r: scale * data.at(path[i]) for r, i, scale in _stand_ins(plan, path) if i <= final
+    }
     return {r: data.at(p) for r, p in held.items()} | carried
 
 
@@ -97,7 +116,9 @@ def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int, float]
         return []
     point = Gaussian.of(1.0, 0.0)
     out = []
-    for r, (row, law) in enumerate(zip(plan.rows, laws(plan, point, point.at(path[0])), strict=True)):
+    for r, (row, law) in enumerate(
+        zip(plan.rows, laws(plan, point, point.at(path[0])), strict=True)
+    ):
         if row.kind == "register":
             mean, std = float(law.mean[0]), float(np.sqrt(law.variance[0]))
             found = [(*_multiple(path[i], mean, std), i) for i in (row.index, row.index + 1)]

@@ -54,12 +54,16 @@ def at_most(check: str, measure: Callable[[], float | Worst | None], limit: floa
         if found is None:
             return Finding(check, expected, "does not apply", True)
         value, where = found if isinstance(found, Worst) else (found, "")
-        return Finding(check, expected, f"{value:.2g} {where}".strip() if value else "0", value <= limit)
+        return Finding(
+            check, expected, f"{value:.2g} {where}".strip() if value else "0", value <= limit
+        )
 
     return attempt(check, expected, finding)
 
 
-def near(check: str, measure: Callable[[], float], expected: float, tolerance: float) -> Finding:
+def near(
+    check: str, measure: Callable[[], float], expected: float, tolerance: float
+) -> Finding:
     """A figure that must be within a tolerance of what is expected."""
     text = f"{expected:g} +- {tolerance:g}"
 
@@ -97,13 +101,22 @@ def failed(check: str, expected: str, error: Exception) -> Finding:
     """The finding for an error: what it says, and for one of Python's own which, where and the way out."""
     text = " ".join(str(error).split()) or "does not hold"
     told = isinstance(error, (DifftoolError, AssertionError))
-    parts = [text if told else f"{type(error).__name__}: {text}{_place(error)}", *getattr(error, "__notes__", ())]
+    parts = [
+        text if told else f"{type(error).__name__}: {text}{_place(error)}",
+        *getattr(error, "__notes__", ()),
+    ]
     if isinstance(error, ZeroDivisionError):
-        parts.append("where alpha or sigma is 0 there; declare divides_by_alpha, or leave the quotient out")
+        parts.append(
+            "where alpha or sigma is 0 there; declare divides_by_alpha, or leave the quotient out"
+        )
     return Finding(check, expected, ", ".join(parts), False)
 
 
 def _place(error: Exception) -> str:
     """The last line of somebody else's code in a traceback."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((OURS, TORCH))]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith((OURS, TORCH))
+    ]
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

@@ -21,7 +21,9 @@ def check_grid(grid: Grid) -> list[Finding]:
     that by nature has no 1000 steps may refuse them with a `DifftoolError` that says so.
     """
     return [
-        holds("steps + 1 times, strictly falling", "1 to 1000 steps", lambda: _all(grid, _falling)),
+        holds(
+            "steps + 1 times, strictly falling", "1 to 1000 steps", lambda: _all(grid, _falling)
+        ),
         holds("from the start to the end exactly", "both", lambda: _all(grid, _ends)),
         holds("the same times twice", "equal", lambda: _all(grid, _same)),
     ]
@@ -48,7 +50,9 @@ def _falling(grid: Grid, schedule: Schedule, steps: int) -> None:
         low, high = min(times), max(times)
     assert all(low <= t <= high for t in times), f"outside the domain with {where}"
     rising = times[0] < times[-1]
-    assert all((a < b) == rising and a != b for a, b in pairwise(times)), f"not strictly falling with {where}"
+    assert all((a < b) == rising and a != b for a, b in pairwise(times)), (
+        f"not strictly falling with {where}"
+    )
 
 
 def _ends(grid: Grid, schedule: Schedule, steps: int) -> None:
@@ -59,7 +63,9 @@ def _ends(grid: Grid, schedule: Schedule, steps: int) -> None:
     ):
         wanted = default if given is None else given
         own = name == "start" and grid.own_start and schedule.domain[0] < t <= wanted
-        assert t == wanted or own or isinstance(grid, Explicit), f"{name} at {t!r}, expected {wanted!r} on {schedule!r}"
+        assert t == wanted or own or isinstance(grid, Explicit), (
+            f"{name} at {t!r}, expected {wanted!r} on {schedule!r}"
+        )
 
 
 def _same(grid: Grid, schedule: Schedule, steps: int) -> None:

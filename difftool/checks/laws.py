@@ -22,12 +22,22 @@ from difftool.sampling import make_path, prepare
 from difftool.schedules import Schedule, VPLinear
 
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
-COUNT, FIRST, SECONDS = 100_000, 64, 2.0  # samples of a law that no plan tells, at most and at first, and time for them
-TIGHT = {"rtol": 0.01, "atol": 0.003}  # tolerances at which the law of an adaptive one is looked at
+COUNT, FIRST, SECONDS = (
+    100_000,
+    64,
+    2.0,
+)  # samples of a law that no plan tells, at most and at first, and time for them
+TIGHT = {
+    "rtol": 0.01,
+    "atol": 0.003,
+}  # tolerances at which the law of an adaptive one is looked at
 FAR_OFF, ASTRAY = 4.0, 0.02  # standard errors; units of the data
 SO_MANY, AWAY = 192, 1.0  # steps, and how much further off these may end than a quarter of them
 FEW = 6  # steps from which on one more is no worse
-SWEEP, WORSE = 40, 1.25  # up to how many steps, and how much worse than its neighbours a run may be
+SWEEP, WORSE = (
+    40,
+    1.25,
+)  # up to how many steps, and how much worse than its neighbours a run may be
 
 
 def promised(sampler: Sampler) -> float:
@@ -44,12 +54,16 @@ def point_mass(sampler: Sampler) -> float:
     for schedule in SCHEDULES:
         for end in (None, schedule.t_at_level(0.05)):
             path = make_path(model(), sampler, steps=7, schedule=schedule)
-            times = path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
+            times = (
+                path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
+            )
             plan = prepare(model(), sampler, shape=(1, 3), grid=times, schedule=schedule).plan
             assert plan is not None
             law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
             std = np.sqrt(law.variance) - np.sqrt(exact.variance)
-            worst = worst_of(worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max()))
+            worst = worst_of(
+                worst, float(abs(law.mean - exact.mean).max()), float(abs(std).max())
+            )
     return worst
 
 
@@ -97,12 +111,18 @@ def _wide(x: Array) -> float:
     return float((x.std(0) / np.sqrt(VARIANCE) - 1).mean())
 
 
-_WIDE = 1 / math.sqrt(2 * len(VARIANCE))  # the standard error of that, times the root of the number of samples
+_WIDE = 1 / math.sqrt(
+    2 * len(VARIANCE)
+)  # the standard error of that, times the root of the number of samples
 
 
 def _tight(sampler: Sampler) -> Sampler:
     finer = 1.0 if sampler.stochastic else 0.1  # deterministic ones gain steps slowly
-    tight = {k: min(getattr(sampler, k), finer * most) for k, most in TIGHT.items() if hasattr(sampler, k)}
+    tight = {
+        k: min(getattr(sampler, k), finer * most)
+        for k, most in TIGHT.items()
+        if hasattr(sampler, k)
+    }
     return replace(sampler, **tight)
 
 
@@ -126,14 +146,19 @@ def worst_number_of_steps(sampler: Sampler, patience: float) -> Worst:
 
     def error_of(steps: int) -> float:
         if steps not in errors:
-            errors[steps] = error(trace(sampler, make_path(model(), sampler, steps=steps, schedule=VPLinear())), DATA)
+            errors[steps] = error(
+                trace(sampler, make_path(model(), sampler, steps=steps, schedule=VPLinear())),
+                DATA,
+            )
         return errors[steps]
 
     worst = Worst(0.0, "in any number of steps")
     least = max(FEW, sampler.needs_steps + 1)
     for steps in patient(range(least, max(SWEEP, least + 4)), patience, 4):
         near = max(error_of(steps - 1), error_of(steps + 1))
-        worst = worst_of(worst, Worst(error_of(steps) / near if near > 0 else 1.0, f"in {steps} steps"))
+        worst = worst_of(
+            worst, Worst(error_of(steps) / near if near > 0 else 1.0, f"in {steps} steps")
+        )
     return worst
 
 
@@ -157,10 +182,15 @@ def _off(sampler: Sampler, steps: int) -> float:
         law = output_law(run.plan, Gaussian.of(MEAN, VARIANCE))
         mean, variance = law.mean, law.variance
     std = np.sqrt(exact.variance)
-    return worst_of(float(abs(np.sqrt(variance) / std - 1).max()), float((abs(mean - exact.mean) / std).max()))
+    return worst_of(
+        float(abs(np.sqrt(variance) / std - 1).max()),
+        float((abs(mean - exact.mean) / std).max()),
+    )
 
 
 def off_law(sampler: Sampler, schedule: Schedule) -> str | None:
     """How the law of the states is wrong, looked at quickly and on one schedule; None if it is not."""
     worst = left_over_on(sampler, promised(sampler), schedule, look=QUICK)
-    return f"the law is off by {100 * worst.figure:.2g}% {worst.where}" if worst.figure else None
+    return (
+        f"the law is off by {100 * worst.figure:.2g}% {worst.where}" if worst.figure else None
+    )

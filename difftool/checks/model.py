@@ -11,7 +11,7 @@ from torch import Tensor
 
 from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds, worst_of
 from difftool.errors import DifftoolError
-from difftool.models import Bound, GaussianMixture, Model
+from difftool.models import BoundModel, GaussianMixture, Model
 from difftool.models.base import Wrapped
 from difftool.sampling import sample
 from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
@@ -20,7 +20,10 @@ LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
 BETWEEN = 9
 ALONG = (VPLinear(), Cosine(), VE(), Flow())
 MANY = 100  # samples of a batch that none of them may show
-FEWEST, NUMBERS = 16, 2**14  # samples that are drawn to be noised: at least, and of so many numbers
+FEWEST, NUMBERS = (
+    16,
+    2**14,
+)  # samples that are drawn to be noised: at least, and of so many numbers
 DRAWN, MOST = 16, 20_000  # times as many where the law is known; at most
 STEPS = 25
 ERROR, WORSE = "noised samples, error over the linear one", 1.15
@@ -50,32 +53,70 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
     own = model.schedule or VE(sigma_max=HIGHEST)
     points = _points(model, own)
     bound = model.bind(own)
-    y = torch.randn(MANY, *size, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
+    y = torch.randn(
+        MANY, *size, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64
+    )
     takes = attempt("takes x", "any", lambda: _takes(bound, points[0], y[:4], size, known))
     if not takes.ok:
         return [takes]
     few = y[:4]  # of x / (alpha + sigma)
     told = "; times come as (B,), points as (B, 1, ...): one for each sample, not one for all"
     findings = [
-        holds("x0 is like x, and finite", "shape, dtype, device", lambda: _like(model, bound, points, few)),
-        at_most("a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5),
-        _hint(at_most("a point for each sample", lambda: _point_each(bound, points, few), 1e-4), told),
+        holds(
+            "x0 is like x, and finite",
+            "shape, dtype, device",
+            lambda: _like(model, bound, points, few),
+        ),
+        at_most(
+            "a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5
+        ),
+        _hint(
+            at_most("a point for each sample", lambda: _point_each(bound, points, few), 1e-4),
+            told,
+        ),
         holds("gradients go through", "finite", lambda: _gradient(bound, points, few)),
         at_most("an answer stays as it was", lambda: _kept(bound, points, few), 0.0),
-        at_most("the same along vp-linear, cosine, ve, flow", lambda: _schedules(model, points, few), 1e-4),
-        at_most("raw output and affine form give x0", lambda: _affine(bound, points, few), 1e-5),
-        holds("of pure noise little is left", f"<= {PULL:g} x / alpha", lambda: _from_noise(bound, points[-1], y)),
+        at_most(
+            "the same along vp-linear, cosine, ve, flow",
+            lambda: _schedules(model, points, few),
+            1e-4,
+        ),
+        at_most(
+            "raw output and affine form give x0", lambda: _affine(bound, points, few), 1e-5
+        ),
+        holds(
+            "of pure noise little is left",
+            f"<= {PULL:g} x / alpha",
+            lambda: _from_noise(bound, points[-1], y),
+        ),
         *_own_samples(model, size, points),
     ]
     if (classes := _classes(model)) > 1:
         check = "a label for each sample"
-        findings.append(at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5))
-    if classes > 1 or (not isinstance(model, Wrapped | GaussianMixture) and "label" in signature(model.x0).parameters):
-        findings.append(holds("another label, another answer", "somewhere", lambda: _labels(model, own, points, few)))
+        findings.append(
+            at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5)
+        )
+    if classes > 1 or (
+        not isinstance(model, Wrapped | GaussianMixture)
+        and "label" in signature(model.x0).parameters
+    ):
+        findings.append(
+            holds(
+                "another label, another answer",
+                "somewhere",
+                lambda: _labels(model, own, points, few),
+            )
+        )
     if isinstance(model, GaussianMixture):
         findings += [
-            at_most("score is the gradient of the log density", lambda: _score(model, points, few), 1e-6),
-            at_most("x0 is (x + sigma^2 score) / alpha", lambda: _tweedie(model, points, few), 1e-6),
+            at_most(
+                "score is the gradient of the log density",
+                lambda: _score(model, points, few),
+                1e-6,
+            ),
+            at_most(
+                "x0 is (x + sigma^2 score) / alpha", lambda: _tweedie(model, points, few), 1e-6
+            ),
         ]
     return findings
 
@@ -96,7 +137,9 @@ def _points(model: Model, own: Schedule) -> list[Point]:
     return [*(own.at(own.t_at_level(level)) for level in levels), top]
 
 
-def _takes(bound: Bound, p: Point, y: Tensor, size: tuple[int, ...], known: bool) -> Finding:
+def _takes(
+    bound: BoundModel, p: Point, y: Tensor, size: tuple[int, ...], known: bool
+) -> Finding:
     try:
         bound(_x(y, p), p)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -111,7 +154,7 @@ def _x(y: Tensor, p: Point, dtype: torch.dtype = torch.float32) -> Tensor:
     return ((p.alpha + p.sigma) * y).to(dtype)
 
 
-def _like(model: Model, bound: Bound, points: list[Point], y: Tensor) -> str:
+def _like(model: Model, bound: BoundModel, points: list[Point], y: Tensor) -> str:
     for p in points:
         out = bound(_x(y, p), p)
         assert bool(torch.isfinite(out).all()), f"not finite at noise level {p.level:g}"
@@ -119,30 +162,46 @@ def _like(model: Model, bound: Bound, points: list[Point], y: Tensor) -> str:
     end = schedule.at(schedule.domain[1])
     if end.alpha == 0 and not model.divides_by_alpha:
         out = model.bind(schedule)(_x(y, end), end)
-        assert bool(torch.isfinite(out).all()), "not finite at alpha = 0; say divides_by_alpha = True"
+        assert bool(torch.isfinite(out).all()), (
+            "not finite at alpha = 0; say divides_by_alpha = True"
+        )
     return f"noise levels {points[0].level:.2g} to {points[-1].level:.4g}"
 
 
-def _point_each(bound: Bound, points: list[Point], y: Tensor) -> float:
+def _point_each(bound: BoundModel, points: list[Point], y: Tensor) -> float:
     """Points of tensors (B, 1, ...), as samplers with steps of each sample ask, beside one after the other."""
     chosen = [points[i * (len(points) - 1) // (len(y) - 1)] for i in range(len(y))]
     x = torch.cat([_x(y[i : i + 1], p) for i, p in enumerate(chosen)])
     column = (len(y), *[1] * (y.ndim - 1))
-    each = Point(*(torch.tensor([p[k] for p in chosen], dtype=torch.float64).reshape(column) for k in range(3)))
-    return _relative(bound(x, each), torch.cat([bound(x[i : i + 1], p) for i, p in enumerate(chosen)]))
+    each = Point(
+        *(
+            torch.tensor([p[k] for p in chosen], dtype=torch.float64).reshape(column)
+            for k in range(3)
+        )
+    )
+    return _relative(
+        bound(x, each), torch.cat([bound(x[i : i + 1], p) for i, p in enumerate(chosen)])
+    )
 
 
-def _label_each(model: Model, own: Schedule, points: list[Point], y: Tensor, classes: int) -> float:
+def _label_each(
+    model: Model, own: Schedule, points: list[Point], y: Tensor, classes: int
+) -> float:
     labels, p = torch.arange(len(y)) % classes, points[len(points) // 2]
     x = _x(y, p)
-    alone = [model.bind(own, {"label": labels[i : i + 1]})(x[i : i + 1], p) for i in range(len(y))]
+    alone = [
+        model.bind(own, {"label": labels[i : i + 1]})(x[i : i + 1], p) for i in range(len(y))
+    ]
     return _relative(model.bind(own, {"label": labels})(x, p), torch.cat(alone))
 
 
 def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
     """How far the answers with labels 0 and 1 are apart; a network that knows nothing yet does not know its labels."""
     try:
-        answers = [[_raw(model.bind(own, {"label": torch.full((len(y),), k)}), p, y) for p in points] for k in range(2)]
+        answers = [
+            [_raw(model.bind(own, {"label": torch.full((len(y),), k)}), p, y) for p in points]
+            for k in range(2)
+        ]
     except (DifftoolError, IndexError):
         return "it has no second label"
     if all(bool((raw == raw[:1]).all()) for raw in answers[0]):
@@ -152,14 +211,14 @@ def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
     return f"{apart:.2g}"
 
 
-def _raw(bound: Bound, p: Point, y: Tensor) -> Tensor:
+def _raw(bound: BoundModel, p: Point, y: Tensor) -> Tensor:
     x = _x(y, p)
     call, told = bound.prepare([p], x)
     out: Tensor = call(x, told[0])
     return out.detach()
 
 
-def _kept(bound: Bound, points: list[Point], y: Tensor) -> float:
+def _kept(bound: BoundModel, points: list[Point], y: Tensor) -> float:
     """The largest change of an answer by the next one: a network that writes all into one buffer."""
     x = _x(y, points[0])
     first = bound(x, points[0])
@@ -168,7 +227,7 @@ def _kept(bound: Bound, points: list[Point], y: Tensor) -> float:
     return float((first - before).abs().max())
 
 
-def _batch(bound: Bound, points: list[Point], y: Tensor) -> float:
+def _batch(bound: BoundModel, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in (points[0], points[len(points) // 2], points[-1]):
         x = _x(y, p)
@@ -177,14 +236,18 @@ def _batch(bound: Bound, points: list[Point], y: Tensor) -> float:
     return worst
 
 
-def _gradient(bound: Bound, points: list[Point], y: Tensor) -> str:
+def _gradient(bound: BoundModel, points: list[Point], y: Tensor) -> str:
     for p in points:
         x = _x(y, p).requires_grad_()
         with torch.enable_grad():
             out = bound(x, p)
-            assert out.requires_grad, "x0 is detached from x: leave no_grad() and detach() out of the model"
+            assert out.requires_grad, (
+                "x0 is detached from x: leave no_grad() and detach() out of the model"
+            )
             (gradient,) = torch.autograd.grad(out.square().sum(), x)
-        assert bool(torch.isfinite(gradient).all()), f"a gradient that is not finite at noise level {p.level:g}"
+        assert bool(torch.isfinite(gradient).all()), (
+            f"a gradient that is not finite at noise level {p.level:g}"
+        )
     return "finite"
 
 
@@ -200,20 +263,27 @@ def _schedules(model: Model, points: list[Point], y: Tensor) -> float:
     return worst
 
 
-def _affine(bound: Bound, points: list[Point], y: Tensor) -> float:
+def _affine(bound: BoundModel, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for i, p in enumerate(points):
         x = _x(y, p)
         (call, told), affine = bound.prepare(points, x), bound.affine(p)
         out = call(x, told[i])
-        worst = worst_of(worst, _relative(out if affine is None else affine.skip * x + affine.out * out, bound(x, p)))
+        worst = worst_of(
+            worst,
+            _relative(
+                out if affine is None else affine.skip * x + affine.out * out, bound(x, p)
+            ),
+        )
     return worst
 
 
-def _from_noise(bound: Bound, p: Point, y: Tensor) -> str:
+def _from_noise(bound: BoundModel, p: Point, y: Tensor) -> str:
     """How much of x / alpha is left in x0 where runs start."""
     x = (p.sigma * y).float()
-    left = float(bound(x, p).detach().square().mean().sqrt() / (x / p.alpha).square().mean().sqrt())
+    left = float(
+        bound(x, p).detach().square().mean().sqrt() / (x / p.alpha).square().mean().sqrt()
+    )
     assert left <= PULL, (
         f"{left:.2g} x / alpha at noise level {p.level:.4g}: eps, v or score that is another, or its sign?"
     )
@@ -258,8 +328,14 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
     findings = [_hint(finding, hint) for finding in findings]
     if model.data_range is not None:
         low, high = model.data_range
-        outside = float(((clean < low - 0.1 * (high - low)) | (clean > high + 0.1 * (high - low))).float().mean())
-        findings.append(at_most("numbers of its samples outside of data_range", lambda: outside, OUTSIDE))
+        outside = float(
+            ((clean < low - 0.1 * (high - low)) | (clean > high + 0.1 * (high - low)))
+            .float()
+            .mean()
+        )
+        findings.append(
+            at_most("numbers of its samples outside of data_range", lambda: outside, OUTSIDE)
+        )
     return findings
 
 
@@ -305,7 +381,9 @@ def _tweedie(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in points:
         x = _x(y, p, torch.float64)
-        worst = worst_of(worst, _relative((x + p.sigma**2 * model.score(x, p)) / p.alpha, model.x0(x, p)))
+        worst = worst_of(
+            worst, _relative((x + p.sigma**2 * model.score(x, p)) / p.alpha, model.x0(x, p))
+        )
     return worst
 
 

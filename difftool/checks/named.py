@@ -11,7 +11,12 @@ from difftool.errors import DifftoolError
 from difftool.names.registry import registry
 from difftool.names.specs import make, options_of, parse
 
-CHECKS = {"schedules": check_schedule, "grids": check_grid, "models": check_model, "samplers": check_sampler}
+CHECKS = {
+    "schedules": check_schedule,
+    "grids": check_grid,
+    "models": check_model,
+    "samplers": check_sampler,
+}
 
 
 def check_named(spec: str) -> list[Finding]:
@@ -20,12 +25,16 @@ def check_named(spec: str) -> list[Finding]:
     entries = registry().find_all(name)
     entries = [entry for entry in entries if entry.axis in CHECKS] or entries
     if options and len(entries) > 1:  # those that the options are of
-        entries = [e for e in entries if set(options) <= {o.name for o in options_of(e.load())}] or entries[:1]
+        entries = [
+            e for e in entries if set(options) <= {o.name for o in options_of(e.load())}
+        ] or entries[:1]
     findings = []
     for entry in entries:
         kind = f"{entry.axis[:-1]}: " if len(entries) > 1 else ""
         if entry.axis not in CHECKS:
-            raise DifftoolError(f"{entry.axis} have no contract to hold {name!r} to; {', '.join(CHECKS)} have one")
+            raise DifftoolError(
+                f"{entry.axis} have no contract to hold {name!r} to; {', '.join(CHECKS)} have one"
+            )
         found = CHECKS[entry.axis](make(entry.axis, spec))  # type: ignore[operator]
         findings += [finding._replace(check=kind + finding.check) for finding in found]
     return findings

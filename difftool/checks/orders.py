@@ -19,7 +19,9 @@ NOTHING = 1e-8  # in half-log-snr
 ROUNDING = 3e-14  # smaller errors are not looked at
 MOST_STEPS, SETTLED = 1024, 0.02  # how far the limit of an order over a run is followed
 LONGEST, HALVINGS, SMALL = 0.32, 8, 100  # of steps; how often they are halved; times rounding
-LENGTHS = np.array([0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0])  # of the steps before and of the one that is measured
+LENGTHS = np.array(
+    [0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0]
+)  # of the steps before and of the one that is measured
 DATA = Gaussian.of([0.3, -0.5, 0.0], [0.5, 0.05, 1.5])  # for the order of the law
 
 
@@ -47,7 +49,10 @@ def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | Non
     step old is three times as bad. None for what does not step from the state before (Picard's sums).
     """
     schedule, data = schedule or VPLinear(), Mixture()
-    path = Path(schedule, [*(schedule.t_at_level(0.02 * k) for k in range(8, 0, -1)), schedule.domain[0]])
+    path = Path(
+        schedule,
+        [*(schedule.t_at_level(0.02 * k) for k in range(8, 0, -1)), schedule.domain[0]],
+    )
     plan, final = trace(sampler, path), len(path) - 2
     if any(plan.rows[k].index < final - 1 for k, _ in plan.rows[-1].x):
         return None
@@ -57,7 +62,10 @@ def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | Non
 
 
 def global_order(
-    sampler: Sampler, schedule: Schedule | None = None, centre: float = 0.0, upwards: bool = False
+    sampler: Sampler,
+    schedule: Schedule | None = None,
+    centre: float = 0.0,
+    upwards: bool = False,
 ) -> float:
     """The order of the end point over a fixed interval, from the exact state, start-up included.
 
@@ -73,7 +81,9 @@ def global_order_in(sampler: Sampler, steps: int) -> float:
     return math.inf if fine < SMALL * ROUNDING else math.log2(coarse / fine)
 
 
-def _end_error(sampler: Sampler, schedule: Schedule, centre: float, half: float, steps: int) -> float:
+def _end_error(
+    sampler: Sampler, schedule: Schedule, centre: float, half: float, steps: int
+) -> float:
     data = Mixture(math.exp(-centre))
     path = path_at(schedule, centre + np.linspace(-half, half, steps + 1))
     return float(np.sqrt((data.error(end_of(sampler, path, data), path[-1]) ** 2).mean()))

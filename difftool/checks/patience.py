@@ -17,7 +17,11 @@ def patient(probes: Sequence[T], seconds: float, least: int) -> Iterator[T]:
     Seconds of the processor, so that as many are looked at on a busy machine.
     """
     until = thread_time() + seconds
-    stride = next(k for k in range(max(round(GOLDEN * len(probes)), 1), 0, -1) if math.gcd(k, len(probes)) == 1)
+    stride = next(
+        k
+        for k in range(max(round(GOLDEN * len(probes)), 1), 0, -1)
+        if math.gcd(k, len(probes)) == 1
+    )
     for i in range(len(probes)):
         if i >= least and thread_time() > until:
             return

@@ -13,11 +13,21 @@ from difftool.checks.finding import Finding, at_most, holds, worst_of
 from difftool.checks.patience import patient
 from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
-from difftool.models import Bound, GaussianMixture
+from difftool.models import BoundModel, GaussianMixture
 from difftool.plan import trace
 from difftool.samplers.base import Sampler, finish, nfe_of
 from difftool.sampling import Job, prepare, sample
-from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, Point, Schedule, SubVP, VPLinear
+from difftool.schedules import (
+    VE,
+    Cosine,
+    DDPMLinear,
+    Flow,
+    Path,
+    Point,
+    Schedule,
+    SubVP,
+    VPLinear,
+)
 
 SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow(), SubVP())
 BEYOND = VE(sigma_max=2000.0)  # where nobody has looked
@@ -37,13 +47,19 @@ def runs(sampler: Sampler) -> list[Finding]:
     findings = [
         holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
         holds("noise", "as declared", lambda: _noise(sampler)),
-        holds("upwards", "refused" if sampler.downwards_only else "finite", lambda: _upwards(sampler)),
+        holds(
+            "upwards",
+            "refused" if sampler.downwards_only else "finite",
+            lambda: _upwards(sampler),
+        ),
         at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
         holds("points, as the schedule has them", "all", lambda: _points(sampler)),
         at_most("the same for pictures", lambda: _pictures(sampler), 1e-10),
     ]
     if sampler.batch_independent:
-        findings.append(at_most("the same in batches of 1, 2, 3 and 64", lambda: _batches(sampler), 1e-6))
+        findings.append(
+            at_most("the same in batches of 1, 2, 3 and 64", lambda: _batches(sampler), 1e-6)
+        )
     if not sampler.adaptive:
         findings.append(at_most("gradient, to differences", lambda: _gradient(sampler), 1e-4))
     return findings
@@ -62,7 +78,12 @@ def plan_of(sampler: Sampler) -> Finding | None:
         trace(sampler, run.path)
     except NotAffine as error:
         told = str(error)
-        return Finding("plan", "any", told if "plain loop" in told else f"runs as the plain loop: {told}", True)
+        return Finding(
+            "plan",
+            "any",
+            told if "plain loop" in told else f"runs as the plain loop: {told}",
+            True,
+        )
     return Finding("plan", "any", "runs as the plain loop", True)
 
 
@@ -82,18 +103,23 @@ def plan_is_loop(sampler: Sampler) -> float:
 class _Exact(GaussianMixture):
     """A mixture that gives, where it is asked for two outputs, v = 1/2 as a network with a learned variance would."""
 
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+    def bind(
+        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
+    ) -> BoundModel:
         return _BoundExact(self, schedule, dict(cond or {}))
 
 
-class _BoundExact(Bound):
+class _BoundExact(BoundModel):
     def more(self, x: Tensor, p: Point, outputs: int) -> Any:
         return self(x, p), torch.full_like(x, 0.5)
 
 
 def mixture(means: Any, variances: Any) -> GaussianMixture:
     """An exact model that also takes the place of a network with a learned variance."""
-    return _Exact(torch.as_tensor(means, dtype=torch.float64), torch.as_tensor(variances, dtype=torch.float64))
+    return _Exact(
+        torch.as_tensor(means, dtype=torch.float64),
+        torch.as_tensor(variances, dtype=torch.float64),
+    )
 
 
 def model() -> GaussianMixture:
@@ -101,13 +127,21 @@ def model() -> GaussianMixture:
     return mixture(_MEANS, 0.04)
 
 
-_MEANS = torch.tensor([[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]], dtype=torch.float64)
+_MEANS = torch.tensor(
+    [[0.5, -0.3, 0.1], [-0.6, 0.4, 0.2], [0.1, 0.9, -0.8]], dtype=torch.float64
+)
 
 
 def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job:
     """A small run of the sampler in float64; adaptive samplers ignore the steps."""
     wanted = None if sampler.adaptive else max(steps, sampler.needs_steps)
-    options = {"schedule": VPLinear(), "steps": wanted, "dtype": torch.float64, "shape": (count, 3), **options}
+    options = {
+        "schedule": VPLinear(),
+        "steps": wanted,
+        "dtype": torch.float64,
+        "shape": (count, 3),
+        **options,
+    }
     return prepare(options.pop("model", None) or model(), sampler, **options)
 
 
@@ -127,7 +161,9 @@ def _runs(sampler: Sampler) -> str:
 
 def _upwards(sampler: Sampler) -> str:
     steps = max(4, sampler.needs_steps)
-    times = [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
+    times = (
+        [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
+    )
     x = torch.linspace(-1.0, 1.0, 18, dtype=torch.float64).reshape(6, 3)
     try:
         out = sample(model(), sampler, x=x, grid=times, schedule=VPLinear())
@@ -135,7 +171,9 @@ def _upwards(sampler: Sampler) -> str:
         if sampler.downwards_only:
             return "refused"
         raise
-    assert torch.isfinite(out).all() and not sampler.downwards_only, "declared to run downwards only, it ran upwards"
+    assert torch.isfinite(out).all() and not sampler.downwards_only, (
+        "declared to run downwards only, it ran upwards"
+    )
     return "finite"
 
 
@@ -143,18 +181,29 @@ def _evaluations(sampler: Sampler) -> str:
     counts: dict[float | None, list[str]] = {}
     ends = ((None, (1, 2, 7, MANY_STEPS)), (0.01, (1, 2, 7)))
     for end, counted in ends[:1] if sampler.adaptive else ends:
-        for steps in (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in counted}):
+        for steps in (
+            (1,) if sampler.adaptive else sorted({max(n, sampler.needs_steps) for n in counted})
+        ):
             run = job(sampler, steps, grid=None if sampler.adaptive else FlowGrid(end=end))
             assert run.path is not None
-            declared, planned = nfe_of(sampler, run.path, run.last), run.plan.nfe if run.plan else None
+            declared, planned = (
+                nfe_of(sampler, run.path, run.last),
+                run.plan.nfe if run.plan else None,
+            )
             if run.plan is None or steps < MANY_STEPS:
                 run.plan = None
                 run.batch(0, 6)
             way_out = "nfe(path) says what a path costs, if not evaluations times its steps"
-            assert declared in (None, run.nfe), f"{declared} declared, {run.nfe} made in {steps} steps; {way_out}"
-            assert planned in (None, run.nfe), f"{planned} in the plan, {run.nfe} made in {steps} steps"
+            assert declared in (None, run.nfe), (
+                f"{declared} declared, {run.nfe} made in {steps} steps; {way_out}"
+            )
+            assert planned in (None, run.nfe), (
+                f"{planned} in the plan, {run.nfe} made in {steps} steps"
+            )
             counts.setdefault(end, []).append(str(run.nfe))
-    return "; ".join(", ".join(some) + " above sigma = 0" * (end is not None) for end, some in counts.items())
+    return "; ".join(
+        ", ".join(some) + " above sigma = 0" * (end is not None) for end, some in counts.items()
+    )
 
 
 def _noise(sampler: Sampler) -> str:
@@ -170,14 +219,20 @@ def _noise(sampler: Sampler) -> str:
     finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
     declared = "stochastic" if sampler.stochastic else "deterministic"
     text = f"{declared}, {len(draws)} draws in {len(run.path) - 1} steps"
-    way_out = "draw with noise(now, nxt), no other way" if sampler.stochastic else "set stochastic = True"
+    way_out = (
+        "draw with noise(now, nxt), no other way"
+        if sampler.stochastic
+        else "set stochastic = True"
+    )
     assert bool(draws) == sampler.stochastic, f"declared {text}; {way_out}"
     assert sampler.stochastic or not sampler.weak_order or sampler.accuracy is not None, (
         "declared deterministic, with a weak order"
     )
     if not sampler.adaptive:
         for now, nxt in draws:
-            assert now is not None, "noise is drawn for no points: say noise(now, nxt), or noise(now) for its own"
+            assert now is not None, (
+                "noise is drawn for no points: say noise(now, nxt), or noise(now) for its own"
+            )
             assert nxt is None or _within_a_step(run.path, now, nxt), (
                 f"noise({now.level:.3g}, {nxt.level:.3g}), by levels, belongs to no step"
             )
@@ -204,9 +259,15 @@ def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
         for j in {j for j, _ in row.z} - seen:
             seen.add(j)
             if (interval := plan.noises[j].interval) is not None:
-                inside = _below(path[step + 1].level, interval[0]) and _below(interval[1], path[step].level)
-                what = f"the noise between levels {interval[0]:.3g} and {interval[1]:.3g} enters"
-                assert inside, f"{what} in the step from {path[step].level:.3g} to {path[step + 1].level:.3g}"
+                inside = _below(path[step + 1].level, interval[0]) and _below(
+                    interval[1], path[step].level
+                )
+                what = (
+                    f"the noise between levels {interval[0]:.3g} and {interval[1]:.3g} enters"
+                )
+                assert inside, (
+                    f"{what} in the step from {path[step].level:.3g} to {path[step + 1].level:.3g}"
+                )
 
 
 def _below(a: float, b: float) -> bool:
@@ -219,12 +280,19 @@ def _twice(sampler: Sampler) -> float:
 
 def _batches(sampler: Sampler) -> float:
     run, many = job(sampler), job(sampler, count=MANY)
-    far = job(sampler, model=mixture([[0.1, 0.0, -0.1], [-0.1, 0.1, 0.0], [12.0, 1.0, -8.0]], 0.04))
+    far = job(
+        sampler, model=mixture([[0.1, 0.0, -0.1], [-0.1, 0.1, 0.0], [12.0, 1.0, -8.0]], 0.04)
+    )
     few = [
-        _distance(torch.cat([each.batch(0, 1), each.batch(1, 2), each.batch(3, 3)]), each.batch(0, 6))
+        _distance(
+            torch.cat([each.batch(0, 1), each.batch(1, 2), each.batch(3, 3)]), each.batch(0, 6)
+        )
         for each in (run, far)
     ]
-    return worst_of(*few, _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)))
+    return worst_of(
+        *few,
+        _distance(torch.cat([many.batch(0, 1), many.batch(1, MANY - 1)]), many.batch(0, MANY)),
+    )
 
 
 def _points(sampler: Sampler) -> str:
@@ -235,7 +303,13 @@ def _points(sampler: Sampler) -> str:
         bound, source = run.start(0, 6)
         points: list[Point] = []
 
-        def model(x: Any, p: Point, outputs: int = 1, bound: Bound = bound, points: list[Point] = points) -> Any:
+        def model(
+            x: Any,
+            p: Point,
+            outputs: int = 1,
+            bound: BoundModel = bound,
+            points: list[Point] = points,
+        ) -> Any:
             points.append(p)
             return bound(x, p, outputs)
 
@@ -243,7 +317,10 @@ def _points(sampler: Sampler) -> str:
         finish(sampler, model, run.origin.sigma * source.initial(), run.path, source, run.last)
         for p in points:
             own = schedule.at(p.t)
-            off = max(abs(torch.as_tensor(getattr(p, name) - getattr(own, name))).max() for name in ("alpha", "sigma"))
+            off = max(
+                abs(torch.as_tensor(getattr(p, name) - getattr(own, name))).max()
+                for name in ("alpha", "sigma")
+            )
             assert off < 1e-6, (
                 f"asked at t = {p.t:.4g} with alpha = {p.alpha:.4g}, sigma = {p.sigma:.4g}, where {schedule!r} has "
                 f"{own.alpha:.4g}, {own.sigma:.4g}; take points from the path: path.at(t), path.at_half_log_snr(v)"
@@ -255,7 +332,9 @@ def _points(sampler: Sampler) -> str:
 def _pictures(sampler: Sampler) -> float:
     """States of more axes, beside the same ones flattened."""
     shapes = SHAPES[:3] if sampler.adaptive else SHAPES  # these take their time
-    flat, *others = (job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)) for s in shapes)
+    flat, *others = (
+        job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)) for s in shapes
+    )
     for run in (flat, *others):
         run.plan = None
     out = flat.batch(0, 6)
@@ -288,5 +367,7 @@ def _stepped(run: Job) -> Tensor:
 
 def _distance(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape or a.dtype != b.dtype:
-        raise DifftoolError(f"shapes or dtypes differ: {tuple(a.shape)} {a.dtype}, {tuple(b.shape)} {b.dtype}")
+        raise DifftoolError(
+            f"shapes or dtypes differ: {tuple(a.shape)} {a.dtype}, {tuple(b.shape)} {b.dtype}"
+        )
     return float((a - b).abs().max() / (1 + b.abs().max()))

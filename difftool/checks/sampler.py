@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 
-from difftool.checks.everywhere import least_order, left_over, left_over_on, order_there, worst_last_step
+from difftool.checks.everywhere import (
+    least_order,
+    left_over,
+    left_over_on,
+    order_there,
+    worst_last_step,
+)
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
 from difftool.checks.laws import (
     ASTRAY,
@@ -23,7 +29,13 @@ from difftool.checks.laws import (
     promised,
     worst_number_of_steps,
 )
-from difftool.checks.orders import global_order, global_order_in, one_step_order, weak_order, weak_order_from
+from difftool.checks.orders import (
+    global_order,
+    global_order_in,
+    one_step_order,
+    weak_order,
+    weak_order_from,
+)
 from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_everywhere
 from difftool.checks.variants import changed, others_hold, variants
 from difftool.errors import DifftoolError
@@ -39,7 +51,9 @@ COARSE_PART = 0.1
 PATIENCE = 1.5  # seconds
 LONG = 192  # steps of a long run
 FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
-STALE = 2.5  # times the error of the mean: a last step with an answer that is one step old has 3
+STALE = (
+    2.5  # times the error of the mean: a last step with an answer that is one step old has 3
+)
 ROUNDED = 1e-7  # a variance of 0 is computed to 1e-16 of the start's, a standard deviation to its square root
 STEEP = 0.05  # the least real stability interval of a deterministic sampler
 LOUD = 10.0  # what independent errors of size 1 of answers v may become
@@ -75,28 +89,50 @@ def findings(sampler: Sampler, patience: float = PATIENCE) -> Iterator[Finding]:
         return
     yield at_most("plan = plain loop = stepper", lambda: plan_is_loop(sampler), 1e-10)
     if sampler.point_mass:
-        yield at_most("point mass: ends at the point, with sigma_end", lambda: point_mass(sampler), ROUNDED)
+        yield at_most(
+            "point mass: ends at the point, with sigma_end",
+            lambda: point_mass(sampler),
+            ROUNDED,
+        )
     if sampler.stochastic:
-        yield at_most("analysis = Monte Carlo (standard errors)", lambda: monte_carlo(sampler), 5.0)
+        yield at_most(
+            "analysis = Monte Carlo (standard errors)", lambda: monte_carlo(sampler), 5.0
+        )
     yield from _steady(sampler)
     yield from _orders(sampler, patience)
     if order := promised(sampler):
         yield at_most(
-            "error in N steps over that in N - 1, N + 1", lambda: worst_number_of_steps(sampler, patience), WORSE
+            "error in N steps over that in N - 1, N + 1",
+            lambda: worst_number_of_steps(sampler, patience),
+            WORSE,
         )
-        yield at_most("law at every level, in small steps", lambda: left_over(sampler, order, patience), 0.0)
+        yield at_most(
+            "law at every level, in small steps",
+            lambda: left_over(sampler, order, patience),
+            0.0,
+        )
         if sampler.stochastic:
-            yield at_most("law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0)
+            yield at_most(
+                "law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0
+            )
     else:
-        yield at_most("law that is claimed by nobody, in more steps", lambda: grows(sampler), AWAY)
-    yield holds("the same with other options", "claims and law", lambda: _others(sampler, patience))
+        yield at_most(
+            "law that is claimed by nobody, in more steps", lambda: grows(sampler), AWAY
+        )
+    yield holds(
+        "the same with other options", "claims and law", lambda: _others(sampler, patience)
+    )
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
     """What becomes of steep networks and of wrong ones."""
     if sampler.accuracy is not None or sampler.weak_order:
         yield attempt("stability intervals", f"real >= {STEEP}", lambda: _steep(sampler))
-        yield attempt("errors of the network, in 10 steps", f"<= x {LOUD:g} of v", lambda: _amplified(sampler))
+        yield attempt(
+            "errors of the network, in 10 steps",
+            f"<= x {LOUD:g} of v",
+            lambda: _amplified(sampler),
+        )
 
 
 def _steep(sampler: Sampler) -> Finding:
@@ -129,7 +165,9 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
     at = " at zero noise" if sampler.stochastic else ""
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         one = f"order of one step{at}"
-        yield near(f"{one}, exact history", lambda: one_step_order(quiet), claimed, _tolerance(claimed))
+        yield near(
+            f"{one}, exact history", lambda: one_step_order(quiet), claimed, _tolerance(claimed)
+        )
         yield _order_everywhere(quiet, f"{one}, everywhere", claimed, patience)
     if quiet is not None and promised(quiet):
         yield at_most(f"last step{at}, over the mean", lambda: worst_last_step(quiet), STALE)
@@ -153,7 +191,9 @@ def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: fl
 
     def finding() -> Finding:
         worst = least_order(sampler, limit, patience)
-        return Finding(check, f">= {limit:g}", f"{worst.figure:.2f} {worst.where}", worst.figure >= limit)
+        return Finding(
+            check, f">= {limit:g}", f"{worst.figure:.2f} {worst.where}", worst.figure >= limit
+        )
 
     return attempt(check, f">= {limit:g}", finding)
 
@@ -162,9 +202,19 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
     claimed = sampler.run_order
     if claimed is None:
         return
-    found = near(f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed))
-    yield found if found.ok else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
-    yield at_least(f"order over a run{at}, in {LONG} steps", lambda: global_order_in(sampler, LONG), _least(claimed))
+    found = near(
+        f"order over a run{at}", lambda: global_order(sampler), claimed, _tolerance(claimed)
+    )
+    yield (
+        found
+        if found.ok
+        else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
+    )
+    yield at_least(
+        f"order over a run{at}, in {LONG} steps",
+        lambda: global_order_in(sampler, LONG),
+        _least(claimed),
+    )
     if not sampler.downwards_only:
         upwards = partial(global_order, sampler, upwards=True)
         yield at_least(f"order over a run{at}, upwards", upwards, _least(claimed))
@@ -177,15 +227,24 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
     if quiet is not None and (claimed := quiet.run_order) is not None:
         yield from _over_a_run(quiet, at)
         for level in FAR:
-            check, measure = f"order over a run{at}, about noise level {level:g}", partial(_order_about, quiet, level)
+            check, measure = (
+                f"order over a run{at}, about noise level {level:g}",
+                partial(_order_about, quiet, level),
+            )
             yield near(check, measure, claimed, _coarse(claimed))
     if sampler.stochastic and sampler.weak_order:
-        measured = "cannot be measured without a plan; write it with + - * / alone, or claim none"
+        measured = (
+            "cannot be measured without a plan; write it with + - * / alone, or claim none"
+        )
         yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
     if promised(sampler):
         many = cache(partial(of_many, sampler))
-        yield at_most("law of many samples, over its sampling error", lambda: many()[0], FAR_OFF)
-        yield at_most("correlation of elements, over its sampling error", lambda: many()[1], FAR_OFF)
+        yield at_most(
+            "law of many samples, over its sampling error", lambda: many()[0], FAR_OFF
+        )
+        yield at_most(
+            "correlation of elements, over its sampling error", lambda: many()[1], FAR_OFF
+        )
     if sampler.adaptive and not sampler.downwards_only:
         yield at_most("where it ends, downwards and upwards", lambda: astray(sampler), ASTRAY)
 
@@ -224,7 +283,9 @@ def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
     return off_law(sampler, schedule) if promised(sampler) else None
 
 
-LOOKS = [partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())]  # with each choice of options
+LOOKS = [
+    partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())
+]  # with each choice of options
 
 
 def _tolerance(order: float) -> float:

@@ -45,15 +45,31 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
     times = _times(schedule)
     some = np.array(_some(times))
     return [
-        holds("coefficients finite, 0 <= alpha <= 1, sigma >= 0", "all", lambda: _finite(schedule, times)),
+        holds(
+            "coefficients finite, 0 <= alpha <= 1, sigma >= 0",
+            "all",
+            lambda: _finite(schedule, times),
+        ),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
         holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
-        at_most("floats, numpy, torch float64 agree", lambda: _kinds(schedule, some, ("alpha", "sigma")), 1e-12),
-        at_most("so do their derivatives", lambda: _kinds(schedule, some[1:-1], ("drift", "diffusion2")), 1e-6),
+        at_most(
+            "floats, numpy, torch float64 agree",
+            lambda: _kinds(schedule, some, ("alpha", "sigma")),
+            1e-12,
+        ),
+        at_most(
+            "so do their derivatives",
+            lambda: _kinds(schedule, some[1:-1], ("drift", "diffusion2")),
+            1e-6,
+        ),
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
         holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
-        holds("the same with other options", "all that follows", lambda: _others(schedule, patience)),
+        holds(
+            "the same with other options",
+            "all that follows",
+            lambda: _others(schedule, patience),
+        ),
     ]
 
 
@@ -86,18 +102,25 @@ def _wrong(schedule: Schedule) -> str | None:
 def _each(schedule: Schedule) -> str:
     """Times (B,), as training draws them, for x (B, ...), B the width of x as well, beside one after the other."""
     low, high = schedule.domain
-    t = torch.linspace(low + 0.1 * (high - low), low + 0.9 * (high - low), 4, dtype=torch.float64)
+    t = torch.linspace(
+        low + 0.1 * (high - low), low + 0.9 * (high - low), 4, dtype=torch.float64
+    )
     for shape in ((4, 4), (4, 3, 2, 2)):
         x0, eps = (
-            torch.linspace(a, b, math.prod(shape), dtype=torch.float64).reshape(shape) for a, b in ((-1, 1), (2, 1))
+            torch.linspace(a, b, math.prod(shape), dtype=torch.float64).reshape(shape)
+            for a, b in ((-1, 1), (2, 1))
         )
         p, column = schedule.at(t, like=x0), (4, *[1] * (len(shape) - 1))
-        assert p.alpha.shape == p.sigma.shape == column, f"at(t, like=x) of {tuple(t.shape)} is {tuple(p.alpha.shape)}"
+        assert p.alpha.shape == p.sigma.shape == column, (
+            f"at(t, like=x) of {tuple(t.shape)} is {tuple(p.alpha.shape)}"
+        )
         noised, alone = (
             schedule.add_noise(x0, t, eps),
             [schedule.add_noise(x0[i], float(t[i]), eps[i]) for i in range(4)],
         )
-        assert torch.allclose(noised, torch.stack(alone), rtol=1e-9, atol=1e-12), "add_noise mixes the times of samples"
+        assert torch.allclose(noised, torch.stack(alone), rtol=1e-9, atol=1e-12), (
+            "add_noise mixes the times of samples"
+        )
     return "as one by one"
 
 
@@ -105,14 +128,20 @@ def _times(schedule: Schedule) -> Array:
     """Evenly, at random, and geometrically towards both ends of the domain."""
     low, high = schedule.domain
     near = np.geomspace(NEAR, 0.1, PLACES // 8)
-    even, scattered = np.linspace(0, 1, PLACES // 4)[1:-1], np.random.default_rng(0).random(PLACES // 2)
+    even, scattered = (
+        np.linspace(0, 1, PLACES // 4)[1:-1],
+        np.random.default_rng(0).random(PLACES // 2),
+    )
     inner = np.unique(np.concatenate([near, even, scattered, 1 - near]))
     return np.array([low, *(low + (high - low) * inner), high])
 
 
 def _some(times: Array) -> list[float]:
     """A part of them, the ends included."""
-    return [float(times[i]) for i in np.unique(np.linspace(0, len(times) - 1, EACH).round().astype(int))]
+    return [
+        float(times[i])
+        for i in np.unique(np.linspace(0, len(times) - 1, EACH).round().astype(int))
+    ]
 
 
 def _finite(schedule: Schedule, times: Array) -> str:
@@ -130,8 +159,12 @@ def _finite(schedule: Schedule, times: Array) -> str:
 
 def _clean(schedule: Schedule) -> str:
     p = schedule.at(schedule.domain[0])
-    way_out = "; here more t is more noise, and t = 0 is data: use 1 - t" if p.alpha < p.sigma else ""
-    assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, f"alpha = {p.alpha}, sigma = {p.sigma}{way_out}"
+    way_out = (
+        "; here more t is more noise, and t = 0 is data: use 1 - t" if p.alpha < p.sigma else ""
+    )
+    assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, (
+        f"alpha = {p.alpha}, sigma = {p.sigma}{way_out}"
+    )
     return "exactly"
 
 
@@ -139,7 +172,9 @@ def _falling(schedule: Schedule, times: Array) -> str:
     inner = times[1:-1]
     alpha, sigma = schedule.alpha(inner), schedule.sigma(inner)
     zero = sigma == 0
-    assert not zero.any(), f"sigma is 0 at t = {inner[zero][-1]:g}, where it is not to be; {HINT}"
+    assert not zero.any(), (
+        f"sigma is 0 at t = {inner[zero][-1]:g}, where it is not to be; {HINT}"
+    )
     with np.errstate(divide="ignore"):
         values = np.log(alpha / sigma)
     for a, b, t in zip(values, values[1:], inner[1:], strict=False):
@@ -152,16 +187,24 @@ def _kinds(schedule: Schedule, some: Array, names: tuple[str, ...]) -> Worst:
     for name in names:
         function = getattr(schedule, name)
         plain = np.array([function(float(t)) for t in some])
-        for kind, values in (("numpy", function(some)), ("torch", function(torch.from_numpy(some)).numpy())):
+        for kind, values in (
+            ("numpy", function(some)),
+            ("torch", function(torch.from_numpy(some)).numpy()),
+        ):
             off = abs(plain - values) / (1 + abs(plain))
             i = int(np.argmax(off))
-            worst = worst_of(worst, Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"))
+            worst = worst_of(
+                worst,
+                Worst(float(off[i]), f"between floats and {kind}, {name} at t = {some[i]:.6g}"),
+            )
     return worst
 
 
 def _single(schedule: Schedule, times: Array) -> float:
     """Largest relative error in float32 of sigma at times that float32 holds exactly, and of alpha (absolute)."""
-    t32 = torch.tensor(times[times > schedule.domain[0]], dtype=torch.float32).clamp(max=schedule.domain[1])
+    t32 = torch.tensor(times[times > schedule.domain[0]], dtype=torch.float32).clamp(
+        max=schedule.domain[1]
+    )
     t64 = t32.double()
     sigma = (schedule.sigma(t32).double() - schedule.sigma(t64)).abs() / schedule.sigma(t64)
     lost = ~(sigma < 0.1)
@@ -173,7 +216,10 @@ def _single(schedule: Schedule, times: Array) -> float:
 def _derived(schedule: Schedule, times: Array) -> Worst:
     """Largest relative error of what follows from alpha and sigma without a derivative."""
     worst = Worst(0.0, "")
-    x0, eps = torch.linspace(-1, 1, 3, dtype=torch.float64), torch.linspace(2, 1, 3, dtype=torch.float64)
+    x0, eps = (
+        torch.linspace(-1, 1, 3, dtype=torch.float64),
+        torch.linspace(2, 1, 3, dtype=torch.float64),
+    )
     for t in _some(times):
         alpha, sigma, p = schedule.alpha(t), schedule.sigma(t), schedule.at(t)
         pairs = [("at", p.t, t), ("at", p.alpha, alpha), ("at", p.sigma, sigma)]
@@ -182,23 +228,36 @@ def _derived(schedule: Schedule, times: Array) -> Worst:
             pairs.append(("half_log_snr", schedule.half_log_snr(t), math.log(alpha / sigma)))
         pairs += [
             ("add_noise", float(a), float(b))
-            for a, b in zip(schedule.add_noise(x0, t, eps), alpha * x0 + sigma * eps, strict=True)
+            for a, b in zip(
+                schedule.add_noise(x0, t, eps), alpha * x0 + sigma * eps, strict=True
+            )
         ]
         for name, found, wanted in pairs:
-            worst = worst_of(worst, Worst(abs(found - wanted) / (1e-3 + abs(wanted)), f"of {name} at t = {t:.6g}"))
+            worst = worst_of(
+                worst,
+                Worst(abs(found - wanted) / (1e-3 + abs(wanted)), f"of {name} at t = {t:.6g}"),
+            )
     return worst
 
 
 def _start(schedule: Schedule) -> str:
     low, high = schedule.domain
     anywhere, divided = schedule.t_start(), schedule.t_start(True)
-    assert anywhere == high, f"a run starts at t = {anywhere:g}, expected the end of the domain, {high:g}"
-    assert low < divided <= high, f"{divided:g} is outside the domain, where alpha must be at least {ALPHA_MIN:g}"
+    assert anywhere == high, (
+        f"a run starts at t = {anywhere:g}, expected the end of the domain, {high:g}"
+    )
+    assert low < divided <= high, (
+        f"{divided:g} is outside the domain, where alpha must be at least {ALPHA_MIN:g}"
+    )
     alpha = schedule.alpha(divided)
-    assert alpha >= ALPHA_MIN * (1 - 1e-6), f"alpha = {alpha:g} at t = {divided:g}, expected {ALPHA_MIN:g} or more"
+    assert alpha >= ALPHA_MIN * (1 - 1e-6), (
+        f"alpha = {alpha:g} at t = {divided:g}, expected {ALPHA_MIN:g} or more"
+    )
     beyond = schedule.alpha(math.nextafter(divided, high))
     latest = divided == high or alpha < ALPHA_MIN * 1.01 or beyond < ALPHA_MIN
-    assert latest, f"t = {divided:g} has alpha = {alpha:g}; there is a later one with {ALPHA_MIN:g}"
+    assert latest, (
+        f"t = {divided:g} has alpha = {alpha:g}; there is a later one with {ALPHA_MIN:g}"
+    )
     return f"{anywhere:g}, {divided:g}"
 
 
@@ -209,7 +268,9 @@ INVERSES: dict[str, Callable[[Schedule, Any], Any]] = {
 }
 
 
-def _inverse(schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], times: Array) -> Finding:
+def _inverse(
+    schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], times: Array
+) -> Finding:
     """Numbers and arrays: how far the time that is found is away, in half-log-snr, beside what rounding takes."""
 
     def measure() -> Worst:
@@ -220,7 +281,10 @@ def _inverse(schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], 
         together = inverse(np.array(values))
         for t, value, other in zip(some, values, together, strict=True):
             for found in (inverse(value), float(other)):
-                worst = worst_of(worst, Worst(_apart(schedule, t, found), f"at t = {t:.6g}, found {found:.6g}"))
+                worst = worst_of(
+                    worst,
+                    Worst(_apart(schedule, t, found), f"at t = {t:.6g}, found {found:.6g}"),
+                )
         return worst
 
     return at_most(f"{name} inverts", measure, INVERSE)
@@ -236,7 +300,11 @@ def _apart(schedule: Schedule, t: float, found: float) -> float:
         return 0.0
     a, b = schedule.half_log_snr(t), schedule.half_log_snr(found)
     slope = abs(b - a) / abs(found - t)
-    bits = ROUNDING * (1 + abs(a)) * (1 + 1 / max(schedule.alpha(t), 1e-12) + 1 / max(schedule.sigma(t), 1e-12))
+    bits = (
+        ROUNDING
+        * (1 + abs(a))
+        * (1 + 1 / max(schedule.alpha(t), 1e-12) + 1 / max(schedule.sigma(t), 1e-12))
+    )
     return max(abs(b - a) - 8 * bits - 8 * ROUNDING * slope * max(abs(t), high - low), 0.0)
 
 
@@ -279,8 +347,17 @@ def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, flo
 def _differences(schedule: Schedule, name: str, t: float, h: float) -> list[float]:
     """Of log(alpha), or of log(sigma / alpha), with steps of h: central, to the left, to the right."""
     f: Callable[[float], float] = (
-        (lambda u: math.log(schedule.alpha(u))) if name == "drift" else (lambda u: -schedule.half_log_snr(u))
+        (lambda u: math.log(schedule.alpha(u)))
+        if name == "drift"
+        else (lambda u: -schedule.half_log_snr(u))
     )
     far, left, here, right, further = (f(t + k * h) for k in (-2, -1, 0, 1, 2))
     central = (8 * (right - left) - (further - far)) / 12
-    return [v / h for v in (central, (3 * here - 4 * left + far) / 2, (-3 * here + 4 * right - further) / 2)]
+    return [
+        v / h
+        for v in (
+            central,
+            (3 * here - 4 * left + far) / 2,
+            (-3 * here + 4 * right - further) / 2,
+        )
+    ]

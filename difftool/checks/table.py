@@ -87,12 +87,18 @@ def _registers(sampler: Sampler) -> int | None:
 def _gains(sampler: Sampler) -> tuple[float, float] | None:
     """How independent errors of size 1 of all answers end, of eps and of v, on the sampler's own grid."""
     plan = _plan(sampler, DDPMLinear(), sampler.grid or FlowGrid())
-    return None if plan is None else (amplification(plan, errors_of("eps")), amplification(plan, errors_of("v")))
+    return (
+        None
+        if plan is None
+        else (amplification(plan, errors_of("eps")), amplification(plan, errors_of("v")))
+    )
 
 
 def _plan(sampler: Sampler, schedule: Schedule, grid: Grid) -> Plan | None:
     """A run of `STEPS` steps; None if no plan holds it."""
-    times = grid.starting(schedule.t_start(sampler.divides_by_alpha or grid.needs_level))(schedule, STEPS)
+    times = grid.starting(schedule.t_start(sampler.divides_by_alpha or grid.needs_level))(
+        schedule, STEPS
+    )
     try:
         return trace(sampler, Path(schedule, times))
     except DifftoolError:
@@ -115,7 +121,9 @@ def markdown(table: list[Line]) -> str:
         )
         for line in table
     ]  # fmt: skip
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    body = "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    )
     return f"{INTRODUCTION}\n| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}\n"
 
 

@@ -21,7 +21,11 @@ FEW = 3  # values of an option that are tried with those of another
 T = TypeVar("T")
 
 
-def others_hold(choices: Sequence[tuple[str, T]], patience: float, looks: Sequence[Callable[[T], str | None]]) -> str:
+def others_hold(
+    choices: Sequence[tuple[str, T]],
+    patience: float,
+    looks: Sequence[Callable[[T], str | None]],
+) -> str:
     """How often choices of options were looked at; `AssertionError` with what a look says of one, if it says something.
 
     choices: as `variants` gives them; patience: seconds after which no more are looked at, but for the first two.
@@ -45,7 +49,10 @@ def variants(thing: T) -> list[tuple[str, T]]:
     if not dataclasses.is_dataclass(thing):
         return []
     choices = {o.name: _others(o.type, getattr(thing, o.name)) for o in options_of(type(thing))}
-    few = {name: [v for v in values if not isinstance(v, float)][:FEW] for name, values in choices.items()}
+    few = {
+        name: [v for v in values if not isinstance(v, float)][:FEW]
+        for name, values in choices.items()
+    }
     changes = [{name: value} for name, values in choices.items() for value in values]
     changes += [{a: v, b: w} for a, b in combinations(few, 2) for v in few[a] for w in few[b]]
     seen = {repr(thing)}  # options may be what == is not for, arrays say

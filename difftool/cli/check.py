@@ -9,7 +9,12 @@ import typer
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A schedule, grid, model or sampler, with options.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A schedule, grid, model or sampler, with options.", metavar="NAME"
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""
@@ -27,7 +32,10 @@ def check(
         print(_json.dumps([finding._asdict() for finding in findings]))
     else:
         marks = {True: Text("ok", "green"), False: Text("FAILED", "red")}
-        rows = [(marks[finding.ok], finding.check, finding.expected, finding.measured) for finding in findings]
+        rows = [
+            (marks[finding.ok], finding.check, finding.expected, finding.measured)
+            for finding in findings
+        ]
         print_columns(rows, ("", "check", "expected", "measured"))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -25,7 +25,9 @@ def build() -> typer.Typer:
     for entry in found.axis("commands").values():
         try:
             add(out, entry)
-        except Exception as error:  # whatever a plugin does wrong must not take the tool with it
+        except (
+            Exception
+        ) as error:  # whatever a plugin does wrong must not take the tool with it
             warn(f"command {entry.name!r} of {entry.origin} was skipped: {error}")
     return out
 
@@ -51,7 +53,13 @@ def print_version(wanted: bool) -> None:
 
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=print_version,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""

@@ -62,7 +62,10 @@ def fail(text: str) -> NoReturn:
 def stop(kept: str = "") -> NoReturn:
     """The line after Ctrl-C, exit code 130; kept: where that is which was finished."""
     newline = "\n" * sys.stderr.isatty()  # after the ^C
-    print(f"{newline}difftool: interrupted; nothing half-written was left behind{kept}", file=sys.stderr)
+    print(
+        f"{newline}difftool: interrupted; nothing half-written was left behind{kept}",
+        file=sys.stderr,
+    )
     raise Ended(130)
 
 

@@ -14,19 +14,32 @@ def interpolate(
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
     sampler: Annotated[
         str | None,
-        typer.Option(help="Sampler, a deterministic one.", metavar=SPEC, show_default="see difftool show default"),
+        typer.Option(
+            help="Sampler, a deterministic one.",
+            metavar=SPEC,
+            show_default="see difftool show default",
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the grid.", show_default="50")
+    ] = None,
     pairs: Annotated[int, typer.Option(help="How many pairs of starts, a row for each.")] = 8,
-    between: Annotated[int, typer.Option(help="How many samples of a row, both ends among them.")] = 9,
+    between: Annotated[
+        int, typer.Option(help="How many samples of a row, both ends among them.")
+    ] = 9,
     seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
-    label: Annotated[int | None, typer.Option("--class", help="Class, for a conditional model.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="How far to lead to the class; 1: not beyond it.", show_default="none")
+    label: Annotated[
+        int | None, typer.Option("--class", help="Class, for a conditional model.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")] = Path(
-        "interpolation.png"
-    ),
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="How far to lead to the class; 1: not beyond it.", show_default="none"
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")
+    ] = Path("interpolation.png"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:
     """Show samples on the way from one latent to another, along the arc between them.
@@ -42,7 +55,13 @@ def interpolate(
     from difftool.runs.recipe import Recipe
 
     recipe = Recipe(
-        model=model, sampler=sampler, steps=steps, num_samples=pairs, seed=seed, label=label, guidance=guidance
+        model=model,
+        sampler=sampler,
+        steps=steps,
+        num_samples=pairs,
+        seed=seed,
+        label=label,
+        guidance=guidance,
     )
     recipe.check_names()
     from difftool.cli.progress import watching

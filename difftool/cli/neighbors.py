@@ -9,13 +9,22 @@ import typer
 
 
 def neighbors(
-    samples: Annotated[Path, typer.Argument(help="Samples in an .npz file, as `difftool sample` writes them.")],
-    data: Annotated[str, typer.Option(help="Data set.", metavar="name:key=value,...")] = "digits",
+    samples: Annotated[
+        Path, typer.Argument(help="Samples in an .npz file, as `difftool sample` writes them.")
+    ],
+    data: Annotated[
+        str, typer.Option(help="Data set.", metavar="name:key=value,...")
+    ] = "digits",
     against: Annotated[
-        str | None, typer.Option(help="Samples of one law to compare distances with.", metavar="name:key=value,...")
+        str | None,
+        typer.Option(
+            help="Samples of one law to compare distances with.", metavar="name:key=value,..."
+        ),
     ] = None,
     shown: Annotated[int, typer.Option(help="How many samples are shown.")] = 16,
-    out: Annotated[Path, typer.Option(help="Write the picture to this .png file.")] = Path("neighbors.png"),
+    out: Annotated[Path, typer.Option(help="Write the picture to this .png file.")] = Path(
+        "neighbors.png"
+    ),
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:
     """Show samples beside the closest ones of a data set: has a model learned, or learned by heart?

@@ -11,24 +11,38 @@ SPEC = "name:key=value,..."
 
 
 def plan(
-    sampler: Annotated[str, typer.Argument(help="Sampler, or a plan in a .json file.", metavar="SAMPLER")],
-    steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="10")] = None,
+    sampler: Annotated[
+        str, typer.Argument(help="Sampler, or a plan in a .json file.", metavar="SAMPLER")
+    ],
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the grid.", show_default="10")
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Noise schedule.", metavar=SPEC, show_default="vp-linear")
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
+        str | None,
+        typer.Option(
+            help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow"
+        ),
     ] = None,
     last: Annotated[
         str | None,
         typer.Option(
-            help="Last step: one of the sampler, or the mean.", metavar="step|mean", show_default="the sampler's choice"
+            help="Last step: one of the sampler, or the mean.",
+            metavar="step|mean",
+            show_default="the sampler's choice",
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Model whose mean and covariance the exact error is for.", metavar=SPEC)
+        str,
+        typer.Option(
+            help="Model whose mean and covariance the exact error is for.", metavar=SPEC
+        ),
     ] = "digits-exact",
-    rows: Annotated[int, typer.Option(help="Rows to print, half from each end (0: all).", min=0)] = 20,
+    rows: Annotated[
+        int, typer.Option(help="Rows to print, half from each end (0: all).", min=0)
+    ] = 20,
     out: Annotated[Path | None, typer.Option(help="Write the plan to this .json file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,

@@ -34,7 +34,9 @@ def _shown(count: int, limit: int) -> list[int]:
 def _cells(r: int, row: Row) -> list[str]:
     point = [f"{v:.5g}" for v in row.point]
     a = "  ".join(f"{c:+.5f} x{k}" for k, c in row.x) or ("input" if r == 0 else "")
-    b = "  ".join(f"{c:+.5f} m{k}" + (f".{channel}" if channel else "") for (k, channel), c in row.m)
+    b = "  ".join(
+        f"{c:+.5f} m{k}" + (f".{channel}" if channel else "") for (k, channel), c in row.m
+    )
     z = "  ".join(f"{c:+.5f} z{j}" for j, c in row.z)
     kind = row.kind if row.channels else f"{row.kind} *"
     return [str(r), kind, *point, a, b, z]

@@ -64,7 +64,11 @@ def quick(parameter: Any) -> Any:
             if value and all(isinstance(word, str) for word in value):
                 return list(value)
         elif isinstance(value, kind) or (value is None and not parameter.required):
-            return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+            return (
+                value
+                if parameter.callback is None
+                else parameter.callback(ctx, parameter, value)
+            )
         return slow(ctx, value)
 
     parameter.process_value = process_value
@@ -76,4 +80,6 @@ def check_whole(ctx: Any, parameter: Any, value: Any) -> None:
     try:
         int(value or 0)
     except ValueError:
-        raise BadParameter(f"expected a whole number, got {value!r}", ctx=ctx, param=parameter) from None
+        raise BadParameter(
+            f"expected a whole number, got {value!r}", ctx=ctx, param=parameter
+        ) from None

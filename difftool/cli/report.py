@@ -23,7 +23,7 @@ from difftool.runs.run import Run
 WIDEST = 40  # columns of a picture of classes
 
 
-def carry_out(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> None:
+def run_sample(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> None:
     """Run a recipe, write its samples and report."""
     run = Run.of(recipe)
     if out is not None:
@@ -56,7 +56,14 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
     while True:
         file = out or free_name(recipe.title, folder, suffix)
         try:
-            save(samples, file, recipe.to_dict(), title, overwrite=force, columns=_columns(recipe))
+            save(
+                samples,
+                file,
+                recipe.to_dict(),
+                title,
+                overwrite=force,
+                columns=_columns(recipe),
+            )
             return file
         except DifftoolError as error:
             if out is None and file.exists():  # another run took the name meanwhile
@@ -65,14 +72,20 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
             try:
                 save(samples, kept, recipe.to_dict())
             except DifftoolError as second:
-                raise DifftoolError(f"{error}; the samples are lost, for there neither ({second})") from None
+                raise DifftoolError(
+                    f"{error}; the samples are lost, for there neither ({second})"
+                ) from None
             raise DifftoolError(f"{error}; the samples are in {kept}") from None
 
 
 def _columns(recipe: Recipe) -> int | None:
     """A column for every class, where samples are of several in turn."""
     classes = recipe.classes
-    return None if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST) else len(classes)
+    return (
+        None
+        if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST)
+        else len(classes)
+    )
 
 
 def _keep(error: DifftoolError | None, parts: list[Any], run: Run, out: Path | None) -> str:
@@ -105,12 +118,17 @@ def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]
         "seed": recipe.seed, "device": recipe.device, "file": str(file),
     }  # fmt: skip
     facts |= {
-        name: value for name, value in (("class", recipe.label), ("guidance", recipe.guidance)) if value is not None
+        name: value
+        for name, value in (("class", recipe.label), ("guidance", recipe.guidance))
+        if value is not None
     }
     quality = run.quality(samples)
     if quality is not None:
         facts["sliced_wasserstein"] = quality.value
-        facts["sliced_wasserstein_of_exact"], facts["scatter_of_exact"] = quality.floor, quality.scatter
+        facts["sliced_wasserstein_of_exact"], facts["scatter_of_exact"] = (
+            quality.floor,
+            quality.scatter,
+        )
     return facts
 
 
@@ -118,7 +136,11 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     """The facts as a person reads them."""
     in_plan, free = run.recipe.plan is not None, facts["steps"] is None
     unit = "evaluation" if free and not in_plan else "step"
-    schedule = "in the plan" if in_plan else f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
+    schedule = (
+        "in the plan"
+        if in_plan
+        else f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
+    )
     grid = f"in the plan, {run.job.steps} steps" if in_plan else "steps chosen by the sampler"
     least = f"{min(run.nfe)} to " if min(run.nfe) < max(run.nfe) else ""
     words: dict[str, str] = {
@@ -136,7 +158,12 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
         words["clipped"] = f"estimates of x0 within {low:g} to {high:g}"
     if "sliced_wasserstein" in facts:
         distance, floor, scatter = (
-            facts[name] for name in ("sliced_wasserstein", "sliced_wasserstein_of_exact", "scatter_of_exact")
+            facts[name]
+            for name in (
+                "sliced_wasserstein",
+                "sliced_wasserstein_of_exact",
+                "scatter_of_exact",
+            )
         )
         seen = ", so no error is seen" * (distance <= floor + scatter)
         words["sliced Wasserstein"] = (

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from difftool.cli.text import print_columns, print_text
 from difftool.runs.evaluation import evaluate
@@ -18,18 +24,29 @@ WORDS = {
     "log_density": "log density", "fid": "FID", "kid": "KID",
 }  # fmt: skip
 BIASED = ("sliced_wasserstein", "fid")  # distances that are larger for fewer samples,
-UNBIASED = ("energy_distance", "mmd", "kid")  # and squared ones whose mean is right, so that they come out below 0 too
+UNBIASED = (
+    "energy_distance",
+    "mmd",
+    "kid",
+)  # and squared ones whose mean is right, so that they come out below 0 too
 
 
-def carry_out(
-    samples: Recipe | str, data: str, against: str | None, features: str | None, exact: str | None, as_json: bool
+def run_evaluation(
+    samples: Recipe | str,
+    data: str,
+    against: str | None,
+    features: str | None,
+    exact: str | None,
+    as_json: bool,
 ) -> None:
     """Compare, and print the figures."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=as_json or not console.is_terminal
+    ) as progress:
         tasks: dict[str, Any] = {}
 
         def told(name: str, done: int, total: int) -> None:
@@ -37,20 +54,31 @@ def carry_out(
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done)
 
-        found = evaluate(samples, data, against=against, features=features, exact=exact, told=told)
+        found = evaluate(
+            samples, data, against=against, features=features, exact=exact, told=told
+        )
     if as_json:
-        print(json.dumps({"data": data, "features": features, "exact": exact, "figures": found}))
+        print(
+            json.dumps({"data": data, "features": features, "exact": exact, "figures": found})
+        )
         return
     _print(found, data, against, features)
 
 
-def _print(found: dict[str, dict[str, Any]], data: str, against: str | None, features: str | None) -> None:
+def _print(
+    found: dict[str, dict[str, Any]], data: str, against: str | None, features: str | None
+) -> None:
     """A table of the figures, and what is to be said of them."""
     reference = found["samples"].pop("reference")
     names = [*found["samples"]]
-    rows = [[_title(name), *(_word(name, figures[name]) for figures in found.values())] for name in names]
+    rows = [
+        [_title(name), *(_word(name, figures[name]) for figures in found.values())]
+        for name in names
+    ]
     heads = ("", "samples", *([against] if against else []))
-    print(f"beside {reference} samples of {data}{f', features of {features}' * bool(features)}\n")
+    print(
+        f"beside {reference} samples of {data}{f', features of {features}' * bool(features)}\n"
+    )
     print_columns(rows, heads, right=heads[1:])
     lines = remarks(found, against)
     print("\n" * bool(lines), end="")
@@ -61,20 +89,26 @@ def _print(found: dict[str, dict[str, Any]], data: str, against: str | None, fea
 def remarks(found: Mapping[str, Mapping[str, float]], against: str | None) -> list[str]:
     """What figures mean that look wrong and are not: below 0, below those of fresh data."""
     lines = []
-    negative = [name for name in UNBIASED if any(figures.get(name, 0) < 0 for figures in found.values())]
+    negative = [
+        name for name in UNBIASED if any(figures.get(name, 0) < 0 for figures in found.values())
+    ]
     if negative:
         why = "the estimate has no bias, and lies on either side of 0 where no distance is left to measure"
         lines.append(f"{_titles(negative)} below 0: {why}")
     if against is None:
         return lines
     ours, fresh = found["samples"], found["against"]
-    nearer = [name for name in (*BIASED, *UNBIASED) if name in ours and ours[name] < fresh[name]]
+    nearer = [
+        name for name in (*BIASED, *UNBIASED) if name in ours and ours[name] < fresh[name]
+    ]
     if nearer:
         why = "as near to the data as fresh ones, by chance or because they are known by heart; see difftool neighbors"
         lines.append(f"{_titles(nearer)} below that of {against}: {why}")
     uneven = [name for name in BIASED if name in nearer]
     if uneven and fresh["number"] < ours["number"]:
-        lines.append(f"{_titles(uneven)}: larger for fewer samples, and of {against} there are {fresh['number']}")
+        lines.append(
+            f"{_titles(uneven)}: larger for fewer samples, and of {against} there are {fresh['number']}"
+        )
     return lines
 
 
@@ -89,4 +123,6 @@ def _title(name: str) -> str:
 def _word(name: str, value: float) -> str:
     if isinstance(value, int):
         return str(value)
-    return f"{max(value, 0.0) if name == 'fid' else value:.4g}"  # FID is below 0 by rounding only
+    return (
+        f"{max(value, 0.0) if name == 'fid' else value:.4g}"  # FID is below 0 by rounding only
+    )

@@ -19,22 +19,31 @@ def show(
     tool: Annotated[
         str | None,
         typer.Option(
-            "--as", help="What it is called in comfyui, a1111, diffusers, k-diffusion or azula.", metavar="TOOL"
+            "--as",
+            help="What it is called in comfyui, a1111, diffusers, k-diffusion or azula.",
+            metavar="TOOL",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Of default: for which model.", metavar="name:key=value,...")
+        str | None,
+        typer.Option(help="Of default: for which model.", metavar="name:key=value,..."),
     ] = None,
     steps: Annotated[
-        str | None, typer.Option(help="Of default: for how many steps.", metavar="<int>", show_default="50")
+        str | None,
+        typer.Option(
+            help="Of default: for how many steps.", metavar="<int>", show_default="50"
+        ),
     ] = None,
     nfe: Annotated[
-        str | None, typer.Option(help="Of default: evaluations, in place of --steps.", metavar="<int>")
+        str | None,
+        typer.Option(help="Of default: evaluations, in place of --steps.", metavar="<int>"),
     ] = None,
     guidance: Annotated[
         str | None, typer.Option(help="Of default: with how much guidance.", metavar="<float>")
     ] = None,  # numbers as text: typer's own conversion of them loads pydantic, where that is installed
-    stochastic: Annotated[bool, typer.Option("--stochastic", help="Of default: a stochastic sampler.")] = False,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="Of default: a stochastic sampler.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the formula, the reference, the options and the claims of NAME; of `default`, what runs if none is named.
@@ -50,7 +59,9 @@ def show(
     if stochastic or not (model is steps is nfe is guidance is None):
         from difftool.errors import DifftoolError
 
-        raise DifftoolError("--model, --steps, --nfe, --guidance and --stochastic are for difftool show default")
+        raise DifftoolError(
+            "--model, --steps, --nfe, --guidance and --stochastic are for difftool show default"
+        )
     from difftool.cli.text import print_columns, print_facts, print_text, print_title
     from difftool.names.describe import descriptions
 
@@ -67,7 +78,10 @@ def show(
             print_facts(thing["facts"])
         if thing["options"]:
             print()
-            rows = [[option["name"], option["type"], option["default"]] for option in thing["options"]]
+            rows = [
+                [option["name"], option["type"], option["default"]]
+                for option in thing["options"]
+            ]
             print_columns(rows, ("option", "type", "default"))
 
 
@@ -82,7 +96,12 @@ def _number(name: str, text: str | None, kind: type) -> Any:
 
 
 def _show_default(
-    model: str | None, steps: str | None, nfe: str | None, guidance: str | None, stochastic: bool, json: bool
+    model: str | None,
+    steps: str | None,
+    nfe: str | None,
+    guidance: str | None,
+    stochastic: bool,
+    json: bool,
 ) -> None:
     """Which sampler runs where none is named, and why."""
     from difftool.names.specs import check_names
@@ -92,7 +111,9 @@ def _show_default(
     from difftool.runs.plans import default_of
 
     n, evaluations = _number("steps", steps, int), _number("nfe", nfe, int)
-    why, facts = default_of(model, n, evaluations, _number("guidance", guidance, float), stochastic)
+    why, facts = default_of(
+        model, n, evaluations, _number("guidance", guidance, float), stochastic
+    )
     if json:
         print(_json.dumps({"text": why, **facts}))
         return
@@ -112,4 +133,10 @@ def _show_as(tool: str, name: str, json: bool) -> None:
         return
     for i, facts in enumerate(found):
         print("\n" * bool(i), end="")
-        print_facts({facts["tool"]: facts["theirs"], "difftool": facts["ours"] or "-", "parity": facts["parity"]})
+        print_facts(
+            {
+                facts["tool"]: facts["theirs"],
+                "difftool": facts["ours"] or "-",
+                "parity": facts["parity"],
+            }
+        )

@@ -9,11 +9,19 @@ import typer
 
 
 def statistics(
-    model: Annotated[str, typer.Option(help="Model.", metavar="name:key=value,...")] = "digits-exact",
-    out: Annotated[Path, typer.Option(help="Write them to this .json file.")] = Path("ems.json"),
-    points: Annotated[int, typer.Option(help="Half-log-SNRs in equal steps, to level 0.002.")] = 60,
+    model: Annotated[
+        str, typer.Option(help="Model.", metavar="name:key=value,...")
+    ] = "digits-exact",
+    out: Annotated[Path, typer.Option(help="Write them to this .json file.")] = Path(
+        "ems.json"
+    ),
+    points: Annotated[
+        int, typer.Option(help="Half-log-SNRs in equal steps, to level 0.002.")
+    ] = 60,
     num_samples: Annotated[int, typer.Option(help="Samples that means are taken over.")] = 256,
-    bias: Annotated[bool, typer.Option("--bias", help="Fit b too; the sampler then has no plan.")] = False,
+    bias: Annotated[
+        bool, typer.Option("--bias", help="Fit b too; the sampler then has no plan.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the samples and the noise.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:

@@ -15,7 +15,9 @@ from rich.text import Text
 PIPED = 1000  # columns of what is no terminal: one line for each row
 PROSE = 100  # columns that a person reads with ease
 BLANK = "\N{NO-BREAK SPACE}"
-BOUND = re.compile(r" (?=(?:[=+*/<>-]|[<>]=) )|(?<=[ (][=+*/<>-]) |(?<=[ (][<>]=) |(?<=\d) (?=[a-z(])")  # in formulas
+BOUND = re.compile(
+    r" (?=(?:[=+*/<>-]|[<>]=) )|(?<=[ (][=+*/<>-]) |(?<=[ (][<>]=) |(?<=\d) (?=[a-z(])"
+)  # in formulas
 
 
 def console() -> Console:
@@ -29,19 +31,28 @@ def print_title(text: str, rest: str = "") -> None:
     console().print(Text.assemble((text, "bold"), rest), soft_wrap=True)
 
 
-def print_columns(rows: Iterable[Sequence[str | Text]], heads: Sequence[str], right: Sequence[str] = ()) -> None:
+def print_columns(
+    rows: Iterable[Sequence[str | Text]], heads: Sequence[str], right: Sequence[str] = ()
+) -> None:
     """Rows under their heads (those in `right` to the right); cells wrap in their columns, short columns do not."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     for i, head in enumerate(heads):
         width = max((row[i].cell_len for row in cells), default=0)
-        table.add_column(Text(head), justify="right" if head in right else "left", no_wrap=width <= 20, overflow="fold")
+        table.add_column(
+            Text(head),
+            justify="right" if head in right else "left",
+            no_wrap=width <= 20,
+            overflow="fold",
+        )
     for row in cells:
         table.add_row(*row)
     out = console()
     with out.capture() as capture:
         out.print(table)
-    out.file.write(re.sub(r" +((?:\x1b\[0m)?)$", r"\1", capture.get(), flags=re.MULTILINE))  # no padding at the end
+    out.file.write(
+        re.sub(r" +((?:\x1b\[0m)?)$", r"\1", capture.get(), flags=re.MULTILINE)
+    )  # no padding at the end
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
@@ -58,7 +69,9 @@ def print_text(text: str) -> None:
     """A docstring: prose is filled anew, formulas and lists keep their lines."""
     out = console()
     width = min(out.width, PROSE)
-    out.print(Text("\n\n".join(fill(block, width) for block in text.split("\n\n"))), soft_wrap=True)
+    out.print(
+        Text("\n\n".join(fill(block, width) for block in text.split("\n\n"))), soft_wrap=True
+    )
 
 
 def fill(block: str, width: int) -> str:
@@ -91,7 +104,13 @@ def _wrap(text: str, width: int, indent: str = "") -> list[str]:
     """The text in lines; a formula breaks only if it is longer than a line, a word never."""
     width = max(width, 20)
     for choice in (BOUND.sub(BLANK, text), text):
-        lines = textwrap.wrap(choice, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        lines = textwrap.wrap(
+            choice,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         if all(len(line) <= width for line in lines):
             break
     return [line.replace(BLANK, " ") for line in lines] or [""]

@@ -13,33 +13,53 @@ SPEC = "name:key=value,..."
 def trajectory(
     model: Annotated[str, typer.Option(help="Model.", metavar=SPEC)] = "digits-exact",
     sampler: Annotated[
-        str | None, typer.Option(help="Sampler.", metavar=SPEC, show_default="see difftool show default")
+        str | None,
+        typer.Option(help="Sampler.", metavar=SPEC, show_default="see difftool show default"),
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"),
+        typer.Option(
+            help="Noise schedule.", metavar=SPEC, show_default="the model's own, else vp-linear"
+        ),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow")
+        str | None,
+        typer.Option(
+            help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow"
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="50")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the grid.", show_default="50")
+    ] = None,
     num_samples: Annotated[
-        int | None, typer.Option(help="How many samples.", show_default="8 pictures, 2000 points")
+        int | None,
+        typer.Option(help="How many samples.", show_default="8 pictures, 2000 points"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all noise.")] = 0,
     label: Annotated[
-        str | None, typer.Option("--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9")
+        str | None,
+        typer.Option(
+            "--class",
+            help="Class of a conditional model, or a range, in turn.",
+            metavar="0|0-9",
+        ),
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="How far to lead to the class; 1: not beyond it.", show_default="none")
+        float | None,
+        typer.Option(
+            help="How far to lead to the class; 1: not beyond it.", show_default="none"
+        ),
     ] = None,
     what: Annotated[
-        str, typer.Option(help="States, or the model's estimates of the clean data.", metavar="state|x0")
+        str,
+        typer.Option(
+            help="States, or the model's estimates of the clean data.", metavar="state|x0"
+        ),
     ] = "state",
     frames: Annotated[int, typer.Option(help="How many points of the run are shown.")] = 9,
-    out: Annotated[Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")] = Path(
-        "trajectory.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")
+    ] = Path("trajectory.png"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
 ) -> None:
     """Show a run: the states on their way from noise to data.

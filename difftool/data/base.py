@@ -28,7 +28,9 @@ class Batch(NamedTuple):
     @property
     def cond(self) -> dict[str, Tensor]:
         """The conditioning by name, as networks take it."""
-        return {name: v for name, v in (("label", self.label), ("text", self.text)) if v is not None}
+        return {
+            name: v for name, v in (("label", self.label), ("text", self.text)) if v is not None
+        }
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same change of all that is there."""
@@ -75,9 +77,18 @@ class Part(Dataset):
 
     def __init__(self, data: Dataset, count: int):
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(data):
-            raise DifftoolError(f"samples is a whole number from 1 to the {len(data)} that there are, got {count!r}")
-        self.data, self.shape, self.classes, self.text = data, data.shape, data.classes, data.text
-        self.rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
+            raise DifftoolError(
+                f"samples is a whole number from 1 to the {len(data)} that there are, got {count!r}"
+            )
+        self.data, self.shape, self.classes, self.text = (
+            data,
+            data.shape,
+            data.classes,
+            data.text,
+        )
+        self.rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[
+            :count
+        ]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,13 +111,19 @@ class Arrays(Dataset):
         self.texts = None if text is None else torch.as_tensor(text).float()
         for name, array in (("labels", self.labels), ("text", self.texts)):
             if array is not None and len(array) != len(self.x):
-                raise DifftoolError(f"there are {len(self.x)} samples and {len(array)} {name}; give one for each")
+                raise DifftoolError(
+                    f"there are {len(self.x)} samples and {len(array)} {name}; give one for each"
+                )
         if self.texts is not None:
             self.texts = self.texts[:, None] if self.texts.ndim == 2 else self.texts
             if self.texts.ndim != 3 or not bool(torch.isfinite(self.texts).all()):
-                raise DifftoolError(f"texts are finite, (N, L, D) or (N, D), got {tuple(self.texts.shape)}")
+                raise DifftoolError(
+                    f"texts are finite, (N, L, D) or (N, D), got {tuple(self.texts.shape)}"
+                )
         if self.x.ndim < 2 or not len(self.x):
-            raise DifftoolError(f"samples have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}")
+            raise DifftoolError(
+                f"samples have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}"
+            )
         if not bool(torch.isfinite(self.x).all()):
             raise DifftoolError("the samples hold NaN or infinity")
         if self.labels is not None and (self.labels.ndim != 1 or int(self.labels.min()) < 0):

@@ -30,7 +30,10 @@ class Digits(NamedTuple):
 @cache
 def digits() -> Digits:
     """The digits and their fixed split."""
-    with as_file(files("difftool.data") / "digits.npz") as name, np.load(name, allow_pickle=False) as data:
+    with (
+        as_file(files("difftool.data") / "digits.npz") as name,
+        np.load(name, allow_pickle=False) as data,
+    ):
         images = data["images"].astype(np.float32)[:, None] / 8 - 1
         labels = data["labels"].astype(np.int64)
     held_out = np.zeros(len(labels), dtype=bool)

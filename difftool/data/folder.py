@@ -25,11 +25,19 @@ class Folder(Pictures):
         self.path = Path(path)
         if not self.path.is_dir():
             raise DifftoolError(f"there is no folder {self.path}")
-        self.files = sorted(file for file in self.path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        self.files = sorted(
+            file for file in self.path.rglob("*") if file.suffix.lower() in SUFFIXES
+        )
         if not self.files:
-            raise DifftoolError(f"the folder {self.path} has no pictures ({', '.join(sorted(SUFFIXES))})")
+            raise DifftoolError(
+                f"the folder {self.path} has no pictures ({', '.join(sorted(SUFFIXES))})"
+            )
         below = [file.relative_to(self.path).parts for file in self.files]
-        names = sorted({parts[0] for parts in below}) if all(len(parts) == 2 for parts in below) else []
+        names = (
+            sorted({parts[0] for parts in below})
+            if all(len(parts) == 2 for parts in below)
+            else []
+        )
         self.class_names = names
         labels = torch.tensor([names.index(parts[0]) for parts in below]) if names else None
         super().__init__(len(self.files), labels, len(names) or None, size, grey)

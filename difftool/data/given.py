@@ -11,7 +11,11 @@ from difftool.data.base import Arrays
 from difftool.data.folder import SUFFIXES
 from difftool.errors import DifftoolError
 
-NAMES = {"x": ("x", "images", "data", "samples", "arr_0"), "labels": ("labels", "label", "y"), "text": ("text",)}
+NAMES = {
+    "x": ("x", "images", "data", "samples", "arr_0"),
+    "labels": ("labels", "label", "y"),
+    "text": ("text",),
+}
 
 
 def npz(path: Path) -> Arrays:
@@ -26,17 +30,28 @@ def npz(path: Path) -> Arrays:
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         with opened as data:
-            found = {name: next((data[key] for key in keys if key in data), None) for name, keys in NAMES.items()}
+            found = {
+                name: next((data[key] for key in keys if key in data), None)
+                for name, keys in NAMES.items()
+            }
             there = ", ".join(data.files)
     except OSError as error:
         raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, KeyError) as error:
-        reason = "" if "pickle" in str(error) else f": {error}"  # whatever it is, it is not to be unpickled
-        folder = "; pictures are taken by the folder, folder:path=FOLDER" if path.suffix.lower() in SUFFIXES else ""
+        reason = (
+            "" if "pickle" in str(error) else f": {error}"
+        )  # whatever it is, it is not to be unpickled
+        folder = (
+            "; pictures are taken by the folder, folder:path=FOLDER"
+            if path.suffix.lower() in SUFFIXES
+            else ""
+        )
         raise DifftoolError(f"{path} is no .npz file of plain arrays{reason}{folder}") from None
     x = found["x"]
     if x is None:
-        raise DifftoolError(f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {there or 'none'}")
+        raise DifftoolError(
+            f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {there or 'none'}"
+        )
     if x.dtype.kind not in "fiu":
         raise DifftoolError(f"the samples in {path} are numbers, got {x.dtype}")
     if x.ndim == 3:

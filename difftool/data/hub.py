@@ -49,7 +49,9 @@ class Hub(Pictures):
         from PIL import Image
 
         cell = self.rows[i][self.image]
-        return Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"])
+        return Image.open(
+            io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]
+        )
 
     def name(self, i: int) -> str:
         return f"number {i} of {self.title}"
@@ -91,7 +93,9 @@ def _open(name: str, split: str, path: Path | None) -> Any:
     try:
         if path is None:
             return load_dataset(name, split=split)
-        saved = any((Path(path) / file).exists() for file in ("dataset_dict.json", "state.json"))
+        saved = any(
+            (Path(path) / file).exists() for file in ("dataset_dict.json", "state.json")
+        )
         if not saved:
             return load_dataset(str(path), split=split)
         rows = load_from_disk(str(path))
@@ -99,7 +103,9 @@ def _open(name: str, split: str, path: Path | None) -> Any:
             return rows[split]
         own = str(rows.split or "train")
         if split != own:
-            raise DifftoolError(f"{path} holds one set, {own}, and no splits; it has no {split!r}")
+            raise DifftoolError(
+                f"{path} holds one set, {own}, and no splits; it has no {split!r}"
+            )
         return rows
     except DifftoolError:
         raise
@@ -107,19 +113,29 @@ def _open(name: str, split: str, path: Path | None) -> Any:
         raise DifftoolError(f"{path} has no split {split!r}") from None
     except Exception as error:  # whatever a network or a file format does
         reason = " ".join(str(error).split())[:200]
-        where = f"the copy {path} of {name} cannot be read" if path else f"{name} cannot be had from the hub"
+        where = (
+            f"the copy {path} of {name} cannot be read"
+            if path
+            else f"{name} cannot be had from the hub"
+        )
         raise DifftoolError(f"{where} ({reason}); see that it is there, {copy}") from None
 
 
-def _columns(features: Any, title: str, image: str | None, label: str | None) -> tuple[str, str | None]:
+def _columns(
+    features: Any, title: str, image: str | None, label: str | None
+) -> tuple[str, str | None]:
     """The columns of pictures and of classes, by name or by type."""
     from datasets import ClassLabel, Image
 
     for name in filter(None, (image, label)):
         if name not in features:
             raise DifftoolError(f"{title} has no column {name!r}; it has {', '.join(features)}")
-    image = image or next((name for name, kind in features.items() if isinstance(kind, Image)), None)
-    label = label or next((name for name, kind in features.items() if isinstance(kind, ClassLabel)), None)
+    image = image or next(
+        (name for name, kind in features.items() if isinstance(kind, Image)), None
+    )
+    label = label or next(
+        (name for name, kind in features.items() if isinstance(kind, ClassLabel)), None
+    )
     if image is None:
         raise DifftoolError(f"{title} has no column of pictures; it has {', '.join(features)}")
     return image, label

@@ -33,7 +33,14 @@ class Pictures(Dataset):
     be read.
     """
 
-    def __init__(self, count: int, labels: Tensor | None, classes: int | None, size: int | None, grey: bool | None):
+    def __init__(
+        self,
+        count: int,
+        labels: Tensor | None,
+        classes: int | None,
+        size: int | None,
+        grey: bool | None,
+    ):
         if size is not None and not 1 <= size <= 4096:
             raise DifftoolError(f"pictures take a size from 1 to 4096 pixels, got {size}")
         self.count, self.labels, self.classes, self.size = count, labels, classes, size
@@ -41,7 +48,9 @@ class Pictures(Dataset):
         self.grey = grey
         first = next((a for i in range(count) if (a := self._read(i)) is not None), None)
         if first is None:
-            raise DifftoolError(f"none of the {count} pictures can be read; the first: {self.skipped.get(0)}")
+            raise DifftoolError(
+                f"none of the {count} pictures can be read; the first: {self.skipped.get(0)}"
+            )
         self.grey = len(first) == 1
         self.shape = tuple(first.shape)
         small = count * first.numel() <= KEPT
@@ -64,7 +73,9 @@ class Pictures(Dataset):
         numbers = index.tolist()
         places = [*self._pool.map(self._place, numbers)]
         x = torch.stack([a for _, a in places]).float() / 127.5 - 1
-        label = None if self.labels is None else self.labels[torch.tensor([i for i, _ in places])]
+        label = (
+            None if self.labels is None else self.labels[torch.tensor([i for i, _ in places])]
+        )
         return Batch(x, label)
 
     def _place(self, i: int) -> tuple[int, Tensor]:
@@ -89,7 +100,9 @@ class Pictures(Dataset):
         except (DifftoolError, MemoryError):
             raise
         except Exception as error:  # decoders have many ways to stumble over a damaged picture
-            self.skipped[i] = f"{self.name(i)}: {' '.join(str(error).split()) or type(error).__name__}"
+            self.skipped[i] = (
+                f"{self.name(i)}: {' '.join(str(error).split()) or type(error).__name__}"
+            )
             text = f"{self.skipped[i]}; skipped, {len(self.skipped)} of {self.count}"
             warnings.warn(text, DifftoolWarning, stacklevel=2)
             if len(self.skipped) > max(min(FEW, self.count // 4), LIMIT * self.count):
@@ -110,10 +123,16 @@ class Pictures(Dataset):
         import numpy as np
         from PIL import Image, ImageOps
 
-        grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I") if self.grey is None else self.grey
+        grey = (
+            picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
+            if self.grey is None
+            else self.grey
+        )
         picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, which `convert` would cut at 255
-            picture = Image.fromarray((np.asarray(picture, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+            picture = Image.fromarray(
+                (np.asarray(picture, np.float64) / 257).round().clip(0, 255).astype(np.uint8)
+            )
         picture = picture.convert("L" if grey else "RGB")
         if self.size is not None and picture.size != (self.size, self.size):
             picture = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.LANCZOS)

@@ -89,17 +89,27 @@ def grid(n: int = 20_000, noise: float = 0.05, side: int = 5, seed: int = 0) -> 
         raise DifftoolError(f"the grid takes side >= 2, got {side}")
 
     def draw(g: Generator, label: Tensor) -> Tensor:
-        return torch.stack([label % side, label.div(side, rounding_mode="floor")], 1) * (2 / (side - 1)) - 1
+        return (
+            torch.stack([label % side, label.div(side, rounding_mode="floor")], 1)
+            * (2 / (side - 1))
+            - 1
+        )
 
     return _points(n, noise, seed, side * side, draw)
 
 
 def _points(
-    n: int, noise: float, seed: int, classes: int | None, draw: Callable[[Generator, Tensor], Tensor]
+    n: int,
+    noise: float,
+    seed: int,
+    classes: int | None,
+    draw: Callable[[Generator, Tensor], Tensor],
 ) -> Arrays:
     """The points of `draw`, given classes drawn at random, with noise."""
     if not 1 <= n <= MOST or not 0 <= noise < math.inf or not 0 <= seed < 2**63:
-        raise DifftoolError(f"points take 1 <= n <= {MOST}, noise >= 0 and seed >= 0, got n={n}, {noise=}, {seed=}")
+        raise DifftoolError(
+            f"points take 1 <= n <= {MOST}, noise >= 0 and seed >= 0, got n={n}, {noise=}, {seed=}"
+        )
     g = torch.Generator().manual_seed(seed)
     label = torch.randint(classes or 1, (n,), generator=g)
     x = draw(g, label.float()) + noise * torch.randn(n, 2, generator=g)

@@ -52,7 +52,11 @@ class Grid(ABC):
             raise DifftoolError(f"the grid starts and ends at t={first:g}; the two must differ")
         high, low = max(first, last), min(first, last)
         inner = self.between(schedule, steps, high, low)
-        times = (inner[0] if self.own_start else high, *inner[1:-1], low)  # the ends exactly as given
+        times = (
+            inner[0] if self.own_start else high,
+            *inner[1:-1],
+            low,
+        )  # the ends exactly as given
         self._check_falling(times)
         return times if first > last else times[::-1]
 
@@ -72,7 +76,11 @@ class Grid(ABC):
         for i, (a, b) in enumerate(pairwise(times)):
             if not a > b:
                 rounded = math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-                way = "take fewer steps" if rounded else "does the noise of the schedule rise with t?"
+                way = (
+                    "take fewer steps"
+                    if rounded
+                    else "does the noise of the schedule rise with t?"
+                )
                 raise DifftoolError(
                     f"{self.name or type(self).__name__} does not fall at {len(times) - 1} steps: time {i} is {a!r}, "
                     f"time {i + 1} is {b!r}; {way}"

@@ -38,7 +38,9 @@ class Beta(Grid):
         check_positive(self.name, alpha=self.alpha, beta=self.beta)
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
-        return [end + (start - end) * q for q in falling_quantiles(self.alpha, self.beta, steps)]
+        return [
+            end + (start - end) * q for q in falling_quantiles(self.alpha, self.beta, steps)
+        ]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class BetaEntries(EntryGrid):
         check_positive(self.name, alpha=self.alpha, beta=self.beta)
 
     def entries(self, count: int, steps: int) -> list[int]:
-        picked = [round((count - 1) * q) for q in falling_quantiles(self.alpha, self.beta, steps)[:-1]]
+        picked = [
+            round((count - 1) * q) for q in falling_quantiles(self.alpha, self.beta, steps)[:-1]
+        ]
         if len(set(picked)) < steps:
             raise DifftoolError(
                 f"beta-entries has {len(set(picked))} different entries of {count} for {steps} steps; take fewer "

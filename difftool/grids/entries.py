@@ -34,7 +34,9 @@ class EntryGrid(Grid):
 
     def __post_init__(self) -> None:
         if self.length is not None and not (isinstance(self.length, int) and self.length >= 1):
-            raise DifftoolError(f"{self.name} takes a table of length >= 1 (entries), got length={self.length}")
+            raise DifftoolError(
+                f"{self.name} takes a table of length >= 1 (entries), got length={self.length}"
+            )
 
     @property
     def spare(self) -> int:
@@ -158,7 +160,9 @@ class Simple(EntryGrid):
         return [count - 1 - int(j * gap) for j in range(steps)]
 
 
-def ddim_uniform(length: int | None = None, start: float | None = None, end: float | None = None) -> Leading:
+def ddim_uniform(
+    length: int | None = None, start: float | None = None, end: float | None = None
+) -> Leading:
     """Every k-th entry of the table from the second, k = M // N: the `leading` grid with an offset of 1.
 
     Where N does not divide the table, ComfyUI's ddim_uniform takes more steps than it was asked for; this one takes N.
@@ -173,7 +177,9 @@ def ddim_uniform(length: int | None = None, start: float | None = None, end: flo
 def entries_upto(schedule: Schedule, length: int, t: float) -> int:
     """How many entries of the table are at or below t."""
     low, high = schedule.domain
-    return int((t - low) / (high - low) * length + 1e-9)  # an entry's own time counts in spite of rounding
+    return int(
+        (t - low) / (high - low) * length + 1e-9
+    )  # an entry's own time counts in spite of rounding
 
 
 def time_of_entry(schedule: Schedule, length: int, i: float) -> float:

@@ -29,7 +29,10 @@ class FlowGrid(Grid):
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
         s0, s1 = schedule.at(start).flow, schedule.at(end).flow
-        return [schedule.t_at_flow(s1 + (s0 - s1) * (1 - u**self.a) ** self.b) for u in fractions(steps)]
+        return [
+            schedule.t_at_flow(s1 + (s0 - s1) * (1 - u**self.a) ** self.b)
+            for u in fractions(steps)
+        ]
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class LinearQuadratic(Grid):
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold_noise < 0.5:
-            raise DifftoolError(f"linear-quadratic takes 0 < threshold_noise < 0.5, got {self.threshold_noise}")
+            raise DifftoolError(
+                f"linear-quadratic takes 0 < threshold_noise < 0.5, got {self.threshold_noise}"
+            )
         if self.variable not in ("flow", "level"):
-            raise DifftoolError(f"linear-quadratic takes variable flow or level, got {self.variable!r}")
+            raise DifftoolError(
+                f"linear-quadratic takes variable flow or level, got {self.variable!r}"
+            )
 
     @property
     def needs_level(self) -> bool:

@@ -35,25 +35,37 @@ class Explicit(Grid):
         try:
             object.__setattr__(self, "times", tuple(float(t) for t in self.times))
         except (TypeError, ValueError):
-            raise DifftoolError(f"an explicit grid takes times (numbers), got {self.times!r}") from None
+            raise DifftoolError(
+                f"an explicit grid takes times (numbers), got {self.times!r}"
+            ) from None
         if len(self.times) < 2:
-            raise DifftoolError(f"an explicit grid takes at least two times (times=1+0.5+0), got {len(self.times)}")
+            raise DifftoolError(
+                f"an explicit grid takes at least two times (times=1+0.5+0), got {len(self.times)}"
+            )
         if self.what not in ("t", "level", "entry"):
-            raise DifftoolError(f"an explicit grid takes what=t, what=level or what=entry, got {self.what!r}")
+            raise DifftoolError(
+                f"an explicit grid takes what=t, what=level or what=entry, got {self.what!r}"
+            )
         if self.what == "level" and not all(level >= 0 for level in self.times):
             bad = next(level for level in self.times if not level >= 0)
-            raise DifftoolError(f"an explicit grid takes noise levels >= 0 with what=level, got {bad:g}")
+            raise DifftoolError(
+                f"an explicit grid takes noise levels >= 0 with what=level, got {bad:g}"
+            )
 
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
         check_steps(steps)
         if steps != len(self.times) - 1:
-            raise DifftoolError(f"this explicit grid has {len(self.times) - 1} steps, asked for {steps}")
+            raise DifftoolError(
+                f"this explicit grid has {len(self.times) - 1} steps, asked for {steps}"
+            )
         times = self._times_at_levels(schedule) if self.what == "level" else self.times
         if self.what == "entry":
             times = tuple(time_of_entry(schedule, schedule.entries, i) for i in self.times)
         for name, given, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
             if given is not None and given != has:
-                raise DifftoolError(f"this explicit grid's {name} is {has:g}, asked for {given:g}")
+                raise DifftoolError(
+                    f"this explicit grid's {name} is {has:g}, asked for {given:g}"
+                )
         return times
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
@@ -70,11 +82,17 @@ class Explicit(Grid):
                 f"this explicit grid has {above} noise levels at or above {top:g}, the schedule's largest; leave out "
                 f"all but one of them"
             )
-        return tuple(schedule.domain[1] if level >= top else schedule.t_at_level(level) for level in self.times)
+        return tuple(
+            schedule.domain[1] if level >= top else schedule.t_at_level(level)
+            for level in self.times
+        )
 
 
 def from_file(
-    path: Path, what: Literal["t", "level", "entry"] = "t", start: float | None = None, end: float | None = None
+    path: Path,
+    what: Literal["t", "level", "entry"] = "t",
+    start: float | None = None,
+    end: float | None = None,
 ) -> Explicit:
     """The times or noise levels in a text or JSON file, as an explicit grid.
 
@@ -87,12 +105,22 @@ def from_file(
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise DifftoolError(f"cannot read the grid file {path}: {error.strerror or error}") from None
+        raise DifftoolError(
+            f"cannot read the grid file {path}: {error.strerror or error}"
+        ) from None
     except UnicodeDecodeError:
-        raise DifftoolError(f"the grid file {path} is not text: one number a line, or a JSON list of numbers") from None
-    numbers = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else _from_lines(path, text)
+        raise DifftoolError(
+            f"the grid file {path} is not text: one number a line, or a JSON list of numbers"
+        ) from None
+    numbers = (
+        _from_json(path, text)
+        if text.lstrip().startswith(("[", "{"))
+        else _from_lines(path, text)
+    )
     if len(numbers) < 2:
-        raise DifftoolError(f"the grid file {path} takes at least two numbers, got {len(numbers)}")
+        raise DifftoolError(
+            f"the grid file {path} takes at least two numbers, got {len(numbers)}"
+        )
     return Explicit(times=tuple(numbers), what=what, start=start, end=end)
 
 
@@ -100,9 +128,13 @@ def _from_json(path: Path, text: str) -> list[float]:
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DifftoolError(f"the grid file {path} is not a JSON list of numbers: {error}") from None
+        raise DifftoolError(
+            f"the grid file {path} is not a JSON list of numbers: {error}"
+        ) from None
     if not isinstance(values, list):
-        raise DifftoolError(f"the grid file {path} takes a JSON list of numbers, got a JSON object")
+        raise DifftoolError(
+            f"the grid file {path} takes a JSON list of numbers, got a JSON object"
+        )
     return [_number(path, f"entry {i}", value) for i, value in enumerate(values)]
 
 

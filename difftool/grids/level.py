@@ -29,7 +29,9 @@ class LevelGrid(Grid):
 
     def __post_init__(self) -> None:
         if self.level_min is not None and not 0 < self.level_min < math.inf:
-            raise DifftoolError(f"{self.name} takes a finite noise level level_min > 0, got level_min={self.level_min}")
+            raise DifftoolError(
+                f"{self.name} takes a finite noise level level_min > 0, got level_min={self.level_min}"
+            )
 
     @property
     def needs_level(self) -> bool:
@@ -41,7 +43,9 @@ class LevelGrid(Grid):
             levels = self.levels(high, low, steps)
         else:
             bottom = self.level_min or schedule.lowest or LOWEST
-            levels = self.levels(high, min(bottom, high / 2), steps - 1) if steps > 1 else [high]
+            levels = (
+                self.levels(high, min(bottom, high / 2), steps - 1) if steps > 1 else [high]
+            )
             levels = [*levels, 0.0]
         return [schedule.t_at_level(level) for level in levels]
 

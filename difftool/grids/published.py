@@ -28,7 +28,9 @@ AYS_ENTRIES = {
     "sd15": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0),
     "sdxl": (999, 845, 730, 587, 443, 310, 193, 116, 53, 13, 0),
 }
-AYS_LEVELS = {"svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)}
+AYS_LEVELS = {
+    "svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
+}
 
 # the levels picked for 2 .. 20 steps at coefficient 1.20, in hundredths of the way from entry 0 to entry 999
 GITS_PLACES = (
@@ -95,7 +97,8 @@ class AYS(PublishedGrid):
 
     name = "ays"
     reference = (
-        "Sabour et al. 2024, Align your steps: optimizing sampling schedules in diffusion models, arXiv 2404.14507"
+        "Sabour et al. 2024, Align your steps: optimizing sampling schedules in "
+        "diffusion models, arXiv 2404.14507"
     )
 
     def __post_init__(self) -> None:

@@ -29,7 +29,9 @@ class Quadratic(Grid):
     """Steps that shrink linearly towards the data: t_i = end + (start - end) (1 - i/N)^2."""
 
     name = "quadratic"
-    reference = "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, appendix D.2"
+    reference = (
+        "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, appendix D.2"
+    )
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
         return [end + (start - end) * (1 - u) ** 2 for u in fractions(steps)]
@@ -50,7 +52,9 @@ class Normal(Grid):
 
     name = "normal"
     refines = False
-    reference = "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, there rounded)"
+    reference = (
+        "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, there rounded)"
+    )
 
     def __post_init__(self) -> None:
         if self.length is not None:

@@ -16,10 +16,10 @@ from torch import Tensor
 from difftool.errors import DifftoolError, missing
 from difftool.outputs.files import digest
 
-INCEPTION = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+DIGEST = (
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # SHA-256 of that file
 )
-DIGEST = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # SHA-256 of that file
 
 
 class Features:
@@ -39,22 +39,32 @@ class Features:
         high: float = 1.0,
     ):
         if not low < high:
-            raise DifftoolError(f"a feature network takes low < high, got low={low}, high={high}")
+            raise DifftoolError(
+                f"a feature network takes low < high, got low={low}, high={high}"
+            )
         self.net, self.channels, self.size, self.low, self.high = net, channels, size, low, high
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise DifftoolError(f"a feature network looks at pictures (B, C, H, W), got samples {tuple(x.shape[1:])}")
+            raise DifftoolError(
+                f"a feature network looks at pictures (B, C, H, W), got samples {tuple(x.shape[1:])}"
+            )
         if self.channels == 3 and x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
         if self.channels not in (None, x.shape[1]):
-            raise DifftoolError(f"the feature network takes {self.channels} channels, the pictures have {x.shape[1]}")
+            raise DifftoolError(
+                f"the feature network takes {self.channels} channels, the pictures have {x.shape[1]}"
+            )
         if self.size is not None and tuple(x.shape[2:]) != self.size:
-            x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+            x = F.interpolate(
+                x, self.size, mode="bilinear", antialias=True, align_corners=False
+            )
         x = self.low + (x.clamp(-1, 1) + 1) * ((self.high - self.low) / 2)
         out = self.net(x)
         if out.ndim < 2 or len(out) != len(x):
-            raise DifftoolError(f"the feature network gave {tuple(out.shape)} for {len(x)} pictures, expected vectors")
+            raise DifftoolError(
+                f"the feature network gave {tuple(out.shape)} for {len(x)} pictures, expected vectors"
+            )
         return out.flatten(1).float()
 
 
@@ -73,9 +83,13 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
     if not Path(path).is_file():
         raise DifftoolError(f"there is no file {path}")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(
+            str(path), providers=onnxruntime.get_available_providers()
+        )
     except Exception as error:  # onnxruntime has its own errors
-        raise DifftoolError(f"{path} is no network in ONNX format: {' '.join(str(error).split())[:200]}") from None
+        raise DifftoolError(
+            f"{path} is no network in ONNX format: {' '.join(str(error).split())[:200]}"
+        ) from None
     first, *others = session.get_inputs()
     shape = first.shape
     if size is not None and not 1 <= size <= 4096:
@@ -93,7 +107,9 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
             return torch.from_numpy(session.run(None, {first.name: x.cpu().numpy()})[0])
         except Exception as error:  # onnxruntime has its own errors
             reason = " ".join(str(error).split())[:200]
-            raise DifftoolError(f"{path} does not take pictures {tuple(x.shape[1:])}: {reason}") from None
+            raise DifftoolError(
+                f"{path} does not take pictures {tuple(x.shape[1:])}: {reason}"
+            ) from None
 
     return Features(net, channels, fixed, low, high)
 
@@ -113,9 +129,15 @@ def inception(path: Path | None = None) -> Features:
     if not file.is_file():
         raise DifftoolError(f"there is no file {file}; download {INCEPTION}")
     if digest(file) != DIGEST:
-        raise DifftoolError(f"{file} is not the published weights of Inception; download {INCEPTION}")
-    net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)).eval()
-    return Features(lambda x: _without_grad(net, x.round().to(torch.uint8)), 3, None, 0.0, 255.0)
+        raise DifftoolError(
+            f"{file} is not the published weights of Inception; download {INCEPTION}"
+        )
+    net = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)
+    ).eval()
+    return Features(
+        lambda x: _without_grad(net, x.round().to(torch.uint8)), 3, None, 0.0, 255.0
+    )
 
 
 def _downloaded() -> Path:
@@ -123,7 +145,9 @@ def _downloaded() -> Path:
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(INCEPTION, str(file), hash_prefix=DIGEST, progress=False)
+            torch.hub.download_url_to_file(
+                INCEPTION, str(file), hash_prefix=DIGEST, progress=False
+            )
         except (OSError, RuntimeError) as error:
             raise DifftoolError(
                 f"{INCEPTION} cannot be downloaded ({error}); give a local copy, as in inception:path=FILE"

@@ -20,7 +20,10 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 
 BLOCK = 1024  # rows of one block of pairs
-FEW_ROWS, CANDIDATES = 128, 8  # rows of a block whose neighbours are sought, and those looked at exactly
+FEW_ROWS, CANDIDATES = (
+    128,
+    8,
+)  # rows of a block whose neighbours are sought, and those looked at exactly
 
 
 class Nearest(NamedTuple):
@@ -46,7 +49,9 @@ def mmd(x: Tensor, y: Tensor, bandwidth: float | None = None) -> float:
         few = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:BLOCK]]
         bandwidth = float(torch.pdist(few).median())
     if not 0 < bandwidth < math.inf:
-        raise DifftoolError(f"the bandwidth of a kernel is positive and finite, got {bandwidth}")
+        raise DifftoolError(
+            f"the bandwidth of a kernel is positive and finite, got {bandwidth}"
+        )
     kernel = lambda d: torch.exp(-0.5 * (d / bandwidth) ** 2)  # noqa: E731
     return _mean(x, change=kernel) + _mean(y, change=kernel) - 2 * _mean(x, y, kernel)
 
@@ -71,7 +76,9 @@ def nearest(x: Tensor, reference: Tensor, same: bool = False) -> Nearest:
     return Nearest(torch.cat([d for d, _ in found]).float(), torch.cat([i for _, i in found]))
 
 
-def _mean(x: Tensor, y: Tensor | None = None, change: Callable[[Tensor], Tensor] = lambda d: d) -> float:
+def _mean(
+    x: Tensor, y: Tensor | None = None, change: Callable[[Tensor], Tensor] = lambda d: d
+) -> float:
     """The mean of a function of the distance over all pairs; within one set over those of different samples."""
     other = x if y is None else y
     total = sum(float(change(distances).sum()) for _, distances in _blocks(x, other))
@@ -83,15 +90,26 @@ def _mean(x: Tensor, y: Tensor | None = None, change: Callable[[Tensor], Tensor]
 
 def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
     for first in range(0, len(x), BLOCK):
-        yield first, torch.cdist(x[first : first + BLOCK], y, compute_mode="donot_use_mm_for_euclid_dist")
+        yield (
+            first,
+            torch.cdist(
+                x[first : first + BLOCK], y, compute_mode="donot_use_mm_for_euclid_dist"
+            ),
+        )
 
 
-def _fitting(x: Tensor, y: Tensor, least: int = 2, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+def _fitting(
+    x: Tensor, y: Tensor, least: int = 2, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
     """Both sets as rows, in float64 (or another dtype) on the host."""
     for what in (x, y):
         if what.ndim < 2 or len(what) < least or not bool(torch.isfinite(what).all()):
-            raise DifftoolError(f"sets of samples are finite, (n, ...) with n >= {least}, got {tuple(what.shape)}")
+            raise DifftoolError(
+                f"sets of samples are finite, (n, ...) with n >= {least}, got {tuple(what.shape)}"
+            )
     if x.shape[1:] != y.shape[1:]:
-        raise DifftoolError(f"the sets have samples of the shapes {tuple(x.shape[1:])} and {tuple(y.shape[1:])}")
+        raise DifftoolError(
+            f"the sets have samples of the shapes {tuple(x.shape[1:])} and {tuple(y.shape[1:])}"
+        )
     flat = [what.detach().to("cpu", dtype).flatten(1) for what in (x, y)]
     return flat[0], flat[1]

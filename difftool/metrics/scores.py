@@ -77,7 +77,12 @@ class Scores:
 
     def forget(self) -> None:
         """Forget the samples, but not the reference."""
-        self.samples[False], self.vectors[False], self.counts[False], self.log_density = [], [], 0, 0.0
+        self.samples[False], self.vectors[False], self.counts[False], self.log_density = (
+            [],
+            [],
+            0,
+            0.0,
+        )
         if self._fid is not None:
             self._fid.reset()
 
@@ -85,10 +90,14 @@ class Scores:
         """The figures by name, of what was added so far."""
         for real, what in ((True, "of the reference"), (False, "to be scored")):
             if self.counts[real] < 2:
-                raise DifftoolError(f"at least 2 samples are compared, there are {self.counts[real]} {what}")
+                raise DifftoolError(
+                    f"at least 2 samples are compared, there are {self.counts[real]} {what}"
+                )
         x, y = (torch.cat(self.samples[real]) for real in (False, True))
         if x.shape[1:] != y.shape[1:]:
-            raise DifftoolError(f"the samples have the shape {tuple(x.shape[1:])}, the reference {tuple(y.shape[1:])}")
+            raise DifftoolError(
+                f"the samples have the shape {tuple(x.shape[1:])}, the reference {tuple(y.shape[1:])}"
+            )
         few = max(2, int(math.sqrt(WORK / x[0].numel())))
         out = {
             "sliced_wasserstein": sliced_wasserstein(x, y),
@@ -134,7 +143,9 @@ def _kid(x: Tensor, y: Tensor) -> float:
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # that features are kept
-        metric = KernelInceptionDistance(_AsIs(x.shape[1]), subset_size=min(SUBSET, len(x), len(y)))
+        metric = KernelInceptionDistance(
+            _AsIs(x.shape[1]), subset_size=min(SUBSET, len(x), len(y))
+        )
         torch.manual_seed(0)
         metric.update(y, real=True)
         metric.update(x, real=False)
@@ -145,8 +156,15 @@ def _prdc(x: Tensor, y: Tensor) -> dict[str, float]:
     from prdc import compute_prdc
 
     if min(len(x), len(y)) <= NEIGHBOURS:
-        raise DifftoolError(f"precision and recall take more than {NEIGHBOURS} samples, got {len(x)} and {len(y)}")
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # it prints the sizes
+        raise DifftoolError(
+            f"precision and recall take more than {NEIGHBOURS} samples, got {len(x)} and {len(y)}"
+        )
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):  # it prints the sizes
         warnings.simplefilter("ignore")
-        found = compute_prdc(real_features=y.numpy(), fake_features=x.numpy(), nearest_k=NEIGHBOURS)
+        found = compute_prdc(
+            real_features=y.numpy(), fake_features=x.numpy(), nearest_k=NEIGHBOURS
+        )
     return {name: float(value) for name, value in found.items()}

@@ -29,9 +29,13 @@ class SlicedDistance:
         values = _projected(x, self.theta)
         n, m = len(values), len(self.sorted)
         if n > m:
-            raise DifftoolError(f"{n} samples against a reference of {m}; give a reference at least as large")
+            raise DifftoolError(
+                f"{n} samples against a reference of {m}; give a reference at least as large"
+            )
         cuts = torch.arange(n + 1) * m // n
-        each = values.repeat_interleave(cuts[1:] - cuts[:-1], dim=0)  # a value against every quantile of its bin
+        each = values.repeat_interleave(
+            cuts[1:] - cuts[:-1], dim=0
+        )  # a value against every quantile of its bin
         return float((each - self.sorted).square().mean().sqrt())
 
 
@@ -43,7 +47,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
     theta = _directions(_flat(x).shape[1], directions, seed)
     a, b = _projected(x, theta), _projected(y, theta)
     n, m = len(a), len(b)
-    cuts = torch.cat([torch.arange(n + 1) * m, torch.arange(1, m) * n]).unique()  # in 1 / (n m), of both quantiles
+    cuts = torch.cat(
+        [torch.arange(n + 1) * m, torch.arange(1, m) * n]
+    ).unique()  # in 1 / (n m), of both quantiles
     squares = (a[cuts[:-1] // m] - b[cuts[:-1] // n]).square().mean(dim=1)
     return float((squares @ (cuts[1:] - cuts[:-1]).double() / (n * m)).sqrt())
 
@@ -52,7 +58,9 @@ def _directions(size: int, count: int, seed: int) -> Tensor:
     """`count` directions, uniform on the sphere: the columns of (size, count)."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise DifftoolError(f"directions must be a whole number of at least 1, got {count!r}")
-    theta = torch.randn(size, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    theta = torch.randn(
+        size, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return theta / theta.norm(dim=0)
 
 
@@ -60,7 +68,9 @@ def _projected(x: Tensor, theta: Tensor) -> Tensor:
     """The ordered values of every projection, (n, directions)."""
     flat = _flat(x)
     if flat.shape[1] != len(theta):
-        raise DifftoolError(f"the samples have {flat.shape[1]} elements each, those beside them {len(theta)}")
+        raise DifftoolError(
+            f"the samples have {flat.shape[1]} elements each, those beside them {len(theta)}"
+        )
     return (flat @ theta).sort(dim=0).values
 
 

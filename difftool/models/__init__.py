@@ -1,6 +1,6 @@
 """Models: estimates of x_0, from networks and from exact data laws."""
 
-from difftool.models.base import Affine, Bound, Model
+from difftool.models.base import Affine, BoundModel, Model
 from difftool.models.clipped import Clipped
 from difftool.models.guidance import Guided
 from difftool.models.mixture import GaussianMixture
@@ -10,7 +10,7 @@ from difftool.models.parametrization import PARAMETRIZATIONS, Parametrization
 __all__ = [
     "PARAMETRIZATIONS",
     "Affine",
-    "Bound",
+    "BoundModel",
     "Clipped",
     "GaussianMixture",
     "Guided",

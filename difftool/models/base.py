@@ -6,7 +6,7 @@ along schedule S, a model trained on schedule M is asked at M's point q of the s
     sigma_q / alpha_q = sigma_p / alpha_p,     x_q = x_p (alpha_q + sigma_q) / (alpha_p + sigma_p),
 
 because the estimate depends on x / alpha and sigma / alpha only. `Model.bind` returns the model tied in that way to
-the sampling schedule and to its conditioning: a `Bound`, which is all that samplers and plans ever see.
+the sampling schedule and to its conditioning: a `BoundModel`, which is all that samplers and plans ever see.
 
 Samplers that choose the steps of each sample ask at points of tensors (B, 1, ...), one for each, all above sigma = 0.
 These are kept on the host in float64; a model gets them where its x is, in x's dtype.
@@ -71,7 +71,9 @@ class Model(ABC):
         p holds floats, or tensors (B, 1, ...) like x if each sample has a point of its own.
         """
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         """The model on that device, with that dtype of its network."""
         return self
 
@@ -89,9 +91,11 @@ class Model(ABC):
         """Within it the model is as it is to be when it is sampled: a network in eval mode, no dropout."""
         yield
 
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+    def bind(
+        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
+    ) -> BoundModel:
         """This model as seen from the sampling schedule (None: from bare points), with its conditioning filled in."""
-        return Bound(self, schedule, dict(cond or {}))
+        return BoundModel(self, schedule, dict(cond or {}))
 
 
 class Wrapped(Model):
@@ -99,8 +103,16 @@ class Wrapped(Model):
 
     def __init__(self, model: Model):
         self.model = model
-        self.schedule, self.shape, self.divides_by_alpha = model.schedule, model.shape, model.divides_by_alpha
-        self.predicts, self.guidance, self.data_range = model.predicts, model.guidance, model.data_range
+        self.schedule, self.shape, self.divides_by_alpha = (
+            model.schedule,
+            model.shape,
+            model.divides_by_alpha,
+        )
+        self.predicts, self.guidance, self.data_range = (
+            model.predicts,
+            model.guidance,
+            model.data_range,
+        )
         self.nfe = model.nfe
 
     @property
@@ -111,7 +123,9 @@ class Wrapped(Model):
     def dtype(self) -> torch.dtype:
         return self.model.dtype
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         self.model = self.model.to(device, dtype)
         return self
 
@@ -129,7 +143,7 @@ class Wrapped(Model):
             yield
 
 
-class Bound:
+class BoundModel:
     """A model tied to a sampling schedule and a conditioning: `bound(x, p) -> x0`.
 
     At sigma = 0 the answer is x / alpha and costs no evaluation. Raises `DifftoolError` for a noise level above the
@@ -162,7 +176,7 @@ class Bound:
         same = isinstance(rescale, float) and rescale == 1
         return self.model.x0(x if same else x * rescale, q, **self.cond)
 
-    def rows(self, index: Tensor, total: int) -> Bound:
+    def rows(self, index: Tensor, total: int) -> BoundModel:
         """The model of the samples number `index` of a batch of `total`: conditioning with a row for each is cut."""
         part = copy(self)
         part.cond = {
@@ -201,7 +215,9 @@ def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
             f"the run reaches noise level {highest:.6g}, the model was trained up to {top:.6g} ({schedule!r}); "
             f"start at or below that level"
         )
-    q = schedule.at(schedule.t_at_level(level.clamp(max=top) if one_each(p) else min(level, top)))
+    q = schedule.at(
+        schedule.t_at_level(level.clamp(max=top) if one_each(p) else min(level, top))
+    )
     return q, (q.alpha + q.sigma) / (p.alpha + p.sigma)
 
 
@@ -223,24 +239,46 @@ def one_each(p: Point) -> bool:
 
 def like(value: Any, x: Tensor) -> Any:
     """Tensors where x is, in x's dtype; numbers as they are."""
-    return value.to(x.dtype).to(x.device, non_blocking=True) if isinstance(value, Tensor) else value
+    return (
+        value.to(x.dtype).to(x.device, non_blocking=True)
+        if isinstance(value, Tensor)
+        else value
+    )
 
 
 def check_output(out: Any, x: Tensor, who: str) -> Tensor:
     """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
     if not isinstance(out, Tensor):
-        way_out = "; let it return its .sample" if isinstance(getattr(out, "sample", None), Tensor) else ""
+        way_out = (
+            "; let it return its .sample"
+            if isinstance(getattr(out, "sample", None), Tensor)
+            else ""
+        )
         kind = type(out).__name__
-        raise DifftoolError(f"{who} returned a {kind}, expected a tensor of shape {tuple(x.shape)}{way_out}")
+        raise DifftoolError(
+            f"{who} returned a {kind}, expected a tensor of shape {tuple(x.shape)}{way_out}"
+        )
     if out.shape == x.shape and out.dtype == x.dtype and out.device == x.device:
         return out
     for name in ("shape", "dtype", "device"):
         got, expected = getattr(out, name), getattr(x, name)
         if got != expected:
-            got, expected = (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
-            twice = name == "shape" and x.ndim > 1 and got == (expected[0], 2 * expected[1], *expected[2:])
-            way_out = "; if the rest is a variance: NetworkModel(..., learned_variance=True)" if twice else ""
-            raise DifftoolError(f"{who} returned {name} {got}, expected {expected} (that of the state){way_out}")
+            got, expected = (
+                (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
+            )
+            twice = (
+                name == "shape"
+                and x.ndim > 1
+                and got == (expected[0], 2 * expected[1], *expected[2:])
+            )
+            way_out = (
+                "; if the rest is a variance: NetworkModel(..., learned_variance=True)"
+                if twice
+                else ""
+            )
+            raise DifftoolError(
+                f"{who} returned {name} {got}, expected {expected} (that of the state){way_out}"
+            )
     return out
 
 
@@ -248,11 +286,16 @@ def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
     """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample."""
 
     def holds_rows(name: str, value: Any) -> bool:
-        kinds = (list, tuple) if name == "label" else list  # another tuple may be a size, of all samples
+        kinds = (
+            (list, tuple) if name == "label" else list
+        )  # another tuple may be a size, of all samples
         listed = isinstance(value, kinds) and all(isinstance(v, numbers.Real) for v in value)
         return listed or hasattr(value, "__array__")
 
-    return {name: torch.as_tensor(value) if holds_rows(name, value) else value for name, value in cond.items()}
+    return {
+        name: torch.as_tensor(value) if holds_rows(name, value) else value
+        for name, value in cond.items()
+    }
 
 
 def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:
@@ -261,7 +304,9 @@ def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> d
     for name, value in cond.items():
         if isinstance(value, Tensor) and value.ndim:
             if len(value) != total:
-                raise DifftoolError(f"cond {name!r} has {len(value)} rows, expected {total}, one for each sample")
+                raise DifftoolError(
+                    f"cond {name!r} has {len(value)} rows, expected {total}, one for each sample"
+                )
             value = value[first : first + count]
         out[name] = value
     return out

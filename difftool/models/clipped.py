@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, Model, Wrapped, as_range, check_output
+from difftool.models.base import BoundModel, Evaluations, Model, Wrapped, as_range, check_output
 from difftool.schedules.base import Point, Schedule
 
 
@@ -45,16 +45,18 @@ class Clipped(Wrapped):
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         return _clamp(self.model.x0(x, p, **cond), self.limits)
 
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+    def bind(
+        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
+    ) -> BoundModel:
         return BoundClipped(self, self.model.bind(schedule, cond))
 
 
-class BoundClipped(Bound):
+class BoundClipped(BoundModel):
     """A bound model whose estimates are clipped."""
 
     model: Clipped
 
-    def __init__(self, model: Clipped, free: Bound):
+    def __init__(self, model: Clipped, free: BoundModel):
         super().__init__(model, free.schedule, free.cond)
         self.free, self.limits = free, model.limits
 
@@ -78,7 +80,7 @@ class BoundClipped(Bound):
 
         return clipped, list(zip(told, forms, strict=True))
 
-    def rows(self, index: Tensor, total: int) -> Bound:
+    def rows(self, index: Tensor, total: int) -> BoundModel:
         return BoundClipped(self.model, self.free.rows(index, total))
 
 

@@ -19,7 +19,15 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Affine, Bound, Evaluations, Model, Wrapped, as_rows, slice_cond
+from difftool.models.base import (
+    Affine,
+    BoundModel,
+    Evaluations,
+    Model,
+    Wrapped,
+    as_rows,
+    slice_cond,
+)
 from difftool.schedules.base import Point, Schedule
 
 
@@ -37,7 +45,11 @@ class Guided(Wrapped):
     def __init__(self, model: Model, scale: float, without: Mapping[str, Any] | None = None):
         if not isinstance(model, Model):
             raise DifftoolError(f"guidance takes a model, got {model!r}")
-        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not math.isfinite(scale):
+        if (
+            isinstance(scale, bool)
+            or not isinstance(scale, numbers.Real)
+            or not math.isfinite(scale)
+        ):
             raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
         super().__init__(model)
         self.scale: float = float(scale)
@@ -49,28 +61,48 @@ class Guided(Wrapped):
         plain = self.model.x0(x, p, **self.without)
         return plain + self.scale * (self.model.x0(x, p, **cond) - plain)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         super().to(device, dtype)
-        self.without = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in self.without.items()}
+        self.without = {
+            name: v.to(device) if isinstance(v, Tensor) else v
+            for name, v in self.without.items()
+        }
         return self
 
     def part(self, first: int, count: int, total: int) -> Self:
         cut = copy(super().part(first, count, total))
-        rows = {name: v for name, v in self.without.items() if not (isinstance(v, Tensor) and v.ndim and len(v) == 1)}
-        cut.without = {**self.without, **slice_cond(rows, first, count, total)}  # one row is everybody's
+        rows = {
+            name: v
+            for name, v in self.without.items()
+            if not (isinstance(v, Tensor) and v.ndim and len(v) == 1)
+        }
+        cut.without = {
+            **self.without,
+            **slice_cond(rows, first, count, total),
+        }  # one row is everybody's
         return cut
 
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+    def bind(
+        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
+    ) -> BoundModel:
         if not cond:
-            raise DifftoolError("guidance leads to a condition; give one (cond={'label': ...}), or sample without it")
+            raise DifftoolError(
+                "guidance leads to a condition; give one (cond={'label': ...}), or sample without it"
+            )
         given = self.model.bind(schedule, cond)
-        return given if self.scale == 1 else BoundGuided(self, given, self.model.bind(schedule, self.without))
+        return (
+            given
+            if self.scale == 1
+            else BoundGuided(self, given, self.model.bind(schedule, self.without))
+        )
 
 
-class BoundGuided(Bound):
+class BoundGuided(BoundModel):
     """Two bound models, asked in turn."""
 
-    def __init__(self, model: Guided, given: Bound, without: Bound):
+    def __init__(self, model: Guided, given: BoundModel, without: BoundModel):
         super().__init__(model, given.schedule, {**given.cond, **without.cond})
         self.given, self.plain, self.scale = given, without, model.scale
 
@@ -100,6 +132,8 @@ class BoundGuided(Bound):
 
         return call, list(zip(told, also, strict=True))
 
-    def rows(self, index: Tensor, total: int) -> Bound:
+    def rows(self, index: Tensor, total: int) -> BoundModel:
         assert isinstance(self.model, Guided)
-        return BoundGuided(self.model, self.given.rows(index, total), self.plain.rows(index, total))
+        return BoundGuided(
+            self.model, self.given.rows(index, total), self.plain.rows(index, total)
+        )

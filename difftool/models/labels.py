@@ -19,7 +19,9 @@ def whole_labels(label: Any, known: str) -> Tensor:
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
         whole = labels = torch.tensor(math.nan)
     if labels.ndim > 1 or not bool((whole == labels).all()):
-        raise DifftoolError(f"labels are whole numbers, one for each sample, got {label!r}; the model knows: {known}")
+        raise DifftoolError(
+            f"labels are whole numbers, one for each sample, got {label!r}; the model knows: {known}"
+        )
     if bool((whole < -1).any()):
         raise DifftoolError(f"unknown class {int(whole.min())}; the model knows: {known}")
     return whole

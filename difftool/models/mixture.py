@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Model, one_each
+from difftool.models.base import BoundModel, Model, one_each
 from difftool.models.labels import whole_labels
 from difftool.schedules.base import Point, Schedule
 
@@ -48,24 +48,40 @@ class GaussianMixture(Model):
     ):
         means = _numbers(means, "means")
         if means.ndim < 2 or 0 in means.shape:
-            raise DifftoolError(f"means has shape {tuple(means.shape)}, expected (components, ...), each at least 1")
+            raise DifftoolError(
+                f"means has shape {tuple(means.shape)}, expected (components, ...), each at least 1"
+            )
         count, self.shape = len(means), tuple(means.shape[1:])
         spread = _numbers(variance, "variance")
-        spread = spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim)) if spread.ndim == 1 else spread
+        spread = (
+            spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim))
+            if spread.ndim == 1
+            else spread
+        )
         try:
             spread.expand(means.shape)
         except RuntimeError:
-            raise DifftoolError(f"variance does not broadcast to the means' shape {tuple(means.shape)}") from None
+            raise DifftoolError(
+                f"variance does not broadcast to the means' shape {tuple(means.shape)}"
+            ) from None
         if not bool((spread >= 0).all()):
             raise DifftoolError(f"variances must be >= 0, got {float(spread.min())}")
         self._means = means.reshape(count, -1)
         self._var = _flatten(spread, means.shape)
-        weights = torch.ones(count).double() if weights is None else _numbers(weights, "weights")
-        if weights.shape != (count,) or not bool((weights >= 0).all()) or not float(weights.sum()) > 0:
+        weights = (
+            torch.ones(count).double() if weights is None else _numbers(weights, "weights")
+        )
+        if (
+            weights.shape != (count,)
+            or not bool((weights >= 0).all())
+            or not float(weights.sum()) > 0
+        ):
             raise DifftoolError(f"weights must be {count} numbers >= 0 with a positive sum")
         self._log_w = (weights / weights.sum()).log()
         classes = None if labels is None else _numbers(labels, "labels")
-        if classes is not None and (classes.shape != (count,) or bool((classes != classes.floor()).any())):
+        if classes is not None and (
+            classes.shape != (count,) or bool((classes != classes.floor()).any())
+        ):
             raise DifftoolError(f"labels must be {count} whole numbers, one for each component")
         self.labels = None if classes is None else classes.long()
         self._var_min = float(self._var.min())
@@ -91,15 +107,26 @@ class GaussianMixture(Model):
 
     def at(self, p: Point) -> Self:
         """The law of x_t = alpha x_0 + sigma eps at p: again a mixture."""
-        return type(self)(p.alpha * self.means, p.alpha**2 * self.variance + p.sigma**2, self._log_w.exp(), self.labels)
+        return type(self)(
+            p.alpha * self.means,
+            p.alpha**2 * self.variance + p.sigma**2,
+            self._log_w.exp(),
+            self.labels,
+        )
 
-    def bind(self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None) -> Bound:
+    def bind(
+        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
+    ) -> BoundModel:
         """As `Model.bind`; the only conditioning is `label`, checked here once."""
         cond = dict(cond or {})
         if set(cond) - {"label"}:
-            raise DifftoolError(f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}")
+            raise DifftoolError(
+                f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}"
+            )
         label = cond.get("label")
-        return Bound(self, schedule, {} if label is None else {"mask": self._allowed(label)})
+        return BoundModel(
+            self, schedule, {} if label is None else {"mask": self._allowed(label)}
+        )
 
     def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """E[x_0 | x_t = x], within the class `label` of each sample (or the components in `mask`, (B, K))."""
@@ -118,7 +145,9 @@ class GaussianMixture(Model):
         gain = alpha * var * inv
         if len(var) == 1:
             inv, gain, alpha = inv[:, 0], gain[:, 0], alpha[:, 0]
-            square = alpha**2 * (inv.expand_as(flat) @ (means**2).T) - 2 * ((alpha * inv * flat) @ means.T)
+            square = alpha**2 * (inv.expand_as(flat) @ (means**2).T) - 2 * (
+                (alpha * inv * flat) @ means.T
+            )
             r = _masked(log_w - 0.5 * square, mask).softmax(1)
             return (r @ means * (1 - alpha * gain) + gain * flat).to(x.dtype).reshape(x.shape)
         away = flat[:, None] - alpha * means
@@ -148,7 +177,9 @@ class GaussianMixture(Model):
     def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
         """`count` exact samples of x_0, (count, ...), float32; of one class if `label` >= 0."""
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise DifftoolError(f"the number of samples is a whole number of at least 1, got {count!r}")
+            raise DifftoolError(
+                f"the number of samples is a whole number of at least 1, got {count!r}"
+            )
         g = torch.Generator().manual_seed(seed)
         weights = self._log_w.exp()
         if label is not None:
@@ -166,16 +197,31 @@ class GaussianMixture(Model):
         inner = (w * self._var.expand_as(self._means)).sum(0)
         return mean, (w * centred).T @ centred + inner.diag()
 
-    def _posterior(self, x: Tensor, p: Point, label: Any, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _posterior(
+        self, x: Tensor, p: Point, label: Any, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x as (B, D), means, variances and responsibilities (B, K), in one dtype."""
         p = _one(p)
         flat = x.reshape(len(x), -1)
         means, var, log_w = self._tensors(flat, p)
         flat = flat.to(means.dtype)
         mask = self._mask(x, label, mask)
-        return flat, means, var, torch.softmax(self._logits(flat, p, means, var, log_w, mask), dim=1)
+        return (
+            flat,
+            means,
+            var,
+            torch.softmax(self._logits(flat, p, means, var, log_w, mask), dim=1),
+        )
 
-    def _logits(self, x: Tensor, p: Point, means: Tensor, var: Tensor, log_w: Tensor, mask: Tensor | None) -> Tensor:
+    def _logits(
+        self,
+        x: Tensor,
+        p: Point,
+        means: Tensor,
+        var: Tensor,
+        log_w: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
         """log w_k + log N(x; alpha c_k, V_k) up to terms that are the same for all k; (B, K)."""
         inv = 1 / (p.alpha**2 * var + p.sigma**2)
         scaled = means * (p.alpha * inv)
@@ -200,7 +246,9 @@ class GaussianMixture(Model):
     def _allowed(self, label: Any) -> Tensor:
         """Which components each sample may come from: (B, K) for labels (B,), (1, K) for one label for all."""
         if self.labels is None:
-            raise DifftoolError("this mixture has no labels; leave out --class (cond['label']), or give it labels")
+            raise DifftoolError(
+                "this mixture has no labels; leave out --class (cond['label']), or give it labels"
+            )
         wanted = whole_labels(label, self._known()).reshape(-1, 1)
         mask = (self.labels.to(wanted.device) == wanted) | (wanted < 0)
         mask = mask & (self._log_w > -math.inf).to(wanted.device)
@@ -211,12 +259,20 @@ class GaussianMixture(Model):
         return mask
 
     def _known(self) -> str:
-        return ", ".join(map(str, sorted(set(self.labels.tolist())))) if self.labels is not None else "none"
+        return (
+            ", ".join(map(str, sorted(set(self.labels.tolist()))))
+            if self.labels is not None
+            else "none"
+        )
 
     def _tensors(self, x: Tensor, p: Point) -> tuple[Tensor, Tensor, Tensor]:
         """Means, variances and log weights where x lives, in a dtype in which the logits keep three digits."""
-        size = p.alpha**2 * self._norm2_max / max(p.alpha**2 * self._var_min + p.sigma**2, 1e-300)
-        return self._kept(x.device, torch.float64 if x.dtype == torch.float64 or size > 3e4 else torch.float32)
+        size = (
+            p.alpha**2 * self._norm2_max / max(p.alpha**2 * self._var_min + p.sigma**2, 1e-300)
+        )
+        return self._kept(
+            x.device, torch.float64 if x.dtype == torch.float64 or size > 3e4 else torch.float32
+        )
 
     def _kept(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Means, variances and log weights there; in float32 where there is no float64."""
@@ -252,7 +308,9 @@ def _one(p: Point) -> Point:
     if not isinstance(p.sigma, Tensor):
         return p
     if p.sigma.numel() != 1:
-        raise DifftoolError(f"a mixture is asked at one point for the whole batch, got {p.sigma.numel()}")
+        raise DifftoolError(
+            f"a mixture is asked at one point for the whole batch, got {p.sigma.numel()}"
+        )
     return Point(*map(float, p))
 
 

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
-from difftool.models.base import Affine, Bound, Evaluations, Model, as_range, check_output, one_each
+from difftool.models.base import (
+    Affine,
+    BoundModel,
+    Evaluations,
+    Model,
+    as_range,
+    check_output,
+    one_each,
+)
 from difftool.models.labels import whole_labels
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, time_told
 from difftool.schedules.base import Point, Schedule
@@ -74,14 +82,18 @@ class NetworkModel(Model):
         if not 0 < data_std < math.inf:
             raise DifftoolError(f"data_std must be positive and finite, got {data_std}")
         if not callable(net) or not isinstance(schedule, Schedule):
-            raise DifftoolError(f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}")
+            raise DifftoolError(
+                f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}"
+            )
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         self.data_range = None if data_range is None else as_range(data_range)
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = time_told(time, schedule)
         self.data_std, self.learned_variance = data_std, learned_variance
         self.estimate = _first_half(net) if learned_variance else net
-        self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(self.time, schedule)
+        self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(
+            self.time, schedule
+        )
         self._dtype = torch.float32  # of a network without parameters
 
     def _parameter(self) -> Tensor | None:
@@ -98,7 +110,9 @@ class NetworkModel(Model):
         parameter = self._parameter()
         return torch.device("cpu") if parameter is None else parameter.device
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         """Moves the network (in place, as `nn.Module.to` does) and returns the model."""
         if isinstance(self.net, torch.nn.Module):
             self.net.to(device=device, dtype=dtype)
@@ -107,7 +121,12 @@ class NetworkModel(Model):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        trained = [module for net in networks_in(self.net) for module in net.modules() if module.training]
+        trained = [
+            module
+            for net in networks_in(self.net)
+            for module in net.modules()
+            if module.training
+        ]
         try:
             for module in trained:
                 module.training = False
@@ -146,14 +165,25 @@ class NetworkModel(Model):
         raw, r = halves(self._raw(self.net, x, p, scale, cond), x)
         return skip * x + out * raw.to(x.dtype), (r.to(x.dtype) + 1) / 2
 
-    def _raw(self, net: Callable[..., Tensor], x: Tensor, p: Point, scale: Any, cond: Mapping[str, Any]) -> Tensor:
+    def _raw(
+        self,
+        net: Callable[..., Tensor],
+        x: Tensor,
+        p: Point,
+        scale: Any,
+        cond: Mapping[str, Any],
+    ) -> Tensor:
         """What the network returns for x at p, unchecked."""
         return net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
 
-    def bind(self, schedule: Schedule | None, cond: Any = None) -> Bound:
+    def bind(self, schedule: Schedule | None, cond: Any = None) -> BoundModel:
         for name in cond or ():
             if not _takes(self.net, name):
-                way = "classes are its label" if name == "class" else "sample it without (no cond, no --class)"
+                way = (
+                    "classes are its label"
+                    if name == "class"
+                    else "sample it without (no cond, no --class)"
+                )
                 raise DifftoolError(f"the network takes no {name!r}; {way}")
         given = dict(cond or {})
         if "label" in given:
@@ -161,7 +191,7 @@ class NetworkModel(Model):
         return BoundNetwork(self, schedule, given)
 
 
-class BoundNetwork(Bound):
+class BoundNetwork(BoundModel):
     """A network tied to a sampling schedule: its affine form at every point of that schedule is known beforehand."""
 
     model: NetworkModel
@@ -176,7 +206,12 @@ class BoundNetwork(Bound):
         q, rescale = self.own(p)
         skip, out, scale = self.model.coefficients(q)
         told = self.model.time(q)
-        return Affine(skip * rescale, out, scale * rescale, told.item() if isinstance(told, Tensor) else told)
+        return Affine(
+            skip * rescale,
+            out,
+            scale * rescale,
+            told.item() if isinstance(told, Tensor) else told,
+        )
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         dtype, state = self.model.dtype, x.dtype
@@ -200,7 +235,9 @@ class BoundNetwork(Bound):
 def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) -> Tensor:
     """(B,): what a network that computes in that dtype is told as time at p, where x is."""
     told = time(p)
-    out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(x.device, non_blocking=True)
+    out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(
+        x.device, non_blocking=True
+    )
     return out.reshape(-1) if out.ndim else out.expand(len(x))
 
 
@@ -243,7 +280,9 @@ def networks_in(net: Any, deep: int = 3) -> list[torch.nn.Module]:
 def _takes(net: Callable[..., Any], name: str) -> bool:
     """Whether a network has a parameter of that name, as far as can be known."""
     try:
-        parameters = inspect.signature(net.forward if isinstance(net, torch.nn.Module) else net).parameters
+        parameters = inspect.signature(
+            net.forward if isinstance(net, torch.nn.Module) else net
+        ).parameters
     except (TypeError, ValueError):
         return True
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

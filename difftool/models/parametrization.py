@@ -94,10 +94,16 @@ def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
 
 
 def _rounded(i: Any, last: int) -> Any:
-    return min(max(round(i), 0), last) if isinstance(i, (float, int)) else i.round().clip(0, last).long()
+    return (
+        min(max(round(i), 0), last)
+        if isinstance(i, (float, int))
+        else i.round().clip(0, last).long()
+    )
 
 
-TIMES: dict[str, Callable[[Point, int], Any]] = {  # of a point and the number of entries of the schedule's table
+TIMES: dict[
+    str, Callable[[Point, int], Any]
+] = {  # of a point and the number of entries of the schedule's table
     "t": lambda p, entries: p.t * 1.0,
     "index": lambda p, entries: entries * p.t - 1.0,
     "rounded-index": lambda p, entries: _rounded(entries * p.t - 1.0, entries - 1),

@@ -79,7 +79,11 @@ class Row:
     @property
     def verdict(self) -> str:
         """How far it is the same."""
-        why = {"same": "same", "none": f"nothing here: {self.why}", "distilled": f"distilled models only: {self.why}"}
+        why = {
+            "same": "same",
+            "none": f"nothing here: {self.why}",
+            "distilled": f"distilled models only: {self.why}",
+        }
         return why.get(self.parity, f"{self.parity}: {self.why}")
 
     @property
@@ -116,7 +120,12 @@ class Answer:
 
     def run(self, specs: Mapping[str, str]) -> dict[str, str]:
         """The options of our command line, by name."""
-        rest = [(name, value) for row in self.rows for name in ("noise", "last") if (value := getattr(row, name))]
+        rest = [
+            (name, value)
+            for row in self.rows
+            for name in ("noise", "last")
+            if (value := getattr(row, name))
+        ]
         return dict([*((axis[:-1], spec) for axis, spec in specs.items()), *rest])
 
     def command(self, specs: Mapping[str, str]) -> str:
@@ -127,13 +136,19 @@ class Answer:
     def needs(self) -> list[str]:
         """Options that were not typed, with which alone it is the same."""
         wanted = {key: value for row in self.rows for key, value in row.needs.items()}
-        return [f"{key}={v}" for key, v in wanted.items() if _value(self.options.get(key, "")) != _value(v)]
+        return [
+            f"{key}={v}"
+            for key, v in wanted.items()
+            if _value(self.options.get(key, "")) != _value(v)
+        ]
 
     @property
     def without(self) -> list[str]:
         """Options that were typed and change what it does, for which our specs have nothing."""
         rest = self._rest() if self.specs() else []
-        return [f"{key}={self.options[key]}" for key in rest if not self._of(self.tool.options, key)]
+        return [
+            f"{key}={self.options[key]}" for key in rest if not self._of(self.tool.options, key)
+        ]
 
     @property
     def elsewhere(self) -> list[str]:
@@ -148,7 +163,10 @@ class Answer:
         needs = f"with {', '.join(self.needs)}" if self.needs else ""
         found = [*found, needs] if found else [f"same {needs}".strip()]
         found += [note for row in self.rows for note in row.notes]
-        told = {key: self._of({**self.tool.without, **self.tool.options}, key) for key in self._rest()}
+        told = {
+            key: self._of({**self.tool.without, **self.tool.options}, key)
+            for key in self._rest()
+        }
         found += [f"{key}: {text}" for key, text in told.items() if text]
         return [text for text in dict.fromkeys(found) if text]
 
@@ -172,8 +190,12 @@ class Tool:
     rows: Mapping[str, tuple[Row, ...]]
     pair: str = ""
     schedules: Mapping[str, str] = field(default_factory=dict)  # ours, by its name
-    options: Mapping[str, str] = field(default_factory=dict)  # of the schedule, the model or the run
-    without: Mapping[str, str] = field(default_factory=dict)  # of the sampler or the grid, where no row has them
+    options: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the schedule, the model or the run
+    without: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the sampler or the grid, where no row has them
     defaults: Mapping[str, str] = field(default_factory=dict)  # by option, or CLASS.option
 
     def lookup(self, text: str) -> list[Answer]:
@@ -185,34 +207,61 @@ class Tool:
         samplers, grids = self.rows["samplers"], self.rows["grids"]
         yield from (Answer(self, row, None) for row in samplers if plain(row.name) == key)
         yield from (Answer(self, None, row) for row in grids if plain(row.name) == key)
-        both = ((row, grid) for row in samplers for grid in grids if plain(row.name + grid.name) == key)
+        both = (
+            (row, grid)
+            for row in samplers
+            for grid in grids
+            if plain(row.name + grid.name) == key
+        )
         yield from (Answer(self, row, grid) for row, grid in both)
 
     def _call(self, text: str) -> Iterator[Answer]:
         heads = {axis: self._head(axis, text) for axis in self.rows}
-        usual = {key: self.default(key, *heads.values()) for key in {*map(_last, self.defaults)}}
-        typed = {key: v for key, v in given(text).items() if _value(v) != _value(usual.get(key) or "")}
+        usual = {
+            key: self.default(key, *heads.values()) for key in {*map(_last, self.defaults)}
+        }
+        typed = {
+            key: v
+            for key, v in given(text).items()
+            if _value(v) != _value(usual.get(key) or "")
+        }
         self._spelled(typed)
-        fit = {axis: [r for r in rows if fits(r, typed, usual)] for axis, rows in self.rows.items()}
+        fit = {
+            axis: [r for r in rows if fits(r, typed, usual)] for axis, rows in self.rows.items()
+        }
         samplers = [row for row in fit["samplers"] if row.head == heads["samplers"]]
         sampler = max(samplers, key=lambda row: len(row.options), default=None)
-        grids = [row for row in fit["grids"] if row.head == heads["grids"] and (row.head or row.looked_at & {*typed})]
-        grids = [row for row in grids if not row.of or sampler is None or sampler.head in row.of]
+        grids = [
+            row
+            for row in fit["grids"]
+            if row.head == heads["grids"] and (row.head or row.looked_at & {*typed})
+        ]
+        grids = [
+            row for row in grids if not row.of or sampler is None or sampler.head in row.of
+        ]
         if sampler or grids:
             yield Answer(self, sampler, next(iter(grids), None), typed)
 
     def _head(self, axis: str, text: str) -> str:
         """The class or function of that axis that is named; empty if there is none."""
         words = {*re.findall(r"\w+", text.lower())}
-        heads = [head for head in dict.fromkeys(row.head for row in self.rows[axis]) if head.lower() in words]
+        heads = [
+            head
+            for head in dict.fromkeys(row.head for row in self.rows[axis])
+            if head.lower() in words
+        ]
         if len(heads) > 1:
-            raise DifftoolError(f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time")
+            raise DifftoolError(
+                f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time"
+            )
         return heads[0] if heads else ""
 
     def _spelled(self, options: Mapping[str, str]) -> None:
         """Raise `DifftoolError` for an option that is nearly one that the table knows."""
         rows = (row for rows in self.rows.values() for row in rows)
-        known = {*map(_last, (*self.options, *self.without, *self.defaults))}.union(*(row.looked_at for row in rows))
+        known = {*map(_last, (*self.options, *self.without, *self.defaults))}.union(
+            *(row.looked_at for row in rows)
+        )
         for key in options.keys() - known:
             if get_close_matches(key, known, n=1, cutoff=0.95):
                 raise unknown(f"option of {self.title} named", key, known)
@@ -227,7 +276,9 @@ class Tool:
 def fits(row: Row, options: Mapping[str, str], usual: Mapping[str, str | None]) -> bool:
     """Whether these options, and the defaults of others, make the row what it is."""
     return all(
-        key in options if v in ANY else _value(v) == _value(options.get(key) or usual.get(key) or "")
+        key in options
+        if v in ANY
+        else _value(v) == _value(options.get(key) or usual.get(key) or "")
         for key, v in row.options.items()
     )
 
@@ -241,7 +292,10 @@ def _value(text: str) -> float | str:
 
 def given(text: str) -> dict[str, str]:
     """The options in a call, without their quotes."""
-    return {key: re.sub(r"^float\((.*)\)$", r"\1", value).strip("\"'") for key, value in OPTION.findall(text)}
+    return {
+        key: re.sub(r"^float\((.*)\)$", r"\1", value).strip("\"'")
+        for key, value in OPTION.findall(text)
+    }
 
 
 def _last(key: str) -> str:
@@ -261,7 +315,10 @@ def tools() -> dict[str, Tool]:
 
 
 def _tool(name: str, about: str, lists: Mapping[str, Any] | None = None, **rest: Any) -> Tool:
-    rows = {axis: tuple(_row(row, lists or {}) for row in rest.pop(axis)) for axis in ("samplers", "grids")}
+    rows = {
+        axis: tuple(_row(row, lists or {}) for row in rest.pop(axis))
+        for axis in ("samplers", "grids")
+    }
     defaults = {key: str(value) for key, value in rest.pop("defaults", {}).items()}
     return Tool(name, about=" ".join(about.split()), rows=rows, defaults=defaults, **rest)
 

@@ -188,7 +188,10 @@ def difftool_times() -> dict[str, str]:
 
 @hookimpl
 def difftool_features() -> dict[str, str]:
-    return {"onnx": "difftool.metrics.features:onnx", "inception": "difftool.metrics.features:inception"}
+    return {
+        "onnx": "difftool.metrics.features:onnx",
+        "inception": "difftool.metrics.features:inception",
+    }
 
 
 @hookimpl

@@ -18,14 +18,18 @@ def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
     """Rows of one axis, or of those of sampling and the plugins, by axis; `DifftoolError` for an unknown axis."""
     if axis is not None and axis not in LISTED:
         raise unknown("axis", axis, LISTED)
-    wanted = (*SAMPLING, "plugins") if axis is None else (axis,)  # those of training take a second: they load torch
+    wanted = (
+        (*SAMPLING, "plugins") if axis is None else (axis,)
+    )  # those of training take a second: they load torch
     return {name: _plugins() if name == "plugins" else _rows(name) for name in wanted}
 
 
 def columns(rows: list[dict[str, str]]) -> list[str]:
     """The columns of a listing that say something: where things are from only if a plugin brought some."""
     origins = {origin for plugin, origin, _ in registry().plugins if plugin == "builtin"}
-    plain = all(row.get("from") in origins for row in rows) and not any("module" in row for row in rows)
+    plain = all(row.get("from") in origins for row in rows) and not any(
+        "module" in row for row in rows
+    )
     return [name for name in (rows[0] if rows else ()) if not (plain and name == "from")]
 
 
@@ -58,7 +62,10 @@ def first_sentence(text: str) -> str:
 
 def _plugins() -> list[dict[str, str]]:
     found = registry()
-    rows = [{"name": name, "from": origin, "module": module} for name, origin, module in found.plugins]
+    rows = [
+        {"name": name, "from": origin, "module": module}
+        for name, origin, module in found.plugins
+    ]
     wrong = [("(skipped)", problem) for problem in found.problems]
     wrong += [("(clash)", clash) for clashes in found.collisions.values() for clash in clashes]
     return rows + [{"name": name, "from": problem, "module": ""} for name, problem in wrong]
@@ -74,7 +81,9 @@ def _describe(entry: Entry) -> dict[str, Any]:
     if entry.axis == "schedules":
         facts.update(_domain(target))
     if entry.axis == "grids":
-        facts["start, end"] = "times of the schedule; none: where the run can start, and sigma = 0"
+        facts["start, end"] = (
+            "times of the schedule; none: where the run can start, and sigma = 0"
+        )
     if getattr(target, "reference", ""):
         facts["reference"] = target.reference
     return {
@@ -84,7 +93,8 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "text": _text(target),
         "facts": facts,
         "options": [
-            {"name": o.name, "type": spell(o.type), "default": _default(o.default)} for o in options_of(target)
+            {"name": o.name, "type": spell(o.type), "default": _default(o.default)}
+            for o in options_of(target)
         ],
     }
 
@@ -100,7 +110,9 @@ def python_of(target: Any) -> str:
     if not dataclasses.is_dataclass(made):
         return f"{target.__name__}()"
     values = {o.name: (getattr(made, o.name), o.default) for o in options_of(type(made))}
-    told = ", ".join(f"{name}={value!r}" for name, (value, default) in values.items() if value != default)
+    told = ", ".join(
+        f"{name}={value!r}" for name, (value, default) in values.items() if value != default
+    )
     return f"{type(made).__name__}({told})"
 
 
@@ -110,15 +122,23 @@ def _claims(target: Any) -> dict[str, str]:
         sampler = target()
     except (TypeError, ValueError, DifftoolError):
         return {}
-    facts = {"NFE per step": "chosen in the run" if sampler.evaluations is None else f"{sampler.evaluations}"}
+    facts = {
+        "NFE per step": "chosen in the run"
+        if sampler.evaluations is None
+        else f"{sampler.evaluations}"
+    }
     if sampler.accuracy is not None:
-        facts["accuracy"] = f"order {sampler.accuracy:g}" + (" at zero noise" if sampler.weak_order else "")
+        facts["accuracy"] = f"order {sampler.accuracy:g}" + (
+            " at zero noise" if sampler.weak_order else ""
+        )
     if sampler.global_order is not None:
         facts["over a run"] = f"order {sampler.global_order:g}"
     if sampler.weak_order is not None:
         facts["weak order"] = f"{sampler.weak_order:g}"
     facts["noise"] = "stochastic" if sampler.stochastic else "deterministic"
-    facts["last step"] = {"step": "a step of its own", "mean": "the mean E[x_0 | x]"}[sampler.last]
+    facts["last step"] = {"step": "a step of its own", "mean": "the mean E[x_0 | x]"}[
+        sampler.last
+    ]
     facts["start"] = "alpha >= 1e-3" if sampler.divides_by_alpha else "pure noise is fine"
     if not sampler.batch_independent:
         facts["batch"] = "a sample depends on the others in its batch"
@@ -136,7 +156,9 @@ def _domain(target: Any) -> dict[str, str]:
 
 def _text(target: Any) -> str:
     text = target.__doc__ or ""
-    automatic = text.startswith(f"{getattr(target, '__name__', '')}(")  # what a dataclass writes
+    automatic = text.startswith(
+        f"{getattr(target, '__name__', '')}("
+    )  # what a dataclass writes
     return "(no description)" if automatic or not text else inspect.cleandoc(text)
 
 

@@ -14,11 +14,18 @@ def hint(axis: str | None, name: str) -> str:
     if name.lower() == "default" and axis in ("samplers", None):
         return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
 
-    schedule = next((f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), "")
+    schedule = next(
+        (f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), ""
+    )
     if axis == "schedules":
         return schedule
     answers = _answers(name)
-    ours = {spec for answer in answers for key, spec in answer.specs().items() if axis in (key, None)}
+    ours = {
+        spec
+        for answer in answers
+        for key, spec in answer.specs().items()
+        if axis in (key, None)
+    }
     if name.lower() in ours:  # no more than another case
         return f"did you mean {name.lower()}?"
     return sentence(_nearest(answers, axis, name), name, axis) if answers else schedule
@@ -68,7 +75,9 @@ def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
     """The one that has the name as it was typed, and is of the axis where it was typed."""
 
     def distance(answer: Answer) -> tuple[bool, ...]:
-        other = axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
+        other = (
+            axis is not None and (answer.grid if axis == "grids" else answer.sampler) is None
+        )
         written = _written(answer)
         close, lower = (text.lower().replace(" ", "") for text in (written, name))
         return close != lower, written.lower() != name.lower(), written != name, other
@@ -86,8 +95,12 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
     alone = list(answer.run(specs)) == [axis[:-1] if axis else None]
     parities = {row.parity for row in answer.rows}
     verb = "is nearest to" if "differs" in parities or answer.without else "is"
-    besides = ["for distilled models"] * ("distilled" in parities) + ["on a grid that runs upwards"] * row.upwards
-    besides += [f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options]
+    besides = ["for distilled models"] * ("distilled" in parities) + [
+        "on a grid that runs upwards"
+    ] * row.upwards
+    besides += [
+        f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options
+    ]
     besides += answer.elsewhere
     told = f" ({'; '.join(besides)})" if besides else ""
     return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"
@@ -95,4 +108,8 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
 
 def _conditions(answer: Answer) -> list[tuple[str, list[str]]]:
     few = [row.few for row in answer.rows if row.few]
-    return [("with", answer.needs), ("without", answer.without), (f"below {FEW} steps add", few)]
+    return [
+        ("with", answer.needs),
+        ("without", answer.without),
+        (f"below {FEW} steps add", few),
+    ]

@@ -47,17 +47,23 @@ class Entry:
             return getattr(import_module(module), attribute)
         except (Exception, SystemExit) as error:  # a plugin's module may fail in any way
             what = f"{self.axis[:-1]} {self.name!r} of {self.origin}"
-            raise DifftoolError(f"{what} cannot be loaded from {self.target!r}: {_brief(error)}") from error
+            raise DifftoolError(
+                f"{what} cannot be loaded from {self.target!r}: {_brief(error)}"
+            ) from error
 
 
 @dataclass
 class Registry:
     """All names of all axes, and what went wrong on the way."""
 
-    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {axis: {} for axis in AXES})
+    entries: dict[str, dict[str, Entry]] = field(
+        default_factory=lambda: {axis: {} for axis in AXES}
+    )
     plugins: list[tuple[str, str, str]] = field(default_factory=list)  # name, origin, module
     problems: list[str] = field(default_factory=list)
-    collisions: dict[str, list[str]] = field(default_factory=lambda: {axis: [] for axis in AXES})
+    collisions: dict[str, list[str]] = field(
+        default_factory=lambda: {axis: [] for axis in AXES}
+    )
 
     def axis(self, axis: str) -> Mapping[str, Entry]:
         """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
@@ -80,9 +86,17 @@ class Registry:
         axes = [axis for axis in AXES if axis != "commands"]
         found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
         if not found:
-            if (axis := next((axis for axis in axes if name in (axis, axis[:-1])), None)) is not None:
-                raise DifftoolError(f"{name!r} is a kind of things, not the name of one: difftool list {axis}")
-            raise _unknown("schedule, grid, model or sampler", name, {n for axis in axes for n in self.axis(axis)})
+            if (
+                axis := next((axis for axis in axes if name in (axis, axis[:-1])), None)
+            ) is not None:
+                raise DifftoolError(
+                    f"{name!r} is a kind of things, not the name of one: difftool list {axis}"
+                )
+            raise _unknown(
+                "schedule, grid, model or sampler",
+                name,
+                {n for axis in axes for n in self.axis(axis)},
+            )
         return found
 
     def add(self, axis: str, names: Mapping[str, Any], plugin: str, origin: str) -> None:
@@ -109,7 +123,9 @@ def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
     out = Registry()
     manager = pluggy.PluginManager("difftool")
     manager.add_hookspecs(hookspecs)
-    allowed = None if wanted is None else {name.strip() for name in wanted.split(",")} - {"", "none"}
+    allowed = (
+        None if wanted is None else {name.strip() for name in wanted.split(",")} - {"", "none"}
+    )
     points = sorted(points, key=lambda p: (not _is_builtin(p), p.name))
     for name in sorted((allowed or set()) - {p.name for p in points}):
         out.problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
@@ -127,13 +143,18 @@ def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -
         manager.register(plugin, name=name)
         manager.check_pending()  # refuses hooks that do not exist
         offers = {axis: _offer(manager, plugin, axis) for axis in AXES}
-    except (Exception, SystemExit) as error:  # whatever a plugin does wrong must not take the tool with it
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a plugin does wrong must not take the tool with it
         if manager.has_plugin(name):
             manager.unregister(name=name)
         out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {_brief(error)}")
         return
     if not any(offers.values()):
-        out.problems.append(f"plugin {point.name!r} of {origin} offers nothing; mark its functions with @hookimpl")
+        out.problems.append(
+            f"plugin {point.name!r} of {origin} offers nothing; mark its functions with @hookimpl"
+        )
     out.plugins.append((point.name, origin, point.value))
     for axis, names in offers.items():
         out.add(axis, names, point.name, origin)
@@ -146,28 +167,40 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
         if implementation.plugin is plugin:
             names = implementation.function()
             if not isinstance(names, Mapping):
-                raise DifftoolError(f"difftool_{axis} returned a {type(names).__name__}, expected a mapping")
+                raise DifftoolError(
+                    f"difftool_{axis} returned a {type(names).__name__}, expected a mapping"
+                )
             for name in names:
                 if not (isinstance(name, str) and NAME.fullmatch(name)):
-                    raise DifftoolError(f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -")
+                    raise DifftoolError(
+                        f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -"
+                    )
             return names
     return {}
 
 
-def _unknown(what: str, name: str, known: Iterable[str], axis: str | None = None) -> DifftoolError:
+def _unknown(
+    what: str, name: str, known: Iterable[str], axis: str | None = None
+) -> DifftoolError:
     """The error for a name that is not installed, with what it is here if another tool has it."""
     from difftool.names.hints import hint  # reads a table
 
     sampler, at, grid = name.partition("@")
     if at and axis in ("samplers", "grids"):
-        return DifftoolError(f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}")
+        return DifftoolError(
+            f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}"
+        )
     spec, comma, rest = name.partition(",")
     if comma and spec in known and "=" in rest:
         return DifftoolError(f"no {what} {name!r}; options follow a colon: {spec}:{rest}")
     elsewhere = hint(axis, name) if axis in (None, "samplers", "grids", "schedules") else ""
     if axis is not None and not elsewhere:
         elsewhere = _elsewhere(axis, name)
-    return DifftoolError(f"no {what} {name!r}; {elsewhere}") if elsewhere else unknown(what, name, known)
+    return (
+        DifftoolError(f"no {what} {name!r}; {elsewhere}")
+        if elsewhere
+        else unknown(what, name, known)
+    )
 
 
 PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictures")}
@@ -177,7 +210,9 @@ def _elsewhere(axis: str, name: str) -> str:
     """What the name is, if not of that axis: of another one, or a folder or file that lies here."""
     axes = (other for other in ("grids", "samplers", "schedules", "models") if other != axis)
     lower = name.lower()
-    if (other := next((other for other in axes if lower in registry().axis(other)), None)) is not None:
+    if (
+        other := next((other for other in axes if lower in registry().axis(other)), None)
+    ) is not None:
         return f"{lower} is a {other[:-1]}: --{other[:-1]} {lower}"
     path = Path(name)
     if axis in PLACES and path.is_dir():
@@ -185,7 +220,11 @@ def _elsewhere(axis: str, name: str) -> str:
         return f"the folder {name}, if it holds {what}, is {kind}:path={name}"
     if axis == "datasets" and path.suffix == ".npz":
         return f"the file {name} is npz:path={name}"
-    return f"the file {name} is checkpoint:path={name}" if axis == "models" and path.is_file() else ""
+    return (
+        f"the file {name} is checkpoint:path={name}"
+        if axis == "models" and path.is_file()
+        else ""
+    )
 
 
 def _brief(error: BaseException) -> str:

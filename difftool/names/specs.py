@@ -51,11 +51,19 @@ def options_of(target: Any) -> list[Option]:
     """The options of a dataclass (its fields) or of a function (its parameters)."""
     if dataclasses.is_dataclass(target) and isinstance(target, type):
         hints = typing.get_type_hints(target)
-        return [Option(f.name, hints[f.name], _default(f)) for f in dataclasses.fields(target) if f.init]
+        return [
+            Option(f.name, hints[f.name], _default(f))
+            for f in dataclasses.fields(target)
+            if f.init
+        ]
     module = sys.modules.get(getattr(target, "__module__", ""))
     space = vars(module) if module else {}
     parameters = inspect.signature(target).parameters.values()
-    return [Option(p.name, _annotation(p, space), p.default) for p in parameters if p.kind not in VARIADIC]
+    return [
+        Option(p.name, _annotation(p, space), p.default)
+        for p in parameters
+        if p.kind not in VARIADIC
+    ]
 
 
 def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
@@ -76,7 +84,9 @@ def make(axis: str, spec: str) -> Any:
     values = {key: _typed(entry, target, key, text) for key, text in given.items()}
     options = options_of(target)
     if axis == "samplers" and {"model", "path"} <= {option.name for option in options}:
-        raise DifftoolError(f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__")
+        raise DifftoolError(
+            f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__"
+        )
     for option in options:
         if option.default is MISSING and option.name not in values:
             raise DifftoolError(
@@ -85,11 +95,15 @@ def make(axis: str, spec: str) -> Any:
     try:
         made = target(**values)
     except DifftoolError as error:
-        raise DifftoolError(str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}") from None
+        raise DifftoolError(
+            str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}"
+        ) from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
     if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
-        raise DifftoolError(f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}")
+        raise DifftoolError(
+            f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}"
+        )
     if axis == "samplers" and made.name != name:
         with suppress(AttributeError):
             object.__setattr__(made, "name", name)  # errors speak of what was typed
@@ -108,13 +122,17 @@ def is_file(axis: str, spec: str) -> bool:
     if axis == "samplers":
         name, options = parse(spec)
         return name.endswith(".json") and not options
-    return axis == "features" and (pathlib.Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec))
+    return axis == "features" and (
+        pathlib.Path(spec).is_file() or (spec.endswith(".onnx") and "=" not in spec)
+    )
 
 
 def files_of(axis: str, spec: str) -> list[pathlib.Path]:
     """The files that a spec refers to, in options of its own and of what it is made of."""
     name, given = parse(spec)
-    types = {option.name: option.type for option in options_of(registry().find(axis, name).load())}
+    types = {
+        option.name: option.type for option in options_of(registry().find(axis, name).load())
+    }
     files: list[pathlib.Path] = []
     for key, text in given.items():
         kinds = get_args(types[key]) or (types[key],)
@@ -130,8 +148,14 @@ def spec_of(axis: str, thing: Any) -> str:
     """The spec of a registered thing, with the options that are not the default ones; its `repr` if it has no name."""
     for entry in registry().axis(axis).values():
         if entry.load() is type(thing):
-            values = {option.name: (getattr(thing, option.name), option.default) for option in options_of(type(thing))}
-            return write(entry.name, {k: spell_value(v) for k, (v, default) in values.items() if v != default})
+            values = {
+                option.name: (getattr(thing, option.name), option.default)
+                for option in options_of(type(thing))
+            }
+            return write(
+                entry.name,
+                {k: spell_value(v) for k, (v, default) in values.items() if v != default},
+            )
     return repr(thing)
 
 
@@ -144,7 +168,13 @@ def spell(kind: Any) -> str:
     if get_origin(kind) in (tuple, list):
         parts = [spell(part) for part in get_args(kind)]
         return f"{parts[0]}+{parts[0]}+..." if parts[1:] in ([], ["..."]) else "+".join(parts)
-    names = {int: "whole number", float: "number", bool: "true | false", str: "text", ...: "..."}
+    names = {
+        int: "whole number",
+        float: "number",
+        bool: "true | false",
+        str: "text",
+        ...: "...",
+    }
     return names.get(kind) or getattr(kind, "__name__", str(kind)).lower()
 
 
@@ -156,7 +186,11 @@ def spell_value(value: Any) -> str:
         return "+".join(map(spell_value, value))
     if isinstance(value, float) and math.isfinite(value):
         near = Fraction(value).limit_denominator(12)
-        return str(near) if near.denominator > 1 and float(near) == value and len(str(value)) > 8 else str(value)
+        return (
+            str(near)
+            if near.denominator > 1 and float(near) == value and len(str(value)) > 8
+            else str(value)
+        )
     axis = _axis_of(type(value))
     return str(value) if axis is None else spec_of(axis, value)
 
@@ -196,7 +230,9 @@ def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
         return _convert(text, options[key].type)
     except ValueError:
         kind = spell(options[key].type)
-        raise DifftoolError(f"{entry.axis[:-1]} {entry.name!r} takes {key}={kind}, got {text!r}") from None
+        raise DifftoolError(
+            f"{entry.axis[:-1]} {entry.name!r} takes {key}={kind}, got {text!r}"
+        ) from None
 
 
 def _convert(text: str, kind: Any) -> Any:
@@ -244,7 +280,9 @@ def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
     parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
     if kinds[1:] in ((), (...,)):
         return [] if text == "" else [_convert(part, kinds[0]) for part in parts]
-    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]  # `ValueError` for another number
+    return [
+        _convert(part, kind) for part, kind in zip(parts, kinds, strict=True)
+    ]  # `ValueError` for another number
 
 
 def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:

@@ -62,4 +62,6 @@ def _quote(text: str) -> str:
     """The text such that `_unquote` gives it back: quoted where it has to be, piecewise if it has both quotes."""
     if not re.search(r"[\s:,='\"]", text):
         return text
-    return "".join(f"'{part}'" if '"' in part else f'"{part}"' for part in re.findall(r"[^']+|'+", text))
+    return "".join(
+        f"'{part}'" if '"' in part else f'"{part}"' for part in re.findall(r"[^']+|'+", text)
+    )

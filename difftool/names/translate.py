@@ -18,7 +18,12 @@ from difftool.names.specs import make
 from difftool.names.text import parse
 
 AXES = ("samplers", "grids")
-OF_THE_RUN = ("level_min", "length", "start", "end")  # options of grids that are not the grid's kind
+OF_THE_RUN = (
+    "level_min",
+    "length",
+    "start",
+    "end",
+)  # options of grids that are not the grid's kind
 
 
 _made = cache(make)
@@ -61,7 +66,9 @@ def _unknown(of: Tool, text: str) -> DifftoolError:
     known = {row.name for rows in of.rows.values() for row in rows}
     known |= {name for axis in AXES for name in registry().axis(axis)}
     near = get_close_matches(text, sorted(known), n=2)
-    elsewhere = hint(None, text) or (f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists them")
+    elsewhere = hint(None, text) or (
+        f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists them"
+    )
     return DifftoolError(f"no sampler or grid {text!r} in {of.title} or here; {elsewhere}")
 
 
@@ -99,8 +106,12 @@ def _from_ours(of: Tool, text: str) -> list[tuple[Answer, dict[str, str]]]:
     for sampler, options in rows.get("samplers", [(None, {})]):
         for grid, more in rows.get("grids", [(None, {})]):
             if sampler is None or grid is None or not grid.of or sampler.head in grid.of:
-                answer = Answer(of, sampler, grid, {**(sampler.needs if sampler else {}), **options, **more})
-                out.append((answer, {**answer.specs(), **{a: spec for a, spec in asked.items() if a}}))
+                answer = Answer(
+                    of, sampler, grid, {**(sampler.needs if sampler else {}), **options, **more}
+                )
+                out.append(
+                    (answer, {**answer.specs(), **{a: spec for a, spec in asked.items() if a}})
+                )
     if not out:
         raise DifftoolError(f"{of.title} has {parts[0]} and {parts[-1]}, but not together")
     return out
@@ -115,9 +126,17 @@ def _axis(spec: str) -> str | None:
 def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]:
     """The rows that are that sampler or grid, with the options that they need for it."""
     wanted = _made(axis, spec)
-    found = [(row, options) for row in of.rows[axis] if (options := _same(row, axis, wanted)) is not None]
+    found = [
+        (row, options)
+        for row in of.rows[axis]
+        if (options := _same(row, axis, wanted)) is not None
+    ]
     if not found:
-        near = [f"{row.name} is {row.ours}" for row in of.rows[axis] if parse(row.ours or "-")[0] == parse(spec)[0]]
+        near = [
+            f"{row.name} is {row.ours}"
+            for row in of.rows[axis]
+            if parse(row.ours or "-")[0] == parse(spec)[0]
+        ]
         way_out = f"nearest: {', '.join(near)}" if near else "docs/names.md lists what it has"
         raise DifftoolError(f"{of.title} has no {spec}; {way_out}")
     return found
@@ -135,9 +154,14 @@ def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
         for key in {*takes.values(), *free} & {f.name for f in fields(base)}:
             base = replace(base, **{key: getattr(wanted, key)})
         if base == wanted:
-            values = {theirs: (_meant(wanted, key), _meant(usual, key)) for theirs, key in takes.items()}
+            values = {
+                theirs: (_meant(wanted, key), _meant(usual, key))
+                for theirs, key in takes.items()
+            }
             changed = {
-                k: v for k, (v, v0) in values.items() if v is not None and (v != v0 or row.options.get(k) in ANY)
+                k: v
+                for k, (v, v0) in values.items()
+                if v is not None and (v != v0 or row.options.get(k) in ANY)
             }
             return {key: str(value) for key, value in changed.items()}
     return None
@@ -175,7 +199,11 @@ def _with_options(row: Row, options: Mapping[str, str]) -> str:
         option, value = f"{key}={literal(value)}", literal(value)
         place = re.search(rf"\b{key}(?=[,)])", text)  # an argument by position
         if row.options.get(key) in ANY:
-            text = text if value.startswith('"') else text.replace(f"{key}={row.options[key]}", option)
+            text = (
+                text
+                if value.startswith('"')
+                else text.replace(f"{key}={row.options[key]}", option)
+            )
         elif key in row.takes and place:
             text = text[: place.start()] + value + text[place.end() :]
         elif key in row.step:
@@ -204,7 +232,10 @@ def page() -> str:
 def _chapter(of: Tool) -> str:
     parts = [f"## {of.title}\n\n{of.about}"]
     for axis in AXES:
-        answers = [Answer(of, row) if axis == "samplers" else Answer(of, None, row) for row in of.rows[axis]]
+        answers = [
+            Answer(of, row) if axis == "samplers" else Answer(of, None, row)
+            for row in of.rows[axis]
+        ]
         lines = [_line(answer) for answer in answers]
         parts.append(_table((f"their {axis[:-1]}", "here", "with the grid", "parity"), lines))
     if of.schedules:
@@ -212,22 +243,38 @@ def _chapter(of: Tool) -> str:
         parts.append(_table(("their schedule", "here"), lines))
     told = {**of.options, **of.without}
     if told:
-        parts.append(_table(("their option", "here"), [(f"`{key}`", text) for key, text in told.items()]))
+        parts.append(
+            _table(("their option", "here"), [(f"`{key}`", text) for key, text in told.items()])
+        )
     return "\n\n".join(parts)
 
 
 def _line(answer: Answer) -> tuple[str, ...]:
     (row,) = answer.rows
-    options = [f"`{theirs}`" + f" is our `{ours}`" * (theirs != ours) for theirs, ours in row.taken.items()]
+    options = [
+        f"`{theirs}`" + f" is our `{ours}`" * (theirs != ours)
+        for theirs, ours in row.taken.items()
+    ]
     remarks = [*answer.remarks(), *([f"takes {', '.join(options)}"] if options else [])]
-    return f"`{row.name}`", row.ours and f"`{row.ours}`", row.grid and f"`{row.grid}`", "; ".join(remarks)
+    return (
+        f"`{row.name}`",
+        row.ours and f"`{row.ours}`",
+        row.grid and f"`{row.grid}`",
+        "; ".join(remarks),
+    )
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table of markdown, without the columns that are empty."""
     columns = [i for i in range(len(heads)) if any(row[i] for row in rows)]
-    lines = [[heads[i] for i in columns], ["---"] * len(columns), *([row[i] for i in columns] for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = [
+        [heads[i] for i in columns],
+        ["---"] * len(columns),
+        *([row[i] for i in columns] for row in rows),
+    ]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 INTRODUCTION = """# Names

@@ -23,8 +23,14 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, out: int, embedding: int, dropout: float = 0.0):
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups(width), width), nn.Conv2d(width, out, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(groups(out), out), zero(nn.Conv2d(out, out, 3, padding=1))
+        self.norm1, self.conv1 = (
+            nn.GroupNorm(groups(width), width),
+            nn.Conv2d(width, out, 3, padding=1),
+        )
+        self.norm2, self.conv2 = (
+            nn.GroupNorm(groups(out), out),
+            zero(nn.Conv2d(out, out, 3, padding=1)),
+        )
         self.told = nn.Linear(embedding, 2 * out)
         self.dropout = nn.Dropout(dropout)
         self.skip = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
@@ -47,11 +53,18 @@ class Attention(nn.Module):
         if begins_at_zero:
             zero(self.out)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None
+    ) -> Tensor:
         key, value = self.key_value(x if context is None else context).chunk(2, dim=2)
-        q, k, v = (a.unflatten(2, (self.heads, -1)).transpose(1, 2) for a in (self.query(x), key, value))
+        q, k, v = (
+            a.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for a in (self.query(x), key, value)
+        )
         mask = None if there is None else there[:, None, None, :]
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        return self.out(
+            F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        )
 
 
 class PictureAttention(nn.Module):
@@ -63,7 +76,9 @@ class PictureAttention(nn.Module):
         self.norm_text = nn.LayerNorm(width) if text else None
         self.text = Attention(width, heads) if text else None
 
-    def forward(self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None
+    ) -> Tensor:
         y = x.flatten(2).transpose(1, 2)
         y = y + self.itself(self.norm(x).flatten(2).transpose(1, 2))
         if self.text is not None and self.norm_text is not None:

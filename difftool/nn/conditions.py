@@ -24,7 +24,9 @@ NONE = -1  # the label that stands for no class
 def sines(time: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
     """(B, width): cos and sin of time times width / 2 frequencies from 1 down to 1 / longest, at least in float32."""
     time, half = time if time.dtype == torch.float64 else time.float(), width // 2
-    frequencies = torch.exp(torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(longest) / half))
+    frequencies = torch.exp(
+        torch.arange(half, device=time.device, dtype=time.dtype) * (-math.log(longest) / half)
+    )
     angles = time[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
@@ -78,7 +80,9 @@ class Text(nn.Module):
         if text is None:
             return none, there
         if text.ndim != 3 or len(text) != count or text.shape[2] != self.size:
-            raise DifftoolError(f"text has the shape {tuple(text.shape)}, this network takes ({count}, L, {self.size})")
+            raise DifftoolError(
+                f"text has the shape {tuple(text.shape)}, this network takes ({count}, L, {self.size})"
+            )
         words = self.project(text.to(none.dtype))
         return torch.cat([none, words], dim=1), torch.cat([there, text.ne(0).any(dim=2)], dim=1)
 
@@ -86,4 +90,6 @@ class Text(nn.Module):
 def check_text(net_text: nn.Module | None, text: Tensor | None) -> None:
     """Raise `DifftoolError` for a text that the network does not take."""
     if net_text is None and text is not None:
-        raise DifftoolError("this network takes no text; leave it out, or build it with text=...")
+        raise DifftoolError(
+            "this network takes no text; leave it out, or build it with text=..."
+        )

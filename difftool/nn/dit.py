@@ -24,11 +24,18 @@ class Block(nn.Module):
         self.attention = Attention(width, heads, begins_at_zero=False)  # the gate does
         self.text = Attention(width, heads) if text else None
         self.layers = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+            nn.Linear(width, 4 * width),
+            nn.GELU(approximate="tanh"),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
         )
 
-    def forward(self, x: Tensor, c: Tensor, context: Tensor | None, there: Tensor | None) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.told(F.silu(c))[:, None].chunk(6, dim=2)
+    def forward(
+        self, x: Tensor, c: Tensor, context: Tensor | None, there: Tensor | None
+    ) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.told(F.silu(c))[:, None].chunk(
+            6, dim=2
+        )
         x = x + gate1 * self.attention(_norm(x) * (1 + scale1) + shift1)
         if self.text is not None:
             x = x + self.text(_norm(x), context, there)
@@ -66,7 +73,12 @@ class DiT(nn.Module):
         time_scale: float = 1000.0,
     ):
         super().__init__()
-        if min(channels, patch, depth, heads, width) < 1 or width % 4 or width % heads or not 0 <= dropout < 1:
+        if (
+            min(channels, patch, depth, heads, width) < 1
+            or width % 4
+            or width % heads
+            or not 0 <= dropout < 1
+        ):
             raise DifftoolError(
                 f"a DiT takes channels, patch, depth >= 1, a width that 4 and heads divide and 0 <= dropout < 1, got "
                 f"channels={channels}, patch={patch}, depth={depth}, width={width}, heads={heads}, dropout={dropout}"
@@ -76,11 +88,15 @@ class DiT(nn.Module):
         self.classes = classes
         self.text = None if text is None else Text(text, width)
         self.enter = nn.Conv2d(channels, width, patch, stride=patch)
-        self.blocks = nn.ModuleList(Block(width, heads, text is not None, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, text is not None, dropout) for _ in range(depth)
+        )
         self.told = zero(nn.Linear(width, 2 * width))
         self.leave = zero(nn.Linear(width, patch * patch * (outputs or channels)))
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None
+    ) -> Tensor:
         check_text(self.text, text)
         c, (height, width) = self.conditions(time, label), x.shape[2:]
         y = self.enter(pad(x, self.patch))

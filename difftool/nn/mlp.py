@@ -43,7 +43,9 @@ class MLP(nn.Module):
         self.conditions = Conditions(embedding, classes, time_scale)
         self.classes = classes
         sizes = [size, *widths]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, widths, strict=False))
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes, widths, strict=False)
+        )
         self.told = nn.ModuleList(nn.Linear(embedding, width, bias=False) for width in widths)
         self.out = nn.Linear(sizes[-1], outputs or size)
 

@@ -20,7 +20,9 @@ from difftool.nn.conditions import Conditions, Text, check_text
 class Level(nn.Module):
     """A residual block and, where there is attention, attention after it."""
 
-    def __init__(self, width: int, out: int, embedding: int, dropout: float, heads: int, text: int | None):
+    def __init__(
+        self, width: int, out: int, embedding: int, dropout: float, heads: int, text: int | None
+    ):
         super().__init__()
         self.block = Residual(width, out, embedding, dropout)
         self.text = None if text is None or not heads else Text(text, out)
@@ -30,7 +32,11 @@ class Level(nn.Module):
         x = self.block(x, c)
         if self.attention is None:
             return x
-        return self.attention(x) if self.text is None else self.attention(x, *self.text(text, len(x)))
+        return (
+            self.attention(x)
+            if self.text is None
+            else self.attention(x, *self.text(text, len(x)))
+        )
 
 
 class UNet(nn.Module):
@@ -86,7 +92,9 @@ class UNet(nn.Module):
             if k:
                 self.shrink.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
                 kept.append(width)
-            blocks = nn.ModuleList(level(width if i == 0 else out, out, k in attention) for i in range(depth))
+            blocks = nn.ModuleList(
+                level(width if i == 0 else out, out, k in attention) for i in range(depth)
+            )
             self.down.append(blocks)
             kept += [out] * depth
             width = out
@@ -101,11 +109,15 @@ class UNet(nn.Module):
             if k:
                 self.grow.append(nn.Conv2d(width, width, 3, padding=1))
         self.leave = nn.Sequential(
-            nn.GroupNorm(groups(width), width), nn.SiLU(), zero(nn.Conv2d(width, outputs or channels, 3, padding=1))
+            nn.GroupNorm(groups(width), width),
+            nn.SiLU(),
+            zero(nn.Conv2d(width, outputs or channels, 3, padding=1)),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on CPUs
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, label: Tensor | None = None, text: Tensor | None = None
+    ) -> Tensor:
         check_text(self if self.takes_text else None, text)
         c, (height, width) = F.silu(self.conditions(time, label)), x.shape[2:]
         x = self.enter(pad(x, self.multiple).contiguous(memory_format=torch.channels_last))
@@ -138,7 +150,12 @@ def pad(x: Tensor, multiple: int) -> Tensor:
 
 
 def _check(
-    channels: int, widths: Sequence[int], depth: int, attention: Sequence[int], heads: int, dropout: float
+    channels: int,
+    widths: Sequence[int],
+    depth: int,
+    attention: Sequence[int],
+    heads: int,
+    dropout: float,
 ) -> None:
     if channels < 1 or not widths or min(widths) < 1 or depth < 1:
         raise DifftoolError(
@@ -146,9 +163,17 @@ def _check(
             f"widths={tuple(widths)}, depth={depth}"
         )
     if not all(0 <= k < len(widths) for k in attention):
-        raise DifftoolError(f"attention names levels from 0 to {len(widths) - 1}, got {tuple(attention)}")
-    odd = [w for k, w in enumerate(widths) if k in (*attention, len(widths) - 1) and w % heads] if heads > 0 else [0]
+        raise DifftoolError(
+            f"attention names levels from 0 to {len(widths) - 1}, got {tuple(attention)}"
+        )
+    odd = (
+        [w for k, w in enumerate(widths) if k in (*attention, len(widths) - 1) and w % heads]
+        if heads > 0
+        else [0]
+    )
     if odd:
-        raise DifftoolError(f"heads divide the widths that have attention, got heads={heads} for width {odd[0]}")
+        raise DifftoolError(
+            f"heads divide the widths that have attention, got heads={heads} for width {odd[0]}"
+        )
     if not 0 <= dropout < 1:
         raise DifftoolError(f"dropout is at least 0 and below 1, got {dropout}")

@@ -102,15 +102,27 @@ class Source(ABC):
     correlated: bool = False
     pointless: bool = False  # whether it was called for noise that belongs to no step
 
-    def __init__(self, shape: Shape, seed: int, first: int, device: Device, dtype: torch.dtype, numbers: Numbers):
+    def __init__(
+        self,
+        shape: Shape,
+        seed: int,
+        first: int,
+        device: Device,
+        dtype: torch.dtype,
+        numbers: Numbers,
+    ):
         shape = tuple(shape)
         if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
             raise DifftoolError(f"shape must be (batch, ...) of positive ints, got {shape}")
         seed = check_seed(seed)
         if not isinstance(first, int) or not 0 <= first <= 2**32 - shape[0]:
-            raise DifftoolError(f"first must be an int with 0 <= first <= 2**32 - {shape[0]}, got {first!r}")
+            raise DifftoolError(
+                f"first must be an int with 0 <= first <= 2**32 - {shape[0]}, got {first!r}"
+            )
         if dtype not in (torch.float32, torch.float64):
-            raise DifftoolError(f"noise must be float32 or float64, got {dtype}; keep the state in one of these")
+            raise DifftoolError(
+                f"noise must be float32 or float64, got {dtype}; keep the state in one of these"
+            )
         self.shape, self.seed, self.first = shape, seed, first
         self.device, self.dtype = torch.device(device), dtype
         self._numbers = numbers
@@ -118,7 +130,9 @@ class Source(ABC):
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> Tensor:
         """Unit normal noise of the step from `now` to `nxt`; without `nxt` noise of its own, drawn at `now`."""
         if now is None and nxt is not None:
-            raise DifftoolError("noise takes both points of a step, the one where it is drawn, or none; got the last")
+            raise DifftoolError(
+                "noise takes both points of a step, the one where it is drawn, or none; got the last"
+            )
         if self.correlated and now is not None and nxt is not None:
             low, high = sorted((float(now.level), float(nxt.level)))
             return self.draw(NoiseKey(-1, (low, high)))
@@ -146,7 +160,11 @@ class Source(ABC):
 
 def check_seed(seed: object) -> int:
     """The seed as an int; `DifftoolError` unless it is a whole number, 0 <= seed < 2**64."""
-    whole = -1 if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) else operator.index(seed)
+    whole = (
+        -1
+        if isinstance(seed, bool) or not isinstance(seed, SupportsIndex)
+        else operator.index(seed)
+    )
     if not 0 <= whole < 2**64:
         raise DifftoolError(f"seed must be an int with 0 <= seed < 2**64, got {seed!r}")
     return whole

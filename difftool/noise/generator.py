@@ -42,5 +42,7 @@ class _GeneratorSource(Source):
 
     def _seeded(self, stream: int) -> torch.Generator:
         origin = self._numbers.origin if self._numbers.placed and stream == GENERATOR else 0
-        low, high, _, _ = philox4x32((self.first, origin, stream, 0), (self.seed & MASK, self.seed >> 32))
+        low, high, _, _ = philox4x32(
+            (self.first, origin, stream, 0), (self.seed & MASK, self.seed >> 32)
+        )
         return torch.Generator(device=self.device).manual_seed(low | high << 32)

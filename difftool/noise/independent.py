@@ -35,7 +35,9 @@ class KeyedSource(Source):
 
     def draw(self, key: NoiseKey, out: Tensor | None = None) -> Tensor:
         if not 0 <= key.call < LARGEST:
-            raise DifftoolError(f"independent noise takes a number from 0 to 2**56 - 1, got {key.call}")
+            raise DifftoolError(
+                f"independent noise takes a number from 0 to 2**56 - 1, got {key.call}"
+            )
         if key.call not in self._ahead:
             numbers = self._together(key.call)
             self._ahead = dict(zip(numbers, self._philox.normals(numbers, CALLS), strict=True))
@@ -48,7 +50,9 @@ class KeyedSource(Source):
     def _together(self, number: int) -> Sequence[int]:
         """This number, and as many of those that are expected after it as are drawn together."""
         place = self._places.get(number)
-        return [number] if place is None else self._expected[place : place + self._philox.together]
+        return (
+            [number] if place is None else self._expected[place : place + self._philox.together]
+        )
 
     def initial(self) -> Tensor:
         return self._give(self._philox.normals([0], INITIAL), None)

@@ -65,7 +65,9 @@ class _PathSource(KeyedSource):
         low, high = key.interval
         if not (0 <= low < high and (high < 2.0 ** (HIGHEST + 1) or high == math.inf)):
             most = f"2**{HIGHEST + 1}"
-            raise DifftoolError(f"path noise takes levels 0 <= low < high < {most} or high = inf, got {low} and {high}")
+            raise DifftoolError(
+                f"path noise takes levels 0 <= low < high < {most} or high = inf, got {low} and {high}"
+            )
         if high == math.inf:
             return self._give(self._philox.normals([0], INFINITE), out)
         weights = _between(low, high)
@@ -73,13 +75,17 @@ class _PathSource(KeyedSource):
         if high - low < CLOSE * high:
             return self._give(self._sum({node: scale * w for node, w in weights.items()}), out)
         kept = dict(self._ends)
-        self._ends = tuple((u, kept[u] if u in kept else self._sum(_inside(u))) for u in (low, high))
+        self._ends = tuple(
+            (u, kept[u] if u in kept else self._sum(_inside(u))) for u in (low, high)
+        )
         (_, start), (_, end) = self._ends
         return self._give((end - start + self._sum(_whole(low, high))).mul_(scale), out)
 
     def _sum(self, weights: dict[int, float]) -> Tensor:
         """The weighted sum of the nodes' normals: (B, elements)."""
-        total = torch.zeros(self._philox.batch, self._philox.size, dtype=torch.float32, device=self.device)
+        total = torch.zeros(
+            self._philox.batch, self._philox.size, dtype=torch.float32, device=self.device
+        )
         nodes, step = list(weights), self._philox.together
         for some in (nodes[i : i + step] for i in range(0, len(nodes), step)):
             for node, z in zip(some, self._philox.normals(some, NODES), strict=True):
@@ -113,7 +119,10 @@ def _inside(u: float) -> dict[int, float]:
 
 def _whole(low: float, high: float) -> dict[int, float]:
     """Node -> weight in W(start of the octave of `high`) - W(start of the octave of `low`)."""
-    return {octave << DEPTH: math.sqrt(_width(octave)) for octave in range(_octave(low), _octave(high))}
+    return {
+        octave << DEPTH: math.sqrt(_width(octave))
+        for octave in range(_octave(low), _octave(high))
+    }
 
 
 def _between(low: float, high: float) -> dict[int, float]:

@@ -23,7 +23,9 @@ MASK = 0xFFFFFFFF
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85
 AHEAD = 8  # numbers that a small batch draws at once
-CALLS, INITIAL, NODES, INFINITE, GENERATOR, GENERATOR_INITIAL = range(6)  # streams, each a word of the counter
+CALLS, INITIAL, NODES, INFINITE, GENERATOR, GENERATOR_INITIAL = range(
+    6
+)  # streams, each a word of the counter
 
 Word = Any  # an int or an int64 tensor of 32-bit words
 
@@ -61,13 +63,24 @@ class Philox:
         self.batch, self.size, self.device = shape[0], math.prod(shape[1:]), device
         self.blocks = torch.arange(-(-self.size // 4), device=device)
         self.samples = torch.arange(first, first + self.batch, device=device).view(-1, 1)
-        self.limit = 2**16 if device.type == "cpu" else 2**20  # counters at once, so that a CPU's cache holds them
+        self.limit = (
+            2**16 if device.type == "cpu" else 2**20
+        )  # counters at once, so that a CPU's cache holds them
         self.together = min(AHEAD, max(1, self.limit // (self.batch * len(self.blocks))))
         self.keys = _round_keys((seed & MASK, seed >> 32))
-        rows = [(MULTIPLIERS, k[::-1]) if r % 2 == 0 else (MULTIPLIERS[::-1], k) for r, k in enumerate(self.keys)]
-        self.rows = [row.unbind() for row in torch.tensor(rows, device=device).view(10, 2, 2, 1, 1, 1)]
-        most = max(len(self.blocks), min(self.limit, self.together * self.batch * len(self.blocks)))
-        self.words = torch.empty(3, 2 * most, dtype=torch.int64, device=device)  # scratch, as fresh memory is slow
+        rows = [
+            (MULTIPLIERS, k[::-1]) if r % 2 == 0 else (MULTIPLIERS[::-1], k)
+            for r, k in enumerate(self.keys)
+        ]
+        self.rows = [
+            row.unbind() for row in torch.tensor(rows, device=device).view(10, 2, 2, 1, 1, 1)
+        ]
+        most = max(
+            len(self.blocks), min(self.limit, self.together * self.batch * len(self.blocks))
+        )
+        self.words = torch.empty(
+            3, 2 * most, dtype=torch.int64, device=device
+        )  # scratch, as fresh memory is slow
         self.floats = torch.empty(3, 2 * most, dtype=torch.float32, device=device)
 
     @torch.inference_mode()
@@ -80,8 +93,12 @@ class Philox:
         most = max(1, self.limit // (len(numbers) * len(self.blocks)))
         for part, samples in zip(z.split(most, 1), self.samples.split(most), strict=True):
             rows = (3, 2, *part[:, :, 0].shape)
-            words, floats = (t[:, : part.numel() // 2].view(rows) for t in (self.words, self.floats))
-            box_muller(part, *self._rounds((number, self.blocks, streams, samples), words), floats)
+            words, floats = (
+                t[:, : part.numel() // 2].view(rows) for t in (self.words, self.floats)
+            )
+            box_muller(
+                part, *self._rounds((number, self.blocks, streams, samples), words), floats
+            )
         return z.flatten(2)[..., : self.size]
 
     def _rounds(self, counter: Sequence[Word], words: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +125,9 @@ def box_muller(z: Tensor, radius: Tensor, angle: Tensor, floats: Tensor) -> None
     """Fills z (numbers, samples, 4, blocks): the first two quarters with cosines, the others with sines."""
     cos, sin = z.unflatten(2, (2, 2)).permute(2, 3, 0, 1, 4)
     r, theta, trig = floats.unbind()
-    r.copy_(radius).add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()  # 0 < u1 <= 1: never infinite
+    r.copy_(radius).add_(0.5).mul_(2.0**-32).log_().mul_(
+        -2.0
+    ).sqrt_()  # 0 < u1 <= 1: never infinite
     theta.copy_(trig.view(torch.int32).copy_(angle)).mul_(math.pi * 2.0**-31)
     torch.mul(r, torch.cos(theta, out=trig), out=cos)
     torch.mul(r, theta.sin_(), out=sin)

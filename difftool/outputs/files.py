@@ -32,7 +32,9 @@ def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         _move(temporary, target, overwrite)
     except FileExistsError:
-        raise DifftoolError(f"{target} exists already; choose another name or add --force") from None
+        raise DifftoolError(
+            f"{target} exists already; choose another name or add --force"
+        ) from None
     except OSError as error:
         raise DifftoolError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
@@ -84,7 +86,9 @@ def _refuse_special(target: Path) -> None:
 
 def _temporary(target: Path) -> Path:
     try:
-        handle, name = tempfile.mkstemp(prefix=".difftool-", suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=".difftool-", suffix=target.suffix, dir=target.parent
+        )
         os.close(handle)
     except OSError as error:
         reason = "no such folder" if not target.parent.exists() else error.strerror

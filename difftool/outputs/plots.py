@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 CELL = 48  # pixels that one small image is enlarged to, at least
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
-PLOT, PANEL, WIDE, LEAST = 5, 4, 16, 8  # inches: long sides of one scatter and of one of many; widths of figures
+PLOT, PANEL, WIDE, LEAST = (
+    5,
+    4,
+    16,
+    8,
+)  # inches: long sides of one scatter and of one of many; widths of figures
 HEADS = 0.3  # inches beside and above a plot
 IN_A_ROW = 4  # plots of sets that stand in one row, at most
 
@@ -28,7 +33,9 @@ def image_grid(samples: Any, columns: int | None = None) -> Image:
 
     array = np.asarray(samples, dtype=np.float32)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise DifftoolError(f"a picture needs samples (n, 1 or 3, height, width), got {array.shape}; use .npz")
+        raise DifftoolError(
+            f"a picture needs samples (n, 1 or 3, height, width), got {array.shape}; use .npz"
+        )
     columns = columns or math.ceil(math.sqrt(len(array)))
     size = max(array.shape[2:])
     scale = max(1, min(math.ceil(CELL / size), CANVAS // (columns * size)))
@@ -37,7 +44,9 @@ def image_grid(samples: Any, columns: int | None = None) -> Image:
     rows = math.ceil(len(pixels) / columns)
     n, height, width, channels = pixels.shape
     gap = max(1, scale // 3)
-    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
+    canvas = np.full(
+        (rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8
+    )
     for i in range(n):
         top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
         canvas[top : top + height, left : left + width] = pixels[i]
@@ -52,7 +61,9 @@ def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = N
     """
     arrays = [np.asarray(samples) for samples in sets]
     if arrays[0].ndim == 4:
-        image_grid(np.stack(arrays, 1).reshape(-1, *arrays[0].shape[1:]), len(arrays)).save(file, format="PNG")
+        image_grid(np.stack(arrays, 1).reshape(-1, *arrays[0].shape[1:]), len(arrays)).save(
+            file, format="PNG"
+        )
         return
     from matplotlib.figure import Figure
 
@@ -60,7 +71,11 @@ def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = N
     columns = len(arrays) if len(arrays) <= IN_A_ROW else math.ceil(math.sqrt(len(arrays)))
     rows = math.ceil(len(arrays) / columns)
     width, height = points.window.size(min(PANEL, WIDE / columns))
-    figure = Figure(figsize=(columns * width + HEADS, rows * (height + HEADS)), dpi=100, layout="constrained")
+    figure = Figure(
+        figsize=(columns * width + HEADS, rows * (height + HEADS)),
+        dpi=100,
+        layout="constrained",
+    )
     for i, title in enumerate(titles):
         axes = figure.add_subplot(rows, columns, i + 1)
         points.draw(axes, i, title)
@@ -69,13 +84,23 @@ def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = N
 
 
 def animation(
-    sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = None, milliseconds: int = 120
+    sets: Sequence[Any],
+    titles: Sequence[str],
+    file: Path,
+    data: Any = None,
+    milliseconds: int = 120,
 ) -> None:
     """Sets of the same samples, one frame each, written as a GIF that stays at its end for two seconds."""
     arrays = [np.asarray(samples) for samples in sets]
-    frames = [image_grid(array) for array in arrays] if arrays[0].ndim == 4 else _scatters(arrays, titles, data)
+    frames = (
+        [image_grid(array) for array in arrays]
+        if arrays[0].ndim == 4
+        else _scatters(arrays, titles, data)
+    )
     durations = [milliseconds] * (len(frames) - 1) + [2000]
-    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    frames[0].save(
+        file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )
 
 
 def _scatters(arrays: Sequence[Any], titles: Sequence[str], data: Any) -> list[Image]:
@@ -109,10 +134,18 @@ def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> N
         title = f"{title}; {len(whole) - len(array)} of {len(whole)} samples lie far outside"
     window = Window.of(array)
     width, height = window.size(PLOT)
-    figure = Figure(figsize=(max(2 * width + 2 * HEADS, LEAST), height + 2 * HEADS), dpi=100, layout="constrained")
+    figure = Figure(
+        figsize=(max(2 * width + 2 * HEADS, LEAST), height + 2 * HEADS),
+        dpi=100,
+        layout="constrained",
+    )
     left, right = (figure.add_subplot(1, 2, place, **window.axes()) for place in (1, 2))
-    left.scatter(array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0)
+    left.scatter(
+        array[:, 0], array[:, 1], s=max(2, min(20, 8000 / len(array))), alpha=0.6, linewidths=0
+    )
     left.grid(alpha=0.3)
-    right.hist2d(array[:, 0], array[:, 1], bins=window.bins(len(array)), density=True, cmap="magma")
+    right.hist2d(
+        array[:, 0], array[:, 1], bins=window.bins(len(array)), density=True, cmap="magma"
+    )
     figure.suptitle(title, fontsize=10, parse_math=False)
     figure.savefig(file, format="png", metadata=metadata)

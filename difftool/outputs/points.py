@@ -11,7 +11,10 @@ import numpy as np
 
 BINS = 80  # of a density, along each side
 FAR = 10  # times the spread of the samples, beyond which one is not drawn
-MARGIN, ROOM = 0.05, 0.4  # around points, of what they spread over; for those that come from outside as well
+MARGIN, ROOM = (
+    0.05,
+    0.4,
+)  # around points, of what they spread over; for those that come from outside as well
 NARROW = 0.4  # the short side of a window, of the long one, at least
 DARK = (0.85, 0.85, 0.85, 1)  # what colours are multiplied by, to be seen on white
 FOLLOWED = 64  # points that are drawn with the way they came, at most
@@ -32,7 +35,9 @@ class Window:
             return cls(np.zeros(2), np.ones(2))
         low, high = bulk.min(0), bulk.max(0)
         half = (1 + margin) * (high - low) / 2
-        least = narrow * half.max() or max(1.0, 0.1 * np.abs(low).max())  # where all are in one place
+        least = narrow * half.max() or max(
+            1.0, 0.1 * np.abs(low).max()
+        )  # where all are in one place
         return cls((low + high) / 2, np.maximum(half, least))
 
     def axes(self) -> dict[str, Any]:
@@ -80,10 +85,19 @@ class Points:
         from matplotlib.collections import LineCollection
 
         x = self.sets[number]
-        axes.scatter(x[:, 0], x[:, 1], s=max(2, min(20, 8000 / len(x))), c=self.colours, alpha=0.6, linewidths=0)
+        axes.scatter(
+            x[:, 0],
+            x[:, 1],
+            s=max(2, min(20, 8000 / len(x))),
+            c=self.colours,
+            alpha=0.6,
+            linewidths=0,
+        )
         if len(x) <= FOLLOWED:
             trails = list(np.stack(self.sets[: number + 1], 1))
-            axes.add_collection(LineCollection(trails, colors=self.colours, linewidths=0.8, alpha=0.5))
+            axes.add_collection(
+                LineCollection(trails, colors=self.colours, linewidths=0.8, alpha=0.5)
+            )
         axes.set(**self.window.axes())
         axes.set_title(title, fontsize=10, parse_math=False)
 

@@ -31,13 +31,19 @@ def check_out(file: Path | None, force: bool) -> None:
     """Raise `DifftoolError` if samples could not be written: the kind of file, its folder, or that it exists."""
     if file is None:
         if force:
-            raise DifftoolError("--force is for an explicit --out; without it every run has a new name")
+            raise DifftoolError(
+                "--force is for an explicit --out; without it every run has a new name"
+            )
         check_writable(free_name("difftool", Path(), ".npz"))
         return
     if not file.name or os.path.isdir(file):
         raise DifftoolError(f"--out takes the name of a file, {file} is a folder")
     if file.suffix.lower() not in SUFFIXES:
-        film = f"; a film of the way there is difftool trajectory --out {file}" if file.suffix == ".gif" else ""
+        film = (
+            f"; a film of the way there is difftool trajectory --out {file}"
+            if file.suffix == ".gif"
+            else ""
+        )
         raise DifftoolError(f"--out {file} must end in {', '.join(SUFFIXES)}{film}")
     check_writable(file, force)
 
@@ -45,7 +51,9 @@ def check_out(file: Path | None, force: bool) -> None:
 def check_picture(file: Path, shape: tuple[int, ...]) -> None:
     """Raise `DifftoolError` if the file is to be a picture and samples of that shape make none."""
     if file.suffix.lower() == ".png" and not is_picture(shape):
-        raise DifftoolError(f"{file}: samples of shape {shape} make no picture; write .npz or .safetensors")
+        raise DifftoolError(
+            f"{file}: samples of shape {shape} make no picture; write .npz or .safetensors"
+        )
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
@@ -92,7 +100,9 @@ def read_recipe(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
     except Exception as error:  # numpy, zipfile and safetensors have their own ways to stumble over a damaged file
-        raise DifftoolError(f"{file} is damaged or no output of difftool: {error or type(error).__name__}") from None
+        raise DifftoolError(
+            f"{file} is damaged or no output of difftool: {error or type(error).__name__}"
+        ) from None
     try:
         recipe = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -101,7 +111,9 @@ def read_recipe(file: Path) -> dict[str, Any]:
         raise DifftoolError(f"{file} holds no recipe of difftool")
     version = recipe.get("version")
     if type(version) is not int or version > VERSION:
-        raise DifftoolError(f"{file} has recipe version {version!r}, this difftool reads up to {VERSION}; update it")
+        raise DifftoolError(
+            f"{file} has recipe version {version!r}, this difftool reads up to {VERSION}; update it"
+        )
     return recipe
 
 
@@ -135,7 +147,9 @@ def _png_text(data: bytes) -> str:
             raise DifftoolError("it is cut short")
         length, kind = struct.unpack_from(">I4s", data, place)
         end = place + 12 + length
-        if end > len(data) or struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(data[place + 4 : end - 4]):
+        if end > len(data) or struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(
+            data[place + 4 : end - 4]
+        ):
             raise DifftoolError("it is cut short or changed")
         if kind == b"tEXt" and data[place + 8 :].startswith(KEY.encode() + b"\0"):
             text = data[place + 9 + len(KEY) : end - 4].decode("latin-1")

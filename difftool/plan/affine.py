@@ -42,7 +42,9 @@ class Symbol:
     def __init__(self, *parts: tuple[Symbol, float], source: Value | None = None):
         self.parts, self.source, self.serial = parts, source, next(_serial)
 
-    def expand(self, known: Callable[[Value], bool] = lambda source: True) -> dict[Value, float]:
+    def expand(
+        self, known: Callable[[Value], bool] = lambda source: True
+    ) -> dict[Value, float]:
         """{source: coefficient}; symbols whose source is not `known` are taken apart (newest first, each once)."""
         terms: dict[Value, float] = {}
         coefficients = {self: 1.0}
@@ -90,11 +92,16 @@ class Symbol:
         refuse(f".{name}")
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> NoReturn:
         refuse(f"torch.{getattr(func, '__name__', func)}")
 
     def __repr__(self) -> str:
-        return " + ".join(f"{c:.6g} {'_'.join(map(str, s))}" for s, c in self.expand().items()) or "0"
+        return (
+            " + ".join(f"{c:.6g} {'_'.join(map(str, s))}" for s, c in self.expand().items())
+            or "0"
+        )
 
 
 def _refusing(op: str) -> Any:
@@ -122,4 +129,6 @@ def _number(value: Any, op: str) -> float:
 
 def refuse(op: str) -> NoReturn:
     """Raise `NotAffine`, naming the operation."""
-    raise NotAffine(f"the sampler applied `{op}` to its state; a plan holds sums and multiples by floats only")
+    raise NotAffine(
+        f"the sampler applied `{op}` to its state; a plan holds sums and multiples by floats only"
+    )

@@ -123,10 +123,17 @@ class _Carrier:
             yield Gaussian(self.mean[i].copy(), np.maximum(self.cov[i, i], 0.0))
             for c in range(row.channels):
                 if c:
-                    raise DifftoolError("the Gaussian analysis knows one output per evaluation, this plan takes more")
+                    raise DifftoolError(
+                        "the Gaussian analysis knows one output per evaluation, this plan takes more"
+                    )
                 a, b = exact_x0(self.data, row.point)
                 i = self.slots[Value("x", r)]
-                self._put(Value("m", r, c), a + b * self.mean[i], b * self.cov[i], b * b * self.cov[i, i])
+                self._put(
+                    Value("m", r, c),
+                    a + b * self.mean[i],
+                    b * self.cov[i],
+                    b * b * self.cov[i, i],
+                )
             for source in [s for s in self.slots if self.last_use.get(s, -1) <= r]:
                 del self.slots[source]
 

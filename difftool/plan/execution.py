@@ -13,16 +13,26 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, check_output
+from difftool.models.base import BoundModel, check_output
 from difftool.noise import Source
 from difftool.plan.affine import Value
 from difftool.plan.form import Form, Formed, Pair, forms
-from difftool.plan.program import ANSWER, CONVERTED, DERIVED, GUARDED, RESULT, Instruction, Program, choose
+from difftool.plan.program import (
+    ANSWER,
+    CONVERTED,
+    DERIVED,
+    GUARDED,
+    RESULT,
+    Instruction,
+    Program,
+    choose,
+)
 from difftool.plan.rows import Row, Table, carried_states
 from difftool.schedules.base import Point
 
 OVERWRITTEN = (
-    "the network gave the memory of its output before, which this sampler still needs; let it return output.clone()"
+    "the network gave the memory of its output before, which this sampler still "
+    "needs; let it return output.clone()"
 )
 
 Compiled = tuple[Formed, Program]
@@ -48,7 +58,7 @@ def steps(
     x: Tensor | None = None,
     *,
     noise: Source | None = None,
-    raw: Bound | None = None,
+    raw: BoundModel | None = None,
     state: Stopped | None = None,
 ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
     """Yields (x, point, row) for each evaluated row and takes the model's answer; last yields the result.
@@ -71,7 +81,9 @@ def steps(
     compiled = None if not any(carried) else compile_plan(plan, raw, "x0")
     if state is not None and compiled is None:
         compiled = compile_plan(plan, raw, state.form.partition("-")[0])  # type: ignore[arg-type]
-    return Execution(plan, noise=noise, raw=raw, compiled=compiled, carried=carried).steps(x, state)
+    return Execution(plan, noise=noise, raw=raw, compiled=compiled, carried=carried).steps(
+        x, state
+    )
 
 
 def version_of(x: Tensor) -> int:
@@ -83,9 +95,14 @@ class Execution:
     """One run of a plan: its program, its registers and the row where it stands."""
 
     def __init__(
-        self, plan: Table, *, noise: Source | None = None, raw: Bound | None = None, compiled: Compiled | None = None,
+        self,
+        plan: Table,
+        *,
+        noise: Source | None = None,
+        raw: BoundModel | None = None,
+        compiled: Compiled | None = None,
         carried: Sequence[tuple[int, ...]] = (),
-    ):  # fmt: skip
+    ):
         if plan.noises and noise is None:
             raise DifftoolError("this plan draws noise; give it a noise source")
         self.plan, self.noise = plan, noise
@@ -96,12 +113,16 @@ class Execution:
         self.carried = carried
         self.at: Instruction | None = None  # whose evaluation is awaited
 
-    def steps(self, x: Tensor | None, state: Stopped | None = None) -> Generator[tuple[Tensor, Point, Row], Any, None]:
+    def steps(
+        self, x: Tensor | None, state: Stopped | None = None
+    ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
         first = self._enter(x) if state is None else self._restore(state)
         code = self.program.begun(first) if first else self.program.code
         registers, carried = self.registers, self.carried
-        memory = [0 if value is None else value.data_ptr() for value in registers]  # of what an answer must not share
+        memory = [
+            0 if value is None else value.data_ptr() for value in registers
+        ]  # of what an answer must not share
         size, shape = registers[code[0].target].nbytes, registers[code[0].target].shape
         answer: Any = None
         copy = False
@@ -166,12 +187,17 @@ class Execution:
         here, places = self.plan.rows[r].point, self.program.live[r]
         for k in self.carried[r]:
             p = self.plan.rows[k].point
-            self.registers[places[Value("x", k)]].add_(change, alpha=(p.alpha + p.sigma) / (here.alpha + here.sigma))
+            self.registers[places[Value("x", k)]].add_(
+                change, alpha=(p.alpha + p.sigma) / (here.alpha + here.sigma)
+            )
 
     def _apart(self, out: Tensor, address: int) -> Tensor:
         """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
         outputs = self.program.outputs
-        if any(value is not None and value.data_ptr() == address for value in map(self.registers.__getitem__, outputs)):
+        if any(
+            value is not None and value.data_ptr() == address
+            for value in map(self.registers.__getitem__, outputs)
+        ):
             raise DifftoolError(OVERWRITTEN)
         return out.clone()
 
@@ -187,7 +213,9 @@ class Execution:
             for slot, part in zip(slots, parts, strict=True):
                 self.registers[slot] = part.detach().clone()
             return
-        kept = self.registers[slots[0]] = torch.mul(answer.detach(), b, out=self.registers[slots[0]])
+        kept = self.registers[slots[0]] = torch.mul(
+            answer.detach(), b, out=self.registers[slots[0]]
+        )
         if a != 0.0:
             kept.add_(x, alpha=a)
 
@@ -198,16 +226,21 @@ class Execution:
             raise DifftoolError(f"the state of a run is a tensor (B, ...), got {x!r}")
         self._check_noise(x)
         if x.dtype not in (torch.float32, torch.float64):
-            raise DifftoolError(f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower")
+            raise DifftoolError(
+                f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower"
+            )
         self.registers[self.program.live[0][Value("x", 0)]] = x.detach().clone()
         return 0
 
     def _restore(self, state: Stopped) -> int:
         if state.plan != self.plan or state.form != self.formed.key:
-            raise DifftoolError("this state was saved from another plan or another kind of model")
+            raise DifftoolError(
+                "this state was saved from another plan or another kind of model"
+            )
         places, x = self.program.live[state.position], state.x
         if set(places) != set(state.values) or any(
-            v.dtype not in (torch.float32, torch.float64) or (v.shape, v.dtype) != (x.shape, x.dtype)
+            v.dtype not in (torch.float32, torch.float64)
+            or (v.shape, v.dtype) != (x.shape, x.dtype)
             for v in state.values.values()
         ):
             raise DifftoolError(
@@ -219,13 +252,21 @@ class Execution:
         return state.position
 
     def _check_noise(self, x: Tensor) -> None:
-        if self.noise is not None and self.plan.noises and tuple(self.noise.shape) != tuple(x.shape):
-            raise DifftoolError(f"the noise is for states of shape {self.noise.shape}, the state has {tuple(x.shape)}")
+        if (
+            self.noise is not None
+            and self.plan.noises
+            and tuple(self.noise.shape) != tuple(x.shape)
+        ):
+            raise DifftoolError(
+                f"the noise is for states of shape {self.noise.shape}, the state has {tuple(x.shape)}"
+            )
 
     def state(self) -> Any:
         """The run as it stands (at the row yielded last): enough to go on from there."""
         if self.noise is not None and not self.noise.resumable:
-            raise DifftoolError("a run with generator noise cannot be resumed; use independent or path noise")
+            raise DifftoolError(
+                "a run with generator noise cannot be resumed; use independent or path noise"
+            )
         if self.at is None:
             raise DifftoolError("the run has not begun: there is no state to keep")
         places = self.program.live[self.at.number]
@@ -233,12 +274,18 @@ class Execution:
         return self.plan.stopped(self.at.number, self.formed.key, values)
 
 
-def compile_plan(plan: Table, raw: Bound | None, form: Form | None = None) -> Compiled:
+def compile_plan(plan: Table, raw: BoundModel | None, form: Form | None = None) -> Compiled:
     """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program."""
-    return choose([formed for formed in forms(plan, _pairs(plan.rows, raw)) if form in (None, formed.form)])
+    return choose(
+        [
+            formed
+            for formed in forms(plan, _pairs(plan.rows, raw))
+            if form in (None, formed.form)
+        ]
+    )
 
 
-def _pairs(rows: Sequence[Row], raw: Bound | None) -> Mapping[int, Pair] | None:
+def _pairs(rows: Sequence[Row], raw: BoundModel | None) -> Mapping[int, Pair] | None:
     """(skip, out) of the model at every evaluated row, None if its answers are x0 itself."""
     if raw is None:
         return None
@@ -247,7 +294,9 @@ def _pairs(rows: Sequence[Row], raw: Bound | None) -> Mapping[int, Pair] | None:
         return None
     most = max(row.channels for row in rows)
     if most > 1:
-        raise DifftoolError(f"this plan takes {most} outputs per evaluation, a network gives one")
+        raise DifftoolError(
+            f"this plan takes {most} outputs per evaluation, a network gives one"
+        )
     return {k: (form.skip, form.out) if form else (0.0, 1.0) for k, form in affine.items()}
 
 

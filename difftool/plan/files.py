@@ -40,5 +40,7 @@ def plan_from_json(text: str, origin: Any = "the text") -> Plan:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DifftoolError(f"{origin} is not a plan: not JSON, or truncated ({error})") from None
+        raise DifftoolError(
+            f"{origin} is not a plan: not JSON, or truncated ({error})"
+        ) from None
     return Plan.from_dict(data, origin)

@@ -46,7 +46,8 @@ class Formed:
     def operations(self) -> int:
         """Array operations of the whole run, evaluations and noise aside."""
         rows = sum(
-            len(row.x) + len(row.m) + len(row.z) - (row.x[:1] == ((r - 1, 1.0),)) for r, row in enumerate(self.rows)
+            len(row.x) + len(row.m) + len(row.z) - (row.x[:1] == ((r - 1, 1.0),))
+            for r, row in enumerate(self.rows)
         )
         return rows + sum(2 - (a == 0) for a, b in self.make.values() if (a, b) != (0.0, 1.0))
 
@@ -75,7 +76,9 @@ def forms(plan: Table, affine: Mapping[int, Pair] | None) -> list[Formed]:
 def _made(p: float, q: float, skip: float, out: float) -> Pair:
     """(a, b) of u = a x + b answer, for x0 = p x + q u = skip x + out answer."""
     a, b = (skip - p) / q, out / q
-    return (0.0 if abs(skip - p) <= RESIDUE * (abs(skip) + abs(p)) else a), (1.0 if abs(b - 1) <= RESIDUE else b)
+    return (0.0 if abs(skip - p) <= RESIDUE * (abs(skip) + abs(p)) else a), (
+        1.0 if abs(b - 1) <= RESIDUE else b
+    )
 
 
 def _substitute(rows: Sequence[Row], pairs: Mapping[int, Pair]) -> tuple[Row, ...]:

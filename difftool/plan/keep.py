@@ -44,7 +44,9 @@ def keep(stops: list[Stop], out: Symbol) -> list[Stop]:
         known = {s for s in active if _known(s, time, now)}
         values = {s: _sources(s, time, now) for s in active if s not in known}
         chosen: list[Symbol] = []
-        while values and _size(known.union(*values.values()), owner) > _size(known, owner) + len(values):
+        while values and _size(known.union(*values.values()), owner) > _size(
+            known, owner
+        ) + len(values):
             longest = max(values, key=lambda s: (len(values[s]), -s.serial))
             chosen.append(longest)
             time[longest] = -1

@@ -80,7 +80,12 @@ class RunState:
         """Writes a safetensors file, to a temporary name first."""
         from safetensors.torch import save_file
 
-        head = {"format": "difftool-run", "version": VERSION, "position": self.position, "form": self.form}
+        head = {
+            "format": "difftool-run",
+            "version": VERSION,
+            "position": self.position,
+            "form": self.form,
+        }
         head["plan"] = self.plan.to_dict()
         tensors = {_name(value): t.contiguous().cpu() for value, t in self.values.items()}
         with writing(file) as temporary:
@@ -98,14 +103,27 @@ class RunState:
         except FileNotFoundError:
             raise DifftoolError(f"there is no file {file}") from None
         except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
-            raise DifftoolError(f"{file} is not a saved run of difftool, or is truncated ({error})") from None
+            raise DifftoolError(
+                f"{file} is not a saved run of difftool, or is truncated ({error})"
+            ) from None
         except RuntimeError as error:
-            raise DifftoolError(f"cannot read {file} to {device!r}: {str(error).splitlines()[0]}") from None
+            raise DifftoolError(
+                f"cannot read {file} to {device!r}: {str(error).splitlines()[0]}"
+            ) from None
         check_version(head, "difftool-run", file)
         values = {_value(name, file): t for name, t in tensors.items()}
-        position, plan = head.get("position"), Plan.from_dict(head.get("plan"), f"the plan in {file}")
-        if type(position) is not int or Value("x", position) not in values or position >= len(plan.rows):
-            raise DifftoolError(f"{file} is not a whole saved run: there is no state at row {position!r}")
+        position, plan = (
+            head.get("position"),
+            Plan.from_dict(head.get("plan"), f"the plan in {file}"),
+        )
+        if (
+            type(position) is not int
+            or Value("x", position) not in values
+            or position >= len(plan.rows)
+        ):
+            raise DifftoolError(
+                f"{file} is not a whole saved run: there is no state at row {position!r}"
+            )
         return cls(plan, position, str(head.get("form")), values)
 
 
@@ -118,6 +136,12 @@ def _name(value: Value) -> str:
 def _value(name: str, file: Any) -> Value:
     """The inverse of `_name`; `DifftoolError` for other names."""
     kind, *numbers = name.split("/")
-    if kind not in ("x", "m", "z") or not all(number.isdecimal() for number in numbers) or len(numbers) not in (1, 2):
-        raise DifftoolError(f"{file} is not a whole saved run: it holds {name!r}, expected names like x/3 or m/3/0")
+    if (
+        kind not in ("x", "m", "z")
+        or not all(number.isdecimal() for number in numbers)
+        or len(numbers) not in (1, 2)
+    ):
+        raise DifftoolError(
+            f"{file} is not a whole saved run: it holds {name!r}, expected names like x/3 or m/3/0"
+        )
     return Value(kind, *map(int, numbers))  # type: ignore[arg-type]

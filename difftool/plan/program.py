@@ -62,12 +62,16 @@ class Program:
     code: list[Instruction]
     registers: int  # arrays like the state at once, the newest answer included
     outputs: set[int]  # the registers that hold network outputs
-    live: list[dict[Value, int]] = field(default_factory=list)  # at each row, before its evaluation
+    live: list[dict[Value, int]] = field(
+        default_factory=list
+    )  # at each row, before its evaluation
 
     def begun(self, r: int) -> list[Instruction]:
         """The code from row r on, for a run whose state at r is there already."""
         first = self.code[r]
-        entered = replace(first, base=first.target, gain=0.0, terms=(), scale=1.0, draws=(), inspected=True)
+        entered = replace(
+            first, base=first.target, gain=0.0, terms=(), scale=1.0, draws=(), inspected=True
+        )
         return [entered, *self.code[r + 1 :]]
 
 
@@ -88,7 +92,10 @@ class _Scan:
         self.rows = formed.rows
         self.last_use = last_uses(self.rows)
         self.place: dict[Value, int] = {}
-        self.free: dict[bool, list[int]] = {False: [], True: []}  # by whether the slot holds network outputs
+        self.free: dict[bool, list[int]] = {
+            False: [],
+            True: [],
+        }  # by whether the slot holds network outputs
         self.outputs: set[int] = set()
         self.count = 0
         self.most = 0  # values at once, an answer without a register included
@@ -124,10 +131,14 @@ class _Scan:
         plain = conversion == (0.0, 1.0)
         if not plain or row.channels > 1:
             self.newest = None
-            channels = tuple(self._new(Value("m", r, c), plain or c > 0) for c in range(row.channels))
+            channels = tuple(
+                self._new(Value("m", r, c), plain or c > 0) for c in range(row.channels)
+            )
             return replace(step, use=CONVERTED, channels=channels, conversion=conversion)
         self.newest = Value("m", r, 0)
-        following = next((k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows))
+        following = next(
+            (k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows)
+        )
         harmless = self.outputs.isdisjoint(self.place.values()) and self._harmless(r)
         kept = self.last_use.get(self.newest, r) > following
         register = self._new(self.newest, True) if kept else ANSWER
@@ -155,7 +166,9 @@ class _Scan:
             lead, gain = gain, 0.0
             base, target = ANSWER, self._new(Value("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
-        return Instruction(r, row, row.point, target, base, lead, gain, rest, scale, tuple(draws))
+        return Instruction(
+            r, row, row.point, target, base, lead, gain, rest, scale, tuple(draws)
+        )
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""
@@ -167,7 +180,9 @@ class _Scan:
     def _harmless(self, r: int) -> bool:
         """Whether the answer at row r is used in the next row only, and that row is written over its own state."""
         following = self.rows[r + 1]
-        return self.last_use.get(Value("m", r, 0), r) <= r + 1 and self._overwritten(r + 1, following) == Value("x", r)
+        return self.last_use.get(Value("m", r, 0), r) <= r + 1 and self._overwritten(
+            r + 1, following
+        ) == Value("x", r)
 
     def _new(self, source: Value, outputs: bool = False) -> int:
         if self.free[outputs]:

@@ -91,27 +91,49 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
                 f"keeps all state in local variables"
             )
         if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
-            raise DifftoolError(f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}")
-        if row.kind not in get_args(Kind) or type(row.index) is not int or not 0 <= row.index <= MOST_STEPS:
+            raise DifftoolError(
+                f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}"
+            )
+        if (
+            row.kind not in get_args(Kind)
+            or type(row.index) is not int
+            or not 0 <= row.index <= MOST_STEPS
+        ):
             kinds = ", ".join(get_args(Kind))
-            raise DifftoolError(f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}")
+            raise DifftoolError(
+                f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}"
+            )
         t, alpha, sigma = row.point
-        if not (math.isfinite(t) and alpha >= 0 and sigma >= 0 and 1 / HUGE < alpha + sigma < HUGE):
-            raise DifftoolError(f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}")
+        if not (
+            math.isfinite(t) and alpha >= 0 and sigma >= 0 and 1 / HUGE < alpha + sigma < HUGE
+        ):
+            raise DifftoolError(
+                f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}"
+            )
         if row.channels and sigma == 0:
-            raise DifftoolError(f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate")
+            raise DifftoolError(
+                f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate"
+            )
         for k, _ in row.x:
             if not 0 <= k < r:
-                raise DifftoolError(f"row {r} of the plan refers to the state of row {k}; only earlier rows exist")
+                raise DifftoolError(
+                    f"row {r} of the plan refers to the state of row {k}; only earlier rows exist"
+                )
         for (k, c), _ in row.m:
             if not (0 <= k < r and 0 <= c < rows[k].channels):
-                raise DifftoolError(f"row {r} of the plan refers to output {c} of row {k}, which is not evaluated so")
+                raise DifftoolError(
+                    f"row {r} of the plan refers to output {c} of row {k}, which is not evaluated so"
+                )
         for j, _ in row.z:
             if not 0 <= j < len(noises):
-                raise DifftoolError(f"row {r} of the plan refers to noise {j}; there are {len(noises)}")
+                raise DifftoolError(
+                    f"row {r} of the plan refers to noise {j}; there are {len(noises)}"
+                )
         terms = row.terms()
         if len({source for source, _ in terms}) < len(terms):
-            raise DifftoolError(f"row {r} of the plan (t={row.point.t:g}) has two terms of the same value")
+            raise DifftoolError(
+                f"row {r} of the plan (t={row.point.t:g}) has two terms of the same value"
+            )
         if not all(abs(c) < HUGE for _, c in terms):
             raise DifftoolError(
                 f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite and below {HUGE:g}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Evaluations, check_output
+from difftool.models.base import BoundModel, Evaluations, check_output
 from difftool.noise import Source
 from difftool.plan.execution import Compiled, Execution, compile_plan, version_of
 from difftool.plan.plan import Plan, RunState
@@ -29,7 +29,7 @@ class Runner:
     compiled: what `compile_plan` made for the same plan and another conditioning of the same model.
     """
 
-    def __init__(self, plan: Plan, model: Bound, compiled: Compiled | None = None):
+    def __init__(self, plan: Plan, model: BoundModel, compiled: Compiled | None = None):
         self.plan, self.model = plan, model
         self.compiled = compiled or compile_plan(plan, model)
         self.copies = False  # whether the model is given copies of the state
@@ -56,7 +56,9 @@ class Runner:
             if row.channels:
                 version = version_of(y)
                 answer = call(y, next(times))
-                if version_of(y) != version:  # the network writes into its input: from now on it gets copies
+                if (
+                    version_of(y) != version
+                ):  # the network writes into its input: from now on it gets copies
                     self.copies = True
                     steps, y, row = self._entered(x, noise, state)
                     call, times = self._prepared(y, first)
@@ -70,13 +72,19 @@ class Runner:
                     answer = call(y, next(times))
             return y
 
-    def _entered(self, x: Tensor | None, noise: Source | None, state: RunState | None) -> tuple[Any, Tensor, Row]:
+    def _entered(
+        self, x: Tensor | None, noise: Source | None, state: RunState | None
+    ) -> tuple[Any, Tensor, Row]:
         """A run, and the state and row of its first evaluation."""
-        steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(x, state)
+        steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(
+            x, state
+        )
         y, _, row = next(steps)
         return steps, y, row
 
-    def _prepared(self, x: Tensor, first: int) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
+    def _prepared(
+        self, x: Tensor, first: int
+    ) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
         """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
         key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
@@ -96,6 +104,8 @@ def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
         raise DifftoolError(WRITTEN)
 
 
-def run(plan: Plan, model: Bound, x: Tensor | None, noise: Source | None = None, **options: Any) -> Tensor:
+def run(
+    plan: Plan, model: BoundModel, x: Tensor | None, noise: Source | None = None, **options: Any
+) -> Tensor:
     """The result of a plan on a model, once; options as of `Runner`."""
     return Runner(plan, model)(x, noise, **options)

@@ -61,7 +61,9 @@ def stability(sampler: Sampler) -> Stability | None:
     step = _one_step(plan)
     if step is None:
         return None
-    return Stability(_interval(step, np.ones(1)), _interval(step, 0.5 * (1 - np.exp(1j * ANGLES))))
+    return Stability(
+        _interval(step, np.ones(1)), _interval(step, 0.5 * (1 - np.exp(1j * ANGLES)))
+    )
 
 
 def _interval(step: Callable[[Array], Array], directions: Array) -> float:

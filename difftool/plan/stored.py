@@ -24,10 +24,18 @@ def table_to_dict(rows: Sequence[Row], noises: Sequence[NoiseKey], name: str) ->
         for row in rows
     ]  # fmt: skip
     keys = [{"call": n.call, "interval": _finite(n.interval)} for n in noises]
-    return {"format": "difftool-plan", "version": VERSION, "name": name, "noises": keys, "rows": listed}
+    return {
+        "format": "difftool-plan",
+        "version": VERSION,
+        "name": name,
+        "noises": keys,
+        "rows": listed,
+    }
 
 
-def table_from_dict(data: Any, origin: Any) -> tuple[tuple[Row, ...], tuple[NoiseKey, ...], str]:
+def table_from_dict(
+    data: Any, origin: Any
+) -> tuple[tuple[Row, ...], tuple[NoiseKey, ...], str]:
     """The inverse of `table_to_dict`; `DifftoolError` for values that are no whole plan of a version known here."""
     check_version(data, "difftool-plan", origin)
     try:
@@ -40,7 +48,9 @@ def table_from_dict(data: Any, origin: Any) -> tuple[tuple[Row, ...], tuple[Nois
             )
             for r in data["rows"]
         )  # fmt: skip
-        noises = tuple(NoiseKey(_whole(n["call"]), _infinite(n["interval"])) for n in data["noises"])
+        noises = tuple(
+            NoiseKey(_whole(n["call"]), _infinite(n["interval"])) for n in data["noises"]
+        )
         return rows, noises, str(data["name"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DifftoolError(f"{origin} is not a whole plan: {error!r}") from None
@@ -52,7 +62,9 @@ def check_version(data: Any, kind: str, origin: Any) -> None:
         raise DifftoolError(f"{origin} is not a {kind} file")
     version = data.get("version")
     if not isinstance(version, int) or version > VERSION:
-        raise DifftoolError(f"{origin} has format version {version}, this difftool reads up to {VERSION}; update it")
+        raise DifftoolError(
+            f"{origin} has format version {version}, this difftool reads up to {VERSION}; update it"
+        )
 
 
 def _whole(value: Any) -> int:

@@ -34,7 +34,11 @@ def _uncollected() -> Iterator[None]:
 
 @_uncollected()
 def trace(
-    sampler: Sampler, path: Path, last: Last | None = None, correlated: bool = False, placed: bool = True
+    sampler: Sampler,
+    path: Path,
+    last: Last | None = None,
+    correlated: bool = False,
+    placed: bool = True,
 ) -> Plan:
     """The plan of a sampler on a path.
 
@@ -43,7 +47,9 @@ def trace(
     `NotAffine` for samplers that no plan can hold.
     """
     if sampler.adaptive:
-        raise NotAffine(f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop")
+        raise NotAffine(
+            f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop"
+        )
     tracer = _Tracer(path, correlated, placed)
     out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
     if not isinstance(out, Symbol):
@@ -53,7 +59,9 @@ def trace(
     noises, combos = _split(tracer.noises) if correlated else (tuple(tracer.noises), None)
     rows = tuple(
         _row(stop, kind, index, terms, combos)
-        for stop, (kind, index), terms in zip(stops, _kinds(stops, path), _table(stops), strict=True)
+        for stop, (kind, index), terms in zip(
+            stops, _kinds(stops, path), _table(stops), strict=True
+        )
     )
     try:
         return Plan(rows, noises, name=repr(sampler))
@@ -76,7 +84,9 @@ class _Tracer:
 
     def model(self, x: Any, p: Point, outputs: int = 1) -> Any:
         if not isinstance(x, Symbol):
-            raise NotAffine(f"the model was given a {type(x).__name__} that does not come from the state")
+            raise NotAffine(
+                f"the model was given a {type(x).__name__} that does not come from the state"
+            )
         if p.sigma == 0:
             return x / p.alpha
         answers = tuple(Symbol() for _ in range(outputs))
@@ -128,7 +138,9 @@ def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int,
         else:
             a, b = n.interval
             inner = [u for u in cuts if a <= u <= b]
-            parts = [(NoiseKey(-1, (u, v)), math.sqrt((v - u) / (b - a))) for u, v in pairwise(inner)]
+            parts = [
+                (NoiseKey(-1, (u, v)), math.sqrt((v - u) / (b - a))) for u, v in pairwise(inner)
+            ]
         combos.append({keys.setdefault(key, len(keys)): weight for key, weight in parts})
     return tuple(keys), combos
 
@@ -136,7 +148,11 @@ def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int,
 def _kinds(stops: list[Stop], path: Path) -> list[tuple[Kind, int]]:
     """The last evaluated row at a point of the path is its grid row; what lies between two of them is a stage."""
     places = {p: i for i, p in enumerate(path)}
-    grid = {places[stop.point]: r for r, stop in enumerate(stops) if stop.answers and stop.point in places}
+    grid = {
+        places[stop.point]: r
+        for r, stop in enumerate(stops)
+        if stop.answers and stop.point in places
+    }
     grid.setdefault(0, 0)
     grid[len(path) - 1] = len(stops) - 1
     at = {r: i for i, r in grid.items()}
@@ -148,7 +164,13 @@ def _kinds(stops: list[Stop], path: Path) -> list[tuple[Kind, int]]:
     return out
 
 
-def _row(stop: Stop, kind: Kind, index: int, terms: dict[Value, float], combos: list[dict[int, float]] | None) -> Row:
+def _row(
+    stop: Stop,
+    kind: Kind,
+    index: int,
+    terms: dict[Value, float],
+    combos: list[dict[int, float]] | None,
+) -> Row:
     x, m = [], []
     z: dict[int, float] = {}
     for source, c in terms.items():
@@ -159,7 +181,17 @@ def _row(stop: Stop, kind: Kind, index: int, terms: dict[Value, float], combos: 
         elif source.kind == "m":
             m.append(((source.number, source.channel), c))
         else:
-            for j, weight in combos[source.number].items() if combos else ((source.number, 1.0),):
+            for j, weight in (
+                combos[source.number].items() if combos else ((source.number, 1.0),)
+            ):
                 z[j] = z.get(j, 0.0) + c * weight
     channels = len(stop.answers)
-    return Row(stop.point, kind, index, channels, tuple(sorted(x)), tuple(sorted(m)), tuple(sorted(z.items())))
+    return Row(
+        stop.point,
+        kind,
+        index,
+        channels,
+        tuple(sorted(x)),
+        tuple(sorted(m)),
+        tuple(sorted(z.items())),
+    )

@@ -42,13 +42,19 @@ def evaluate(
     Raises `DifftoolError` for what cannot be read, does not fit or is too small.
     """
     scores = Scores(features_of(features), _density(exact))
-    reference, run = make("datasets", data), Run.of(samples) if isinstance(samples, Recipe) else None
-    given = None if run is not None else _samples(str(samples))
-    shape, count = (run.job.shape, run.recipe.num_samples) if given is None else (given.shape, len(given))  # type: ignore[union-attr]
+    reference = make("datasets", data)
+    if isinstance(samples, Recipe):
+        run, given = Run.of(samples), None
+        shape, count = run.job.shape, run.recipe.num_samples
+    else:
+        run, given = None, _samples(str(samples))
+        shape, count = given.shape, len(given)
     other = None if against is None else make("datasets", against)
     for what, made in ((data, reference), (against, other)):
         if made is not None and made.shape != shape:
-            raise DifftoolError(f"the samples have the shape {shape}, those of {what} {made.shape}")
+            raise DifftoolError(
+                f"the samples have the shape {shape}, those of {what} {made.shape}"
+            )
     say = told or (lambda name, done, total: None)
 
     def read(batches: Iterable[Tensor], name: str, total: int, real: bool = False) -> int:
@@ -65,7 +71,10 @@ def evaluate(
     if other is not None and against is not None:
         scores.forget()
         few = min(count, len(other))
-        out["against"] = {"number": read(_batches(other, few), against, few), **scores.compute()}
+        out["against"] = {
+            "number": read(_batches(other, few), against, few),
+            **scores.compute(),
+        }
     out["samples"]["reference"] = total
     return out
 
@@ -75,7 +84,9 @@ def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
     for part in order.split(BATCH):
         x = data.batch(part).x
-        skipped = getattr(data, "skipped", {})  # of these it gives others, which have a turn of their own
+        skipped = getattr(
+            data, "skipped", {}
+        )  # of these it gives others, which have a turn of their own
         if len(kept := [i for i, number in enumerate(part.tolist()) if number not in skipped]):
             yield x[kept]
 
@@ -95,7 +106,9 @@ def features_of(spec: str | None) -> Callable[[Tensor], Tensor] | None:
     """A feature network by its spec or its file."""
     if spec is None:
         return None
-    return make("features", write("onnx", {"path": spec}) if is_file("features", spec) else spec)
+    return make(
+        "features", write("onnx", {"path": spec}) if is_file("features", spec) else spec
+    )
 
 
 def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:
@@ -103,5 +116,7 @@ def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:
         return None
     model = make("models", spec)
     if not isinstance(model, GaussianMixture):
-        raise DifftoolError(f"the model {parse(spec)[0]!r} has no density; exact ones have: digits-exact, say")
+        raise DifftoolError(
+            f"the model {parse(spec)[0]!r} has no density; exact ones have: digits-exact, say"
+        )
     return lambda x: model.log_density(x, CLEAN)

@@ -70,7 +70,11 @@ class Evaluation:
 
     def recipe(self, folder: Path, device: Device = "auto") -> Recipe:
         """How samples of the experiment in that folder are drawn."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "features")}
+        own = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("data", "features")
+        }
         return Recipe(model=write("checkpoint", {"path": str(folder)}), device=device, **own)
 
 
@@ -97,12 +101,19 @@ class Table:
                 raise DifftoolError(f"{file}: {name} is a table, as in [{name}], got {part!r}")
         common, single = told.get("all", {}), told.get("experiments", {})
         if not single:
-            raise DifftoolError(f"{file} has no experiments; name them as in [experiments.small]")
+            raise DifftoolError(
+                f"{file} has no experiments; name them as in [experiments.small]"
+            )
         trainings = {}
         for name, own in single.items():
             where = f"{file}, [experiments.{name}]"
-            if not isinstance(own, dict) or not name.replace("-", "").replace("_", "").isalnum():
-                raise DifftoolError(f"{where}: an experiment is a table, its name of letters, digits, - and _")
+            if (
+                not isinstance(own, dict)
+                or not name.replace("-", "").replace("_", "").isalnum()
+            ):
+                raise DifftoolError(
+                    f"{where}: an experiment is a table, its name of letters, digits, - and _"
+                )
             trainings[name] = _training({**_without(common, own), **own}, where)
         where, asked = f"{file}, [evaluation]", dict(told.get("evaluation", {}))
         if "label" in asked:
@@ -116,7 +127,9 @@ Train = Callable[[str, Session], None]
 Say = Callable[[str, str], None]  # the name of an experiment, and what is done with it
 
 
-def carry_out(table: Table, folder: Path, train: Train, say: Say, device: Device = "auto") -> list[dict[str, Any]]:
+def run_experiments(
+    table: Table, folder: Path, train: Train, say: Say, device: Device = "auto"
+) -> list[dict[str, Any]]:
     """Train and evaluate what is not done yet; the rows of the table, which is written anew after each experiment.
 
     train: carries a session to its end. What cannot work is refused before the first training; an experiment that fails
@@ -140,14 +153,18 @@ def carry_out(table: Table, folder: Path, train: Train, say: Say, device: Device
             rows[name] = {"failed": str(error)}
             say(name, f"failed: {error}")
         _write(rows, settings, folder)
-    return [{"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()]
+    return [
+        {"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()
+    ]
 
 
 def differing(experiments: Mapping[str, Training]) -> dict[str, dict[str, Any]]:
     """The settings in which experiments differ, of each of them; options of data and network on their own."""
     told = {name: _flat(training) for name, training in experiments.items()}
     keys = [*dict.fromkeys(key for values in told.values() for key in values)]
-    differ = [key for key in keys if len({str(values.get(key)) for values in told.values()}) > 1]
+    differ = [
+        key for key in keys if len({str(values.get(key)) for values in told.values()}) > 1
+    ]
     return {name: {key: values.get(key, "") for key in differ} for name, values in told.items()}
 
 
@@ -158,7 +175,10 @@ def _flat(training: Training) -> dict[str, Any]:
         if whole[axis] is not None:
             whole[axis], options = parse(whole[axis])
             taken = {*whole, "name"}
-            whole |= {f"{axis}.{key}" if key in taken else key: value for key, value in options.items()}
+            whole |= {
+                f"{axis}.{key}" if key in taken else key: value
+                for key, value in options.items()
+            }
     if whole["epochs"] is not None:
         del whole["steps"]
     return {key: value for key, value in whole.items() if value is not None}
@@ -174,21 +194,32 @@ def _training(settings: Mapping[str, Any], where: str) -> Training:
     names = {f.name for f in fields(Hyperparameters)}
     if "steps" in settings and "epochs" in settings:
         raise DifftoolError(f"{where}: give steps or epochs, not both")
-    numbers = _made(Hyperparameters, {key: value for key, value in settings.items() if key in names}, where)
+    numbers = _made(
+        Hyperparameters, {key: value for key, value in settings.items() if key in names}, where
+    )
     words = {key: value for key, value in settings.items() if key not in names}
     return replace(_made(Training, words, where, names), numbers=numbers)
 
 
-def _made(kind: Any, settings: Mapping[str, Any], where: str, others: set[str] | frozenset[str] = frozenset()) -> Any:
+def _made(
+    kind: Any,
+    settings: Mapping[str, Any],
+    where: str,
+    others: set[str] | frozenset[str] = frozenset(),
+) -> Any:
     """A dataclass from what a file says; `DifftoolError` for names that it does not have and values of another kind."""
     hints = typing.get_type_hints(kind)
     for key, value in settings.items():
         if key not in hints or key == "numbers":
-            raise DifftoolError(f"{where}: {unknown('setting', key, ({*hints} | others) - {'numbers'})}")
+            raise DifftoolError(
+                f"{where}: {unknown('setting', key, ({*hints} | others) - {'numbers'})}"
+            )
         wanted = typing.get_args(hints[key]) or (hints[key],)
         fits = {str, int, float, bool} & {*wanted} or {str}
         if type(value) not in fits and not (type(value) is int and float in fits):
-            raise DifftoolError(f"{where}: {key} is {' or '.join(sorted(t.__name__ for t in fits))}, got {value!r}")
+            raise DifftoolError(
+                f"{where}: {key} is {' or '.join(sorted(t.__name__ for t in fits))}, got {value!r}"
+            )
     try:
         return kind(**settings)
     except DifftoolError as error:
@@ -230,20 +261,32 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
     if training.network is None:  # what is usual may have been another network then
         wanted = replace(wanted, network=before.network)
     if before != wanted:
-        old, new = ({**told, **told["numbers"], "numbers": None} for told in (before.to_dict(), wanted.to_dict()))
+        old, new = (
+            {**told, **told["numbers"], "numbers": None}
+            for told in (before.to_dict(), wanted.to_dict())
+        )
         key = next(key for key in new if old.get(key) != new[key])
         raise DifftoolError(
             f"{folder} holds a training with {key}={old.get(key)}, the table says {new[key]}; name the experiment "
             f"anew, or remove the folder"
         )
-    return None if saved.facts["step"] >= wanted.numbers.steps else Session.resumed(folder, device=device)
+    return (
+        None
+        if saved.facts["step"] >= wanted.numbers.steps
+        else Session.resumed(folder, device=device)
+    )
 
 
-def _figures(evaluation: Evaluation, training: Training, folder: Path, device: Device) -> dict[str, Any]:
+def _figures(
+    evaluation: Evaluation, training: Training, folder: Path, device: Device
+) -> dict[str, Any]:
     """The figures of an experiment: those that are written down, if they are of the same weights and evaluation."""
     file = folder / "scores.json"
     own = evaluation.features
-    read = [folder / MODEL, *([Path(own)] if own is not None and is_file("features", own) else [])]
+    read = [
+        folder / MODEL,
+        *([Path(own)] if own is not None and is_file("features", own) else []),
+    ]
     asked = {
         **asdict(evaluation), "data": evaluation.data or training.data,
         "files": {path.name: digest(path) for path in read},
@@ -258,15 +301,27 @@ def _figures(evaluation: Evaluation, training: Training, folder: Path, device: D
     few = replace(recipe, num_samples=min(SHOWN, recipe.num_samples))
     run = Run.of(few)
     if is_picture(run.job.shape):
-        save(run.samples(), folder / "samples.png", run.recipe.to_dict(), folder.name, overwrite=True)
+        save(
+            run.samples(),
+            folder / "samples.png",
+            run.recipe.to_dict(),
+            folder.name,
+            overwrite=True,
+        )
     with writing(file) as temporary:
-        temporary.write_text(json.dumps({"evaluation": asked, "figures": figures}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps({"evaluation": asked, "figures": figures}, indent=1) + "\n"
+        )
     return figures
 
 
-def _write(rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]], folder: Path) -> None:
+def _write(
+    rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]], folder: Path
+) -> None:
     """The table as CSV and as Markdown with the collages."""
-    whole = [{"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()]
+    whole = [
+        {"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()
+    ]
     heads = [*dict.fromkeys(["name", *(key for row in whole for key in row)])]
     with writing(folder / NAMES[0]) as file, file.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, heads, restval="")
@@ -276,7 +331,9 @@ def _write(rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, 
     for row in whole:
         cells = [word(row.get(key, "")).replace("|", "\\|") for key in heads]
         picture = (
-            f"![{row['name']}]({row['name']}/samples.png)" if (folder / row["name"] / "samples.png").exists() else ""
+            f"![{row['name']}]({row['name']}/samples.png)"
+            if (folder / row["name"] / "samples.png").exists()
+            else ""
         )
         lines.append("| " + " | ".join([*cells, picture]) + " |")
     with writing(folder / NAMES[1]) as file:

@@ -23,7 +23,9 @@ from difftool.runs.run import Run
 from difftool.sampling import Callback, Step, ran_away, warn_beforehand
 
 QUANTILES = (0.1, 0.5, 0.9)
-Watch = Callable[[Run], AbstractContextManager[Callback]]  # how the steps of a run are shown while it goes on
+Watch = Callable[
+    [Run], AbstractContextManager[Callback]
+]  # how the steps of a run are shown while it goes on
 
 
 def unwatched(run: Run) -> AbstractContextManager[Callback]:
@@ -54,10 +56,14 @@ def noised(
     """Draw samples beside x_t = alpha x_0 + sigma eps at t = k / length, one eps for all k; the numbers of each."""
     given, along = _drawable(data), make("schedules", schedule)
     if not length >= 1 or not all(0 <= k <= length for k in steps):
-        raise DifftoolError(f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}")
+        raise DifftoolError(
+            f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}"
+        )
     count = usual(given.shape) if count is None else count
     if count < 1 or not 0 <= seed < 2**63:
-        raise DifftoolError(f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}")
+        raise DifftoolError(
+            f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}"
+        )
     count = min(len(given), count)
     g = torch.Generator().manual_seed(seed)
     x0 = given.batch(torch.randperm(len(given), generator=g)[:count]).x
@@ -67,7 +73,10 @@ def noised(
     sets = [x0, *(p.alpha * x0 + p.sigma * eps for p in points)]
     with writing(out, overwrite) as file:
         beside(sets, ["data", *(f"step {k}" for k in steps)], file)
-    return [(str(k), f"{p.t:.5g}", f"{p.alpha:.5g}", f"{p.sigma:.5g}") for k, p in zip(steps, points, strict=True)]
+    return [
+        (str(k), f"{p.t:.5g}", f"{p.alpha:.5g}", f"{p.sigma:.5g}")
+        for k, p in zip(steps, points, strict=True)
+    ]
 
 
 def trajectory(
@@ -80,7 +89,9 @@ def trajectory(
         raise DifftoolError(f"frames is a whole number of at least 2, got {frames}")
     run = Run.of(recipe)
     if run.job.sampler is not None and run.job.sampler.adaptive:
-        raise DifftoolError(f"{recipe.sampler} gives each sample steps of its own; a trajectory takes fixed ones")
+        raise DifftoolError(
+            f"{recipe.sampler} gives each sample steps of its own; a trajectory takes fixed ones"
+        )
     if not is_picture(run.job.shape):
         raise DifftoolError(f"samples of shape {run.job.shape} make no picture")
     states: list[Tensor] = []
@@ -101,7 +112,9 @@ def trajectory(
     return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written to": str(out)}
 
 
-def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool, watch: Watch = unwatched) -> dict[str, str]:
+def interpolated(
+    recipe: Recipe, between: int, out: Path, overwrite: bool, watch: Watch = unwatched
+) -> dict[str, str]:
     """Draw runs from starts that lie between two: a row for each of `num_samples` pairs, `between` columns."""
     pairs = recipe.num_samples
     if between < 2:
@@ -115,16 +128,24 @@ def interpolated(recipe: Recipe, between: int, out: Path, overwrite: bool, watch
     if not is_picture(job.shape):
         raise DifftoolError(f"samples of shape {job.shape} make no picture")
     shape = (2 * pairs, *job.shape)
-    ends = job.noise.source(shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype).initial()
+    ends = job.noise.source(
+        shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype
+    ).initial()
     starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
     warn_beforehand(job)
     with watch(run) as count:
-        x = job.batch(0, pairs * between, job.origin.sigma * torch.cat(starts), callback=count).cpu()
+        x = job.batch(
+            0, pairs * between, job.origin.sigma * torch.cat(starts), callback=count
+        ).cpu()
     warn(ran_away(job, x))
     with writing(out, overwrite) as file:
         sets, titles = x.split(pairs), [f"{k / (between - 1):.3g}" for k in range(between)]
         (animation if out.suffix == ".gif" else beside)(sets, titles, file)
-    return {"shown": f"{pairs} pairs, {between} each", "NFE": str(job.nfe), "written to": str(out)}
+    return {
+        "shown": f"{pairs} pairs, {between} each",
+        "NFE": str(job.nfe),
+        "written to": str(out),
+    }
 
 
 def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
@@ -142,12 +163,16 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
     return p * a + q * b
 
 
-def neighbours(samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool) -> dict[str, str]:
+def neighbours(
+    samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool
+) -> dict[str, str]:
     """Draw samples beside the nearest ones of the data, and say how far they are."""
     given = _drawable(data)
     x, reference = npz(samples).all().x, given.all().x
     if tuple(x.shape[1:]) != given.shape:
-        raise DifftoolError(f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}")
+        raise DifftoolError(
+            f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}"
+        )
     if shown < 1:
         raise DifftoolError(f"shown is a whole number of at least 1, got {shown}")
     found, fresh = nearest(x, reference), None
@@ -159,7 +184,9 @@ def neighbours(samples: Path, data: str, against: str | None, shown: int, out: P
     if against is not None and fresh is not None:
         facts[against] = _told(fresh)
         if found.distance.median() < fresh.median():
-            facts["nearer"] = f"than {against}: by chance, if not by much; else learned by heart, or plainer than data"
+            facts["nearer"] = (
+                f"than {against}: by chance, if not by much; else learned by heart, or plainer than data"
+            )
     return {**facts, "written to": str(out)}
 
 
@@ -171,5 +198,7 @@ def _told(distance: Tensor) -> str:
 def _drawable(data: str) -> Dataset:
     made: Dataset = make("datasets", data)
     if not is_picture(made.shape):
-        raise DifftoolError(f"samples of {data} have the shape {made.shape} and make no picture")
+        raise DifftoolError(
+            f"samples of {data} have the shape {made.shape} and make no picture"
+        )
     return made

@@ -36,7 +36,9 @@ def plan_of(
     """The plan of a sampler by name on a schedule and grid by name, or the plan in a .json file."""
     if is_file("samplers", sampler):
         if not (steps is schedule is grid is last is None):
-            raise DifftoolError("a plan in a file has its own steps, schedule, grid and last step; leave those out")
+            raise DifftoolError(
+                "a plan in a file has its own steps, schedule, grid and last step; leave those out"
+            )
         return load_plan(Path(parse(sampler)[0]))
     if last not in (None, "step", "mean"):
         raise DifftoolError(f"last is step or mean, got {last!r}")
@@ -71,8 +73,15 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         "registers": f"{program.registers} (x0 model, kept as {formed.form})",
         "noises": str(len(plan.noises)),
     }
-    steps = [abs(a.point.flow - b.point.flow) for a, b in pairwise(row for row in plan.rows if row.kind == "grid")]
-    found = None if sampler is None or is_file("samplers", sampler) else stability(make("samplers", sampler))
+    steps = [
+        abs(a.point.flow - b.point.flow)
+        for a, b in pairwise(row for row in plan.rows if row.kind == "grid")
+    ]
+    found = (
+        None
+        if sampler is None or is_file("samplers", sampler)
+        else stability(make("samplers", sampler))
+    )
     if found is not None and steps:
         facts["stability"] = (
             f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "
@@ -83,15 +92,25 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
     if not isinstance(exact, GaussianMixture):
         return facts
     data = gaussian_of(exact)
-    facts["exact error"] = f"W2 {error(plan, data):.4g} to the Gaussian with the mean and covariance of {model}"
+    facts["exact error"] = (
+        f"W2 {error(plan, data):.4g} to the Gaussian with the mean and covariance of {model}"
+    )
     if not plan.noises and plan.rows[-1].point.t < plan.rows[0].point.t:
-        facts["path error"] = f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
-    facts["prior mismatch"] = f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
+        facts["path error"] = (
+            f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
+        )
+    facts["prior mismatch"] = (
+        f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
+    )
     return facts
 
 
 def default_of(
-    model: str | None, steps: int | None, nfe: int | None, guidance: float | None, stochastic: bool
+    model: str | None,
+    steps: int | None,
+    nfe: int | None,
+    guidance: float | None,
+    stochastic: bool,
 ) -> tuple[str, dict[str, str]]:
     """Why the default is what it is; what `sample` would run for that model, or a table of what it runs when."""
     why = (default.__doc__ or "").strip()
@@ -105,15 +124,25 @@ def default_of(
     if guidance is not None:
         made = Guided(made, guidance)
     sampler, grid = choose(made, steps=steps, nfe=nfe, stochastic=stochastic)
-    n = (steps or DEFAULT_STEPS) if nfe is None else steps_for_nfe(made, sampler, nfe, grid=grid)
-    facts = {"sampler": spec_of("samplers", sampler), "grid": spec_of("grids", grid), "steps": str(n)}
+    n = (
+        (steps or DEFAULT_STEPS)
+        if nfe is None
+        else steps_for_nfe(made, sampler, nfe, grid=grid)
+    )
+    facts = {
+        "sampler": spec_of("samplers", sampler),
+        "grid": spec_of("grids", grid),
+        "steps": str(n),
+    }
     facts["NFE"] = str(n * made.nfe)
     if not sampler.stochastic:
         plan = trace(sampler, make_path(made, sampler, steps=n, grid=grid))
         facts |= _network_error(plan, made.predicts or "x0")
         growth = guided_growth(plan, made.guidance) if made.guidance > 1 else 0.0
         if growth > default.LARGEST:
-            facts["unstable"] = f"on Gaussian data the samples end {growth:.2g} times as large as the data"
+            facts["unstable"] = (
+                f"on Gaussian data the samples end {growth:.2g} times as large as the data"
+            )
     return why, facts
 
 
@@ -123,7 +152,9 @@ def _by_steps(predicts: str) -> str:
     told: dict[str, list[int]] = {}
     for n in (5, 10, 20, 50, 100):
         sampler, grid = choose(model, steps=n)
-        told.setdefault(f"{spec_of('samplers', sampler)}@{spec_of('grids', grid)}", []).append(n)
+        told.setdefault(f"{spec_of('samplers', sampler)}@{spec_of('grids', grid)}", []).append(
+            n
+        )
     return "; ".join(f"{spec} in {', '.join(map(str, ns))} steps" for spec, ns in told.items())
 
 
@@ -131,7 +162,10 @@ def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
     """What errors of a network's answers become, together and one by one."""
     if any(row.channels > 1 for row in plan.rows):
         return {}
-    gains = ", ".join(f"{amplification(plan, errors_of(kind)):.3g} ({kind})" for kind in ("eps", "x0", "v", "flow"))
+    gains = ", ".join(
+        f"{amplification(plan, errors_of(kind)):.3g} ({kind})"
+        for kind in ("eps", "x0", "v", "flow")
+    )
     each = [f"{gain:.2g}" for gain in error_gains(plan, errors_of(predicts))]
     shown = each if len(each) <= 2 * SHOWN else [*each[:SHOWN], "..", *each[-SHOWN:]]
     return {

@@ -25,10 +25,37 @@ OWN_STEPS = {"explicit", "file"}  # grids that have their number of steps
 ABSENT: dict[str, Any] = {  # from recipes of version 1
     "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
 }  # fmt: skip
-LEVELS = {"half-log-snr", "exponential", "polyexponential", "karras", "kl-optimal", "beta-level"}
-TABLES = {"trailing", "leading", "linspace", "simple", "normal", "sgm-uniform", "ddim-uniform", "beta-entries"}
-CHANGED = {"noise": lambda noise: f"{noise}-by-call", "grid": lambda grid: _down_to(grid)}  # since version 2
-CHOSEN_BY = {"model", "stochastic", "schedule", "grid", "steps", "nfe", "guidance"}  # what a choice depends on
+LEVELS = {
+    "half-log-snr",
+    "exponential",
+    "polyexponential",
+    "karras",
+    "kl-optimal",
+    "beta-level",
+}
+TABLES = {
+    "trailing",
+    "leading",
+    "linspace",
+    "simple",
+    "normal",
+    "sgm-uniform",
+    "ddim-uniform",
+    "beta-entries",
+}
+CHANGED = {
+    "noise": lambda noise: f"{noise}-by-call",
+    "grid": lambda grid: _down_to(grid),
+}  # since version 2
+CHOSEN_BY = {
+    "model",
+    "stochastic",
+    "schedule",
+    "grid",
+    "steps",
+    "nfe",
+    "guidance",
+}  # what a choice depends on
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -42,7 +69,9 @@ class Recipe:
     """
 
     model: str = "digits-exact"
-    sampler: str | None = None  # or the name of a file with a plan; None: what `sampling.choose` takes
+    sampler: str | None = (
+        None  # or the name of a file with a plan; None: what `sampling.choose` takes
+    )
     stochastic: bool = False  # of what it takes
     schedule: str | None = None
     grid: str | None = None
@@ -54,11 +83,21 @@ class Recipe:
     seed: int = 0
     label: int | str | None = None  # a class, or a range of them taken in turn, "0-9"
     guidance: float | None = None  # of a conditional model, 1: none
-    clip: bool | None = None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
+    clip: bool | None = (
+        None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
+    )
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     noise: (
-        Literal["independent", "path", "generator", "independent-by-call", "path-by-call", "generator-by-call"] | None
+        Literal[
+            "independent",
+            "path",
+            "generator",
+            "independent-by-call",
+            "path-by-call",
+            "generator-by-call",
+        ]
+        | None
     ) = None  # independent; the last three: as recipes up to version 2 numbered it
     threads: int | None = None
     files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
@@ -74,11 +113,15 @@ class Recipe:
             value, most = getattr(self, name), MOST if name == "num_samples" else math.inf
             if value is not None and not 1 <= value <= most:
                 upper = f" and at most {most}" if value > most else ""
-                raise DifftoolError(f"{_option(name)} is a whole number of at least 1{upper}, got {value}")
+                raise DifftoolError(
+                    f"{_option(name)} is a whole number of at least 1{upper}, got {value}"
+                )
         classes = self.classes
         if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
             upper = f" and at most {MOST - 1}" if classes and classes[-1] >= MOST else ""
-            raise DifftoolError(f"class is a whole number from 0 on{upper}, or a range as in 0-9, got {self.label!r}")
+            raise DifftoolError(
+                f"class is a whole number from 0 on{upper}, or a range as in 0-9, got {self.label!r}"
+            )
 
     def changed(self, **options: Any) -> Recipe:
         """This recipe with other options; what goes with an option that is changed is left to its default again."""
@@ -86,7 +129,12 @@ class Recipe:
         chosen = self.chosen or []
         anew = "sampler" in chosen and bool(options.keys() & CHOSEN_BY)
         if "sampler" in options or anew:
-            forget.update(dict.fromkeys(chosen), plan=None, stochastic=anew and self.stochastic, chosen=None)
+            forget.update(
+                dict.fromkeys(chosen),
+                plan=None,
+                stochastic=anew and self.stochastic,
+                chosen=None,
+            )
         elif chosen:
             forget.update(chosen=[name for name in chosen if name not in options])
         if "sampler" in options:
@@ -95,7 +143,9 @@ class Recipe:
             forget.update(dict.fromkeys({"schedule", "clip"} & set(chosen)))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
-        own_steps = any(parse(grid)[0] in OWN_STEPS for grid in (self.grid, options.get("grid")) if grid)
+        own_steps = any(
+            parse(grid)[0] in OWN_STEPS for grid in (self.grid, options.get("grid")) if grid
+        )
         if options.keys() & {"steps", "nfe"} or ("grid" in options and own_steps):
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
@@ -106,7 +156,11 @@ class Recipe:
         flow: whether it runs along a flow, where some names mean another sampler.
         """
         typed = {"samplers": self.sampler, "grids": self.grid}
-        foreign = {axis: name for axis, name in typed.items() if name is not None and not _is_ours(axis, name)}
+        foreign = {
+            axis: name
+            for axis, name in typed.items()
+            if name is not None and not _is_ours(axis, name)
+        }
         meant = {
             axis: runs_as(axis, name, registry().axis(axis), self.steps, self.nfe, flow) or {}
             for axis, name in foreign.items()
@@ -117,7 +171,11 @@ class Recipe:
         if self.sampler is not None:
             grid = {option: value for option, value in grid.items() if option == "grid"}
         named = {option for option in ("noise", "last") if getattr(self, option) is not None}
-        found = {option: value for option, value in {**sampler, **grid}.items() if option not in named}
+        found = {
+            option: value
+            for option, value in {**sampler, **grid}.items()
+            if option not in named
+        }
         if not found:
             return self, None
         told = " ".join(f"--{option} {value}" for option, value in found.items())
@@ -164,7 +222,12 @@ class Recipe:
         """As JSON-able values, with the versions that made it."""
         from torch import __version__ as torch_version
 
-        head = {"format": FORMAT, "version": VERSION, "difftool": __version__, "torch": str(torch_version)}
+        head = {
+            "format": FORMAT,
+            "version": VERSION,
+            "difftool": __version__,
+            "torch": str(torch_version),
+        }
         return {**head, **dataclasses.asdict(self)}
 
     @classmethod
@@ -196,15 +259,26 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
             data["sampler"] = f"flow-abm:order={min(5, 2 + steps // 10, steps)}"
     if data["version"] < 3:
         data = {**data, "noise": data.get("noise") or "independent"}
-        data = {**data, **{name: change(data[name]) for name, change in CHANGED.items() if data.get(name)}}
+        data = {
+            **data,
+            **{name: change(data[name]) for name, change in CHANGED.items() if data.get(name)},
+        }
     return data
 
 
 def _down_to(grid: str) -> str:
     """A grid with the lowest level, or the length of the table, that was its default up to version 2."""
     name, options = parse(grid)
-    usual = {"level_min": "0.002"} if name in LEVELS else {"length": "1000"} if name in TABLES else {}
-    return write(name, {**options, **{key: value for key, value in usual.items() if key not in options}})
+    usual = (
+        {"level_min": "0.002"}
+        if name in LEVELS
+        else {"length": "1000"}
+        if name in TABLES
+        else {}
+    )
+    return write(
+        name, {**options, **{key: value for key, value in usual.items() if key not in options}}
+    )
 
 
 def class_of(text: str | None) -> int | str | None:

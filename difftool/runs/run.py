@@ -39,7 +39,11 @@ COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
 REFERENCE = 8192  # exact ones, at least
 NOISES: dict[str, Noise] = {
     f"{name}{'' if placed else '-by-call'}": kind(placed)
-    for name, kind in (("independent", Independent), ("path", BrownianPath), ("generator", Generator))
+    for name, kind in (
+        ("independent", Independent),
+        ("path", BrownianPath),
+        ("generator", Generator),
+    )
     for placed in (True, False)
 }
 
@@ -78,12 +82,18 @@ class Run:
                 raise DifftoolError("--guidance leads to a class; name it with --class")
             model = Guided(model, recipe.guidance)
         chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
-        recipe = replace(recipe, chosen=chosen, clip=of_pictures(model) if recipe.clip is None else recipe.clip)
+        recipe = replace(
+            recipe,
+            chosen=chosen,
+            clip=of_pictures(model) if recipe.clip is None else recipe.clip,
+        )
         if recipe.clip:
             model = Clipped(model)
         file = recipe.plan_file
         if recipe.plan is not None:
-            recipe, sampler, options = _with_plan(recipe, Plan.from_dict(recipe.plan, recipe.sampler or ""))
+            recipe, sampler, options = _with_plan(
+                recipe, Plan.from_dict(recipe.plan, recipe.sampler or "")
+            )
         elif file is not None:
             recipe, sampler, options = _with_plan(recipe, load_plan(file))
         else:
@@ -92,7 +102,9 @@ class Run:
         classes = recipe.classes
         cond = {}
         if classes is not None:
-            model.bind(model.schedule, {"label": torch.tensor(classes)})  # whether it knows them all
+            model.bind(
+                model.schedule, {"label": torch.tensor(classes)}
+            )  # whether it knows them all
             cond = {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
             model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
@@ -111,7 +123,9 @@ class Run:
         """How many samples `quality` looks at."""
         return min(self.recipe.num_samples, COMPARED)
 
-    def samples(self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None) -> Tensor:
+    def samples(
+        self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None
+    ) -> Tensor:
         """All samples, batch after batch; `done` is told of each batch as it is finished."""
         parts = []
         for part in self.parts(callback):
@@ -123,7 +137,9 @@ class Run:
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
         """The samples of one batch after the other."""
         warn_beforehand(self.job)
-        text = f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
+        text = (
+            f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
+        )
         astray = Astray(self.job)
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
             with enough_memory(f"{text}; give a smaller --batch-size"):
@@ -175,7 +191,9 @@ Decided = tuple[Recipe, Plan | Sampler, dict[str, Any]]  # with the options of `
 def _with_plan(recipe: Recipe, plan: Plan) -> Decided:
     for name in ("schedule", "grid", "steps", "nfe", "last"):
         if getattr(recipe, name) is not None:
-            raise DifftoolError(f"a plan has its own schedule, grid, steps and last step; leave --{name} out")
+            raise DifftoolError(
+                f"a plan has its own schedule, grid, steps and last step; leave --{name} out"
+            )
     return replace(recipe, plan=plan.to_dict()), plan, {}
 
 
@@ -186,10 +204,17 @@ def _with_sampler(recipe: Recipe, model: Model) -> Decided:
     schedule = make("schedules", recipe.schedule) if recipe.schedule else None
     grid = make("grids", recipe.grid) if recipe.grid else None
     if recipe.stochastic and "sampler" not in (recipe.chosen or []):
-        raise DifftoolError(f"--stochastic picks the sampler where none is named, and {recipe.sampler} is")
+        raise DifftoolError(
+            f"--stochastic picks the sampler where none is named, and {recipe.sampler} is"
+        )
     if recipe.sampler is None:
         sampler, grid = choose(
-            model, steps=recipe.steps, nfe=recipe.nfe, grid=grid, schedule=schedule, stochastic=recipe.stochastic
+            model,
+            steps=recipe.steps,
+            nfe=recipe.nfe,
+            grid=grid,
+            schedule=schedule,
+            stochastic=recipe.stochastic,
         )
         recipe = replace(recipe, sampler=spec_of("samplers", sampler))
     else:

@@ -28,7 +28,16 @@ from difftool.samplers.picard import Picard
 from difftool.samplers.pndm import PNDM
 from difftool.samplers.reab import REAB
 from difftool.samplers.restart import Restart
-from difftool.samplers.runge_kutta import RK4, Euler, Heun, Heun3, Kutta3, Midpoint, Ralston, RungeKutta
+from difftool.samplers.runge_kutta import (
+    RK4,
+    Euler,
+    Heun,
+    Heun3,
+    Kutta3,
+    Midpoint,
+    Ralston,
+    RungeKutta,
+)
 from difftool.samplers.sa import SASolver
 from difftool.samplers.sde import EulerMaruyama, ReverseDiffusion
 from difftool.samplers.seeds import Seeds1, Seeds2, Seeds3

@@ -88,7 +88,10 @@ def lms(order: int | None = None, start: Start = "ramp", taper: bool = False) ->
 
 
 def deis(
-    order: int | None = None, start: Start = "ramp", taper: bool = False, variable: Variable = "half-log-snr"
+    order: int | None = None,
+    start: Start = "ramp",
+    taper: bool = False,
+    variable: Variable = "half-log-snr",
 ) -> Adams:
     """Diffusion exponential integrator sampler: eps interpolated in log rho, rho or t, order 3 where none is named.
 
@@ -108,7 +111,9 @@ def flow_ab(order: int | None = None, start: Start = "ramp", taper: bool = False
     return Adams(order, start, taper, "flow", "flow")
 
 
-def exponential_adams(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
+def exponential_adams(
+    order: int | None = None, start: Start = "ramp", taper: bool = False
+) -> Adams:
     """Exponential Adams-Bashforth on x0 in half-log-snr, order 3 where none is named.
 
     Of order 3 it is DPM-Solver++(3M) with its factor 2, of order 2 refined exponential multistep (res-multistep).

@@ -12,11 +12,28 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of, refuse_clean_ends
+from difftool.samplers.base import (
+    Denoiser,
+    NoiseSource,
+    Sampler,
+    State,
+    eps_of,
+    refuse_clean_ends,
+)
 from difftool.schedules.path import Path
 
-METHODS = {"dopri5": "dopri5", "dopri8": "dopri8", "bosh3": "bosh3", "adaptive-heun": "adaptive_heun"}
-SCIPY = {"scipy-rk23": "RK23", "scipy-rk45": "RK45", "scipy-dop853": "DOP853", "scipy-lsoda": "LSODA"}
+METHODS = {
+    "dopri5": "dopri5",
+    "dopri8": "dopri8",
+    "bosh3": "bosh3",
+    "adaptive-heun": "adaptive_heun",
+}
+SCIPY = {
+    "scipy-rk23": "RK23",
+    "scipy-rk45": "RK45",
+    "scipy-dop853": "DOP853",
+    "scipy-lsoda": "LSODA",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,14 @@ class AdaptiveODE(Sampler):
     """
 
     method: Literal[
-        "dopri5", "dopri8", "bosh3", "adaptive-heun", "scipy-rk23", "scipy-rk45", "scipy-dop853", "scipy-lsoda"
+        "dopri5",
+        "dopri8",
+        "bosh3",
+        "adaptive-heun",
+        "scipy-rk23",
+        "scipy-rk45",
+        "scipy-dop853",
+        "scipy-lsoda",
     ] = "dopri5"
     rtol: float = 1e-4
     atol: float = 1e-4
@@ -44,9 +68,13 @@ class AdaptiveODE(Sampler):
 
     def __post_init__(self) -> None:
         if self.method not in METHODS and self.method not in SCIPY:
-            raise DifftoolError(f"ode takes method {', '.join([*METHODS, *SCIPY])}; got {self.method!r}")
+            raise DifftoolError(
+                f"ode takes method {', '.join([*METHODS, *SCIPY])}; got {self.method!r}"
+            )
         if not (0 < self.rtol < math.inf and 0 < self.atol < math.inf):
-            raise DifftoolError(f"ode takes rtol > 0 and atol > 0, got rtol={self.rtol}, atol={self.atol}")
+            raise DifftoolError(
+                f"ode takes rtol > 0 and atol > 0, got rtol={self.rtol}, atol={self.atol}"
+            )
 
     @property
     def batch_independent(self) -> bool:
@@ -73,11 +101,21 @@ class AdaptiveODE(Sampler):
         span = torch.tensor([s0, s1], dtype=torch.float64, device=y.device)
         options = {"step_t": span[1:]}  # or the solver steps past the end and interpolates
         try:
-            out = odeint(slope, y, span, rtol=self.rtol, atol=self.atol, method=METHODS[self.method], options=options)
+            out = odeint(
+                slope,
+                y,
+                span,
+                rtol=self.rtol,
+                atol=self.atol,
+                method=METHODS[self.method],
+                options=options,
+            )
         except AssertionError as error:
             if "underflow" not in str(error):
                 raise  # the network's own
-            raise DifftoolError(f"ode ({self.method}) gave up: {error}; loosen rtol and atol") from None
+            raise DifftoolError(
+                f"ode ({self.method}) gave up: {error}; loosen rtol and atol"
+            ) from None
         return out[-1]
 
     def _scipy(self, slope: Any, y: State, s0: float, s1: float) -> State:
@@ -86,11 +124,19 @@ class AdaptiveODE(Sampler):
 
         def flat(s: float, state: Any) -> Any:
             return (
-                slope(s, torch.from_numpy(state).to(y.device, y.dtype).reshape(y.shape)).double().cpu().numpy().ravel()
+                slope(s, torch.from_numpy(state).to(y.device, y.dtype).reshape(y.shape))
+                .double()
+                .cpu()
+                .numpy()
+                .ravel()
             )
 
         start = y.double().cpu().numpy().ravel()
-        out = solve_ivp(flat, (s0, s1), start, method=SCIPY[self.method], rtol=self.rtol, atol=self.atol)
+        out = solve_ivp(
+            flat, (s0, s1), start, method=SCIPY[self.method], rtol=self.rtol, atol=self.atol
+        )
         if not out.success:
-            raise DifftoolError(f"ode ({self.method}) gave up: {out.message}; loosen rtol and atol")
+            raise DifftoolError(
+                f"ode ({self.method}) gave up: {out.message}; loosen rtol and atol"
+            )
         return torch.from_numpy(out.y[:, -1].copy()).to(y.device, y.dtype).reshape(y.shape)

@@ -91,7 +91,9 @@ def dpm_2_a(eta: float = 1.0, s_noise: float = 1.0) -> Ancestral:
     return Ancestral(eta, s_noise, solver=DPM2())
 
 
-def dpmpp_2s_a(eta: float = 1.0, s_noise: float = 1.0, down: Literal["level", "flow"] = "level") -> Ancestral:
+def dpmpp_2s_a(
+    eta: float = 1.0, s_noise: float = 1.0, down: Literal["level", "flow"] = "level"
+) -> Ancestral:
     """DPM-Solver++(2S) ancestral: `ancestral` with the solver `dpmpp-2s`, two evaluations per step.
 
     Options as of `ancestral`. Source: Crowson 2022, k-diffusion; Lu et al. 2022, arXiv 2211.01095, for the solver.

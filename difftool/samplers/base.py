@@ -162,7 +162,9 @@ def eps_of(x: State, x0: State, p: Point) -> State:
     return 0.0 * x if p.sigma == 0 else (x - p.alpha * x0) / p.sigma
 
 
-def finish(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource, last: Last) -> State:
+def finish(
+    sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource, last: Last
+) -> State:
     """The whole run: the sampler's loop, with the last step into sigma = 0 as `last` says; one evaluation either way.
 
     "step": the sampler's own. "mean": x = alpha E[x_0 | x] at the point before. Every run passes here, traced or not.
@@ -178,7 +180,9 @@ def finish(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: Noise
 def _walk(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
     out = sampler(model, x, path, noise)
     if out is None:
-        raise DifftoolError(f"{name_of(sampler)} returned nothing; let its __call__ end with `return x`")
+        raise DifftoolError(
+            f"{name_of(sampler)} returned nothing; let its __call__ end with `return x`"
+        )
     return out
 
 
@@ -212,9 +216,13 @@ def refuse_upwards(sampler: Sampler, path: Path) -> None:
 def refuse_clean_ends(sampler: Sampler, path: Path) -> None:
     """Raise `DifftoolError` if the path begins or ends at sigma = 0, for samplers that run above it."""
     if path[0].sigma == 0:
-        raise DifftoolError(f"{name_of(sampler)} starts above noise level 0; let the grid begin at a small level")
+        raise DifftoolError(
+            f"{name_of(sampler)} starts above noise level 0; let the grid begin at a small level"
+        )
     if path[-1].sigma == 0:
-        raise DifftoolError(f"{name_of(sampler)} ends above noise level 0; end it with last='mean'")
+        raise DifftoolError(
+            f"{name_of(sampler)} ends above noise level 0; end it with last='mean'"
+        )
 
 
 def grid_of(sampler: Sampler) -> Grid:

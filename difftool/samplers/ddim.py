@@ -30,7 +30,9 @@ class DDIM(Sampler):
     accuracy = 1
     weak_order = 1
     noise_option = "eta"
-    reference = "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, eq. 12"
+    reference = (
+        "Song et al. 2020, Denoising diffusion implicit models, arXiv 2010.02502, eq. 12"
+    )
 
     def __post_init__(self) -> None:
         check_number("ddim", "eta", self.eta, 0.0, 1.0)

@@ -42,7 +42,8 @@ class DDPM(Sampler):
 
     name = "ddpm"
     reference = (
-        "Ho et al. 2020, arXiv 2006.11239; between and learned: Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15"
+        "Ho et al. 2020, arXiv 2006.11239; between and learned: Nichol & Dhariwal 2021, "
+        "arXiv 2102.09672, eq. 15"
     )
 
     def __post_init__(self) -> None:
@@ -50,7 +51,9 @@ class DDPM(Sampler):
         if self.v is not None:
             check_number("ddpm", "v", self.v, 0.0, 1.0)
             if self.variance != "between":
-                raise DifftoolError(f"ddpm takes v with variance between; with variance {self.variance} leave it out")
+                raise DifftoolError(
+                    f"ddpm takes v with variance between; with variance {self.variance} leave it out"
+                )
 
     @property
     def stochastic(self) -> bool:
@@ -65,7 +68,9 @@ class DDPM(Sampler):
         return None if self.variance == "learned" else 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        fixed = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}.get(self.variance)
+        fixed = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}.get(
+            self.variance
+        )
         for now, nxt in pairwise(path):
             asks = fixed is None and nxt.sigma > 0
             x0, v = model(x, now, outputs=2) if asks else (model(x, now), fixed)

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_clean_ends
 from difftool.samplers.options import check_number, check_order
-from difftool.samplers.per_sample import Host, Walk, check_tolerances, choose, column, error_norm
+from difftool.samplers.per_sample import (
+    Host,
+    Walk,
+    check_tolerances,
+    choose,
+    column,
+    error_norm,
+)
 from difftool.schedules.path import Path
 
 
@@ -83,7 +90,9 @@ class DPMAdaptive(Sampler):
         check_tolerances("dpm-adaptive", self.rtol, self.atol, self.h_init)
         gains = self.pid if isinstance(self.pid, tuple) and len(self.pid) == 3 else (None,)
         if not all(isinstance(gain, (int, float)) and math.isfinite(gain) for gain in gains):
-            raise DifftoolError(f"dpm-adaptive takes the three gains of its control as pid=P+I+D, got {self.pid}")
+            raise DifftoolError(
+                f"dpm-adaptive takes the three gains of its control as pid=P+I+D, got {self.pid}"
+            )
         check_number("dpm-adaptive", "safety", self.safety, 0.01, 0.99)
 
     @property
@@ -93,7 +102,9 @@ class DPMAdaptive(Sampler):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         refuse_clean_ends(self, path)
         way = path[0].half_log_snr, path[-1].half_log_snr
-        walk = Walk("dpm-adaptive", model, x, way, self.h_init, PID(self.pid, self.order, self.safety))
+        walk = Walk(
+            "dpm-adaptive", model, x, way, self.h_init, PID(self.pid, self.order, self.safety)
+        )
         before = x
         while walk.going:
             h = walk.step
@@ -107,7 +118,8 @@ class DPMAdaptive(Sampler):
         """The results of the lower and of the higher order."""
         r1 = 1 / 2 if self.order == 2 else 1 / 3
         now, p1, p2, nxt = (
-            path.schedule.at(path.schedule.t_at_half_log_snr(walk.u + r * h), like=x) for r in (0, r1, 2 / 3, 1)
+            path.schedule.at(path.schedule.t_at_half_log_snr(walk.u + r * h), like=x)
+            for r in (0, r1, 2 / 3, 1)
         )
         h = h.reshape(now.alpha.shape)
         eps = walk.eps(x, now)
@@ -118,6 +130,9 @@ class DPMAdaptive(Sampler):
         if self.order == 2:
             return first, second
         phi, phi2 = h.expm1() / h - 1, (2 / 3 * h).expm1() / (2 / 3 * h) - 1
-        x2 = column(p2.alpha / now.alpha, x) * x - column(p2.sigma * (2 / 3 * h).expm1(), x) * eps
+        x2 = (
+            column(p2.alpha / now.alpha, x) * x
+            - column(p2.sigma * (2 / 3 * h).expm1(), x) * eps
+        )
         d2 = walk.eps(x2 - column(p2.sigma * 2 * phi2, x) * d1, p2) - eps
         return second, first - column(nxt.sigma * 1.5 * phi, x) * d2

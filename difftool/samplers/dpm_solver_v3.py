@@ -101,10 +101,17 @@ class DPMSolverV3(Multistep):
             if math.isinf(now.half_log_snr) or math.isinf(nxt.half_log_snr):
                 x, p = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now), 0
                 continue
-            past = [(now, (1 - fitted.curves[0](now.half_log_snr)) / now.alpha * x - x0), *past][: self.full + 1]
+            past = [
+                (now, (1 - fitted.curves[0](now.half_log_snr)) / now.alpha * x - x0),
+                *past,
+            ][: self.full + 1]
             c = min(p + self.pseudo_corrector, len(past))
-            if self.corrector and c > 1:  # the step before, with the newest answer second in the order of nodes
-                x = _advance(before, [past[1], past[0], *past[2:c]], now, fitted, self.pseudo_corrector)
+            if (
+                self.corrector and c > 1
+            ):  # the step before, with the newest answer second in the order of nodes
+                x = _advance(
+                    before, [past[1], past[0], *past[2:c]], now, fitted, self.pseudo_corrector
+                )
             before, p = x, min(self.reach(i, len(path) - 1), len(past))
             if self.begins(i, nxt):
                 x, p = accurate_step(model, x, x0, now, nxt, path), 0
@@ -113,11 +120,20 @@ class DPMSolverV3(Multistep):
         return x
 
 
-def _advance(x: State, past: Sequence[tuple[Point, State]], nxt: Point, fitted: Statistics, pseudo: bool) -> State:
+def _advance(
+    x: State, past: Sequence[tuple[Point, State]], nxt: Point, fitted: Statistics, pseudo: bool
+) -> State:
     """The state at nxt from x at the first point of `past`, by the f there."""
     now = past[0][0]
-    gain, w, constant = weights(now.half_log_snr, nxt.half_log_snr, [p.half_log_snr for p, _ in past], fitted, pseudo)
-    x = step(nxt.alpha / now.alpha * gain, x, [-nxt.alpha * weight for weight in w], [f for _, f in past])
+    gain, w, constant = weights(
+        now.half_log_snr, nxt.half_log_snr, [p.half_log_snr for p, _ in past], fitted, pseudo
+    )
+    x = step(
+        nxt.alpha / now.alpha * gain,
+        x,
+        [-nxt.alpha * weight for weight in w],
+        [f for _, f in past],
+    )
     return x - nxt.alpha * constant if constant else x
 
 
@@ -153,7 +169,9 @@ def _bias(s: float, u: float, fitted: Statistics) -> float:
     if fitted.affine:
         return 0.0
     _, r, b = fitted.curves
-    return sum(weight * math.exp(-r.integral(s, v)) * b(v) for v, weight in _pieces(s, u, fitted))
+    return sum(
+        weight * math.exp(-r.integral(s, v)) * b(v) for v, weight in _pieces(s, u, fitted)
+    )
 
 
 def _pieces(a: float, b: float, fitted: Statistics) -> Iterator[tuple[float, float]]:

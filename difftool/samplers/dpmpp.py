@@ -56,7 +56,8 @@ class DPMpp(Multistep):
     orders = range(1, 4)
     noise_option = "eta"
     reference = (
-        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, algorithm 2 and appendix B; DPM-Solver, arXiv 2206.00927"
+        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, algorithm 2 and appendix B; "
+        "DPM-Solver, arXiv 2206.00927"
     )
 
     def __post_init__(self) -> None:
@@ -66,9 +67,13 @@ class DPMpp(Multistep):
         check_choice(self.name, "interpolates", self.interpolates, Literal["x0", "eps"])
         check_number(self.name, "eta", self.eta, 0.0)
         if self.order == 3 and self.kind[0] == "2":
-            raise DifftoolError(f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; dpmpp-3m is of order 3")
+            raise DifftoolError(
+                f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; dpmpp-3m is of order 3"
+            )
         if self.eta > 0 and self.interpolates == "eps":
-            raise DifftoolError(f"dpmpp takes eta = 0 with interpolates eps, got {self.eta}; use interpolates x0")
+            raise DifftoolError(
+                f"dpmpp takes eta = 0 with interpolates eps, got {self.eta}; use interpolates x0"
+            )
 
     @property
     def kind(self) -> Variant:
@@ -112,9 +117,13 @@ class DPMpp(Multistep):
                 x = x + std * noise(now, nxt)
         return x
 
-    def _weights(self, now: Point, nxt: Point, nodes: tuple[Point, ...], path: Path) -> tuple[float, list[float]]:
+    def _weights(
+        self, now: Point, nxt: Point, nodes: tuple[Point, ...], path: Path
+    ) -> tuple[float, list[float]]:
         """A and the weights of the answers."""
-        gain, w = weights(now, nxt, nodes, path, self.interpolates, "half-log-snr", 1 + self.eta)
+        gain, w = weights(
+            now, nxt, nodes, path, self.interpolates, "half-log-snr", 1 + self.eta
+        )
         if len(nodes) < 2 or not all(math.isfinite(p.half_log_snr) for p in (nxt, *nodes)):
             return gain, w
         h, h0 = nxt.half_log_snr - now.half_log_snr, now.half_log_snr - nodes[1].half_log_snr
@@ -123,9 +132,15 @@ class DPMpp(Multistep):
             return gain, [sum(w) + slope, -slope]
         if len(nodes) == 3 and self.kind == "3m-published":
             h1 = nodes[1].half_log_snr - nodes[2].half_log_snr
-            scale, z = (nxt.alpha, -(1 + self.eta) * h) if self.interpolates == "x0" else (nxt.sigma, h)
+            scale, z = (
+                (nxt.alpha, -(1 + self.eta) * h)
+                if self.interpolates == "x0"
+                else (nxt.sigma, h)
+            )
             half = scale * h * h / (h0 + h1) * (0.5 - (math.expm1(z) - z) / (z * z))
-            w = [a - half * b for a, b in zip(w, (1 / h0, -1 / h0 - 1 / h1, 1 / h1), strict=True)]
+            w = [
+                a - half * b for a, b in zip(w, (1 / h0, -1 / h0 - 1 / h1, 1 / h1), strict=True)
+            ]
         return gain, w
 
 
@@ -165,7 +180,9 @@ def dpmpp_3m(
 
 
 def dpmpp_2m_sde(
-    order: int | None = None, variant: Literal["midpoint", "exact"] = "midpoint", eta: float = 1.0
+    order: int | None = None,
+    variant: Literal["midpoint", "exact"] = "midpoint",
+    eta: float = 1.0,
 ) -> DPMpp:
     """SDE-DPM-Solver++(2M): `dpmpp-2m` with the noise of the reverse SDE.
 
@@ -174,7 +191,9 @@ def dpmpp_2m_sde(
     return dpmpp_2m(order, variant=variant, eta=eta)
 
 
-def dpmpp_3m_sde(order: int | None = None, variant: Literal["exact", "published"] = "exact", eta: float = 1.0) -> DPMpp:
+def dpmpp_3m_sde(
+    order: int | None = None, variant: Literal["exact", "published"] = "exact", eta: float = 1.0
+) -> DPMpp:
     """SDE-DPM-Solver++(3M): `dpmpp-3m` with the noise of the reverse SDE; weak order 2, which no SDE solver exceeds.
 
     Options as of `dpmpp-3m`. Source: Lu et al. 2022, arXiv 2211.01095; Crowson 2023, k-diffusion.

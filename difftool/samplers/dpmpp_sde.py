@@ -48,7 +48,8 @@ class DPMppSDE(NoisedSDE):
     evaluations = 2
     most_eta = 1.0
     reference = (
-        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, section 6; Crowson 2022, k-diffusion (sample_dpmpp_sde)"
+        "Lu et al. 2022, DPM-Solver++, arXiv 2211.01095, section 6; Crowson 2022, "
+        "k-diffusion (sample_dpmpp_sde)"
     )
 
     def __post_init__(self) -> None:
@@ -77,7 +78,15 @@ class DPMppSDE(NoisedSDE):
                 x = x + self.s_noise * self._noise(z, std, now, mid, nxt, noise)
         return x
 
-    def _noise(self, z: State | None, std: float, now: Point, mid: Point, nxt: Point, noise: NoiseSource) -> State:
+    def _noise(
+        self,
+        z: State | None,
+        std: float,
+        now: Point,
+        mid: Point,
+        nxt: Point,
+        noise: NoiseSource,
+    ) -> State:
         """The noise of the whole step; z is that of its stage."""
         if z is None or self.noise == "independent":
             return std * noise(now, nxt)
@@ -92,7 +101,11 @@ class DPMppSDE(NoisedSDE):
             return nxt.alpha / now.alpha, 0.0, 0.0
         r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
         g = math.sqrt(1 - self.eta**2 * (1 - r * r))
-        return g * nxt.sigma / now.sigma, nxt.alpha * (1 - g * r), nxt.sigma * math.sqrt(max(1 - g * g, 0.0))
+        return (
+            g * nxt.sigma / now.sigma,
+            nxt.alpha * (1 - g * r),
+            nxt.sigma * math.sqrt(max(1 - g * g, 0.0)),
+        )
 
     def nfe(self, path: Path) -> int:
         return staged_nfe(path, (self.r,))

@@ -13,7 +13,15 @@ from typing import Literal, NamedTuple
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
 from difftool.samplers.options import check_choice
-from difftool.samplers.per_sample import PI, Host, Walk, check_tolerances, choose, column, error_norm
+from difftool.samplers.per_sample import (
+    PI,
+    Host,
+    Walk,
+    check_tolerances,
+    choose,
+    column,
+    error_norm,
+)
 from difftool.schedules.path import Path
 
 Method = Literal["dopri5", "bosh3", "heun-euler"]
@@ -110,6 +118,8 @@ class EmbeddedRK(Sampler):
                 new = y + column(h, y) * sum(w * d for w, d in zip(row, ks, strict=True) if w)
                 ks.append(slope(new, walk.u + c * h))
             error = column(h, y) * sum(w * d for w, d in zip(pair.error, ks, strict=True) if w)
-            accept = walk.judge(h, error_norm(error, self.atol + self.rtol * y.abs().maximum(new.abs())))
+            accept = walk.judge(
+                h, error_norm(error, self.atol + self.rtol * y.abs().maximum(new.abs()))
+            )
             y, k = walk.leave(choose(accept, new, y), choose(accept, ks[-1], k))
         return (final.alpha + final.sigma) * walk.result()

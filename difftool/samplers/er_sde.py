@@ -96,7 +96,9 @@ class ERSDE(NoisedSDE, Multistep):
             return 1 + self.eta  # any power: one end is clean data or pure noise
         return 1 + self.eta * (_log_psi(b) - _log_psi(a)) / math.log(b / a)
 
-    def _published(self, now: Point, nxt: Point, nodes: Sequence[Point], gain: float) -> list[float]:
+    def _published(
+        self, now: Point, nxt: Point, nodes: Sequence[Point], gain: float
+    ) -> list[float]:
         """Weights of the answers: Taylor's polynomial with backward differences, the integrals as left sums."""
         a, b = now.level, nxt.level
         levels = [p.level for p in nodes]

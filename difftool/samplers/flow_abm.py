@@ -39,7 +39,8 @@ class FlowABM(Sampler):
     name = "flow-abm"
     grid: ClassVar[Grid | None] = FlowGrid(a=4 / 3, b=5 / 3)
     reference = (
-        "this project; Adams, Bashforth & Moulton 1883, 1926; flow velocity: Lipman et al. 2022, arXiv 2210.02747"
+        "this project; Adams, Bashforth & Moulton 1883, 1926; flow velocity: Lipman et "
+        "al. 2022, arXiv 2210.02747"
     )
 
     def __post_init__(self) -> None:
@@ -60,7 +61,11 @@ class FlowABM(Sampler):
         y = before = None
         for i, (now, nxt) in enumerate(pairwise(path)):
             past = [(now, currency("flow", x, model(x, now), now)), *past][: p + 1]
-            y = x if before is None else _advance(y, before, now, past[: min(p + 1, i + 1, n - i + 2)], path)
+            y = (
+                x
+                if before is None
+                else _advance(y, before, now, past[: min(p + 1, i + 1, n - i + 2)], path)
+            )
             x = _advance(y, now, nxt, past[: min(p, i + 1, n - i + 1)], path)
             before = now
         return x

@@ -34,7 +34,8 @@ class FlowSDE(Sampler):
     grid: ClassVar[Grid | None] = FlowGrid(b=2.0)
     noise_option = "tau"
     reference = (
-        "this project; exponential Adams: Lu et al. 2022, arXiv 2211.01095; tau: Xue et al. 2023, arXiv 2309.05019"
+        "this project; exponential Adams: Lu et al. 2022, arXiv 2211.01095; tau: Xue et "
+        "al. 2023, arXiv 2309.05019"
     )
 
     def __post_init__(self) -> None:

@@ -18,7 +18,15 @@ from typing import Literal
 
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, refuse_clean_ends
 from difftool.samplers.options import check_choice, check_number
-from difftool.samplers.per_sample import Host, Walk, check_tolerances, choose, column, error_norm, there
+from difftool.samplers.per_sample import (
+    Host,
+    Walk,
+    check_tolerances,
+    choose,
+    column,
+    error_norm,
+    to_device_of,
+)
 from difftool.schedules.path import Path
 
 Rejected = Literal["kept", "fresh"]
@@ -44,7 +52,9 @@ class Brownian:
         start, end = self.times[each, right - 1], self.times[each, right]
         share = (h - start) / (end - start)
         std = ((h - start) * (1 - share)).sqrt()
-        before, after = (self.values[there(each, z), there(i, z)] for i in (right - 1, right))
+        before, after = (
+            self.values[to_device_of(each, z), to_device_of(i, z)] for i in (right - 1, right)
+        )
         return before + column(share, z) * (after - before) + column(std, z) * z
 
     def move(self, accept: Host, h: Host, w: State) -> None:
@@ -56,7 +66,10 @@ class Brownian:
         times, order = times.where(times >= 0, torch.inf).sort(dim=1, stable=True)
         width = int(times.isfinite().sum(1).max()) + 1
         each = torch.arange(len(w), device=w.device)[:, None]
-        self.times, self.values = times[:, :width], values[each, there(order[:, :width], w)]
+        self.times, self.values = (
+            times[:, :width],
+            values[each, to_device_of(order[:, :width], w)],
+        )
 
 
 @dataclass(frozen=True)
@@ -118,18 +131,23 @@ class GottaGoFast(Sampler):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         refuse_clean_ends(self, path)
         way = (path[0].t, path[-1].t)
-        walk = Walk("gotta-go-fast", model, x, way, self.h_init * (way[0] - way[1]), self.control)
+        walk = Walk(
+            "gotta-go-fast", model, x, way, self.h_init * (way[0] - way[1]), self.control
+        )
         motion, before = Brownian(x), x
         while walk.going:
             h = -walk.step
-            w = motion.draw(h, noise()[there(walk.rows, x)])
+            w = motion.draw(h, noise()[to_device_of(walk.rows, x)])
             low = x + self.change(walk, x, walk.u, h, w, path)
             high = (low + x + self.change(walk, low, walk.u - h, h, w, path)) / 2
             tolerance = (self.rtol * low.abs().maximum(before.abs())).clamp_min(self.atol)
             accept = walk.judge(-h, error_norm(high - low, tolerance))
             motion.move(accept | (self.rejected == "fresh"), h, w)
             x, before, motion.times, motion.values = walk.leave(
-                choose(accept, high, x), choose(accept, low, before), motion.times, motion.values
+                choose(accept, high, x),
+                choose(accept, low, before),
+                motion.times,
+                motion.values,
             )
         return walk.result()
 
@@ -143,4 +161,8 @@ class GottaGoFast(Sampler):
         p = path.schedule.at(t, like=x)
         f, g2 = path.drift(p), path.diffusion2(p)
         h = h.reshape(p.t.shape)
-        return column(g2.sqrt(), x) * w - column(h * f, x) * x - column(h * g2 / p.sigma, x) * walk.eps(x, p)
+        return (
+            column(g2.sqrt(), x) * w
+            - column(h * f, x) * x
+            - column(h * g2 / p.sigma, x) * walk.eps(x, p)
+        )

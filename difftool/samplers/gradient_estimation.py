@@ -27,7 +27,9 @@ class GradientEstimation(Sampler):
 
     name = "gradient-estimation"
     accuracy = 1
-    reference = "Permenter & Yuan 2023, Interpreting and improving diffusion models, arXiv 2306.04848"
+    reference = (
+        "Permenter & Yuan 2023, Interpreting and improving diffusion models, arXiv 2306.04848"
+    )
 
     def __post_init__(self) -> None:
         check_number("gradient-estimation", "gamma", self.gamma, 0.0)

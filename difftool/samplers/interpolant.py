@@ -44,7 +44,8 @@ class Interpolant(Sampler):
     accuracy = 1
     noise_option = "diffusion"
     reference = (
-        "Albergo et al. 2023, Stochastic interpolants, arXiv 2303.08797; forms: Ma et al. 2024, SiT, arXiv 2401.08740"
+        "Albergo et al. 2023, Stochastic interpolants, arXiv 2303.08797; forms: Ma et "
+        "al. 2024, SiT, arXiv 2401.08740"
     )
 
     def __post_init__(self) -> None:
@@ -84,7 +85,11 @@ class Interpolant(Sampler):
         """e(s) for diffusion = 1."""
         if self.form == "bump":
             return math.sin(math.pi * s) ** 2
-        return {"linear": lambda: s, "constant": lambda: 1.0, "reverse-sde": lambda: s / (1 - s)}[self.form]()
+        return {
+            "linear": lambda: s,
+            "constant": lambda: 1.0,
+            "reverse-sde": lambda: s / (1 - s),
+        }[self.form]()
 
     def nfe(self, path: Path) -> int:
         return len(path) - 1 - (path[0].sigma == 0)

@@ -66,7 +66,9 @@ def weights(
     k: float = 1.0,
 ) -> tuple[float, list[float]]:
     """(A, w) of x_nxt = A x_now + sum_j w_j q_j, with q_j the answer at nodes[j], the newest first."""
-    if interpolates == "x0" and now.sigma == 0:  # upwards from clean data: there is no noise in x yet
+    if (
+        interpolates == "x0" and now.sigma == 0
+    ):  # upwards from clean data: there is no noise in x yet
         return nxt.alpha / now.alpha, [0.0] * len(nodes)
     total, gain = _constant(now, nxt, interpolates, k)
     u = [coordinate(variable, p) for p in nodes]
@@ -115,7 +117,11 @@ def noise_std(now: Point, nxt: Point, tau2: float) -> float:
     if tau2 == 0 or nxt.sigma == 0:
         return 0.0
     ratio = nxt.level / now.level  # 0 from pure noise
-    return float(nxt.sigma if ratio == 0 else nxt.sigma * math.sqrt(-math.expm1(2 * tau2 * math.log(ratio))))
+    return float(
+        nxt.sigma
+        if ratio == 0
+        else nxt.sigma * math.sqrt(-math.expm1(2 * tau2 * math.log(ratio)))
+    )
 
 
 def _constant(now: Point, nxt: Point, interpolates: Currency, k: float) -> tuple[float, float]:
@@ -135,22 +141,33 @@ def _quadrature(
 ) -> Iterator[tuple[float, float]]:
     """(u, weight) of a quadrature of the step's integral."""
     scale = {"eps": nxt.alpha, "flow": nxt.alpha + nxt.sigma, "x0": nxt.alpha}[interpolates]
-    if variable == {"eps": "level", "flow": "flow", "x0": ""}[interpolates]:  # polynomials: exact
-        yield from ((u, scale * w) for u, w in _gauss(coordinate(variable, now), coordinate(variable, nxt)))
+    if (
+        variable == {"eps": "level", "flow": "flow", "x0": ""}[interpolates]
+    ):  # polynomials: exact
+        yield from (
+            (u, scale * w)
+            for u, w in _gauss(coordinate(variable, now), coordinate(variable, nxt))
+        )
         return
     place = _place(variable, path)
     high, low = now.level, nxt.level
     if interpolates == "x0":
         end = math.log(low)
-        for v, w in panels(end, min(math.log(high) if high < math.inf else math.inf, end + _FAR / k)):
+        for v, w in panels(
+            end, min(math.log(high) if high < math.inf else math.inf, end + _FAR / k)
+        ):
             yield place(math.exp(v)), scale * w * k * math.exp(k * (end - v))
         return
-    density = (lambda level: 1.0) if interpolates == "eps" else (lambda level: 1 / (1 + level) ** 2)
+    density = (
+        (lambda level: 1.0) if interpolates == "eps" else (lambda level: 1 / (1 + level) ** 2)
+    )
     a, b = max(high, low), min(high, low)
     sign = scale if low > high else -scale
     middle = b if b > 0 else min(a, _NEAR)
     if b == 0:
-        yield from ((place(level), sign * w * density(level)) for level, w in _gauss(0.0, middle))
+        yield from (
+            (place(level), sign * w * density(level)) for level, w in _gauss(0.0, middle)
+        )
     for v, w in panels(math.log(middle), math.log(a)):
         level = math.exp(v)
         yield place(level), sign * w * level * density(level)
@@ -160,7 +177,11 @@ def _place(variable: Variable, path: Path) -> Callable[[float], float]:
     """u as a function of the noise level."""
     if variable == "t":
         return path.schedule.t_at_level
-    return {"level": lambda level: level, "flow": lambda level: level / (1 + level), "half-log-snr": math.log}[variable]
+    return {
+        "level": lambda level: level,
+        "flow": lambda level: level / (1 + level),
+        "half-log-snr": math.log,
+    }[variable]
 
 
 def _gauss(a: float, b: float) -> Iterator[tuple[float, float]]:

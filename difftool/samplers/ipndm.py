@@ -98,13 +98,20 @@ class IPNDM(Multistep):
                 x = accurate_step(model, x, x0, now, nxt, path)
             else:
                 p = self.reach(i, len(path) - 1)
-                c = UNIFORM[p] if self.coefficients == "uniform" else published(path.points[i + 1 - p : i + 2])
+                c = (
+                    UNIFORM[p]
+                    if self.coefficients == "uniform"
+                    else published(path.points[i + 1 - p : i + 2])
+                )
                 x = phi(x, past[:p], c, now, nxt)
         return x
 
 
 def ipndm_v(
-    order: int | None = None, start: Start = "ramp", taper: bool = False, published: bool = False
+    order: int | None = None,
+    start: Start = "ramp",
+    taper: bool = False,
+    published: bool = False,
 ) -> Adams | IPNDM:
     """Improved pseudo-linear multistep with variable steps, which is `lms`; order 4 where none is named.
 

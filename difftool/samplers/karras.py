@@ -33,7 +33,8 @@ class DPM2(Sampler):
     accuracy = 2
     evaluations = 2
     reference = (
-        "Crowson 2022, k-diffusion (sample_dpm_2), after Lu et al. 2022, arXiv 2206.00927, and Karras et al. 2022"
+        "Crowson 2022, k-diffusion (sample_dpm_2), after Lu et al. 2022, arXiv "
+        "2206.00927, and Karras et al. 2022"
     )
 
     @property
@@ -51,7 +52,9 @@ class DPM2(Sampler):
         return x
 
     def nfe(self, path: Path) -> int:
-        return sum(2 if a.sigma > 0 and b.sigma > 0 else int(a.sigma > 0) for a, b in pairwise(path))
+        return sum(
+            2 if a.sigma > 0 and b.sigma > 0 else int(a.sigma > 0) for a, b in pairwise(path)
+        )
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ class PredictorCorrector(_Langevin):
         if not isinstance(self.predictor, Sampler):
             raise DifftoolError(f"the predictor is a sampler, got {self.predictor!r}")
         if self.predictor.adaptive or self.predictor.evaluations is None:
-            raise DifftoolError("the predictor must take single steps; an adaptive sampler cannot")
+            raise DifftoolError(
+                "the predictor must take single steps; an adaptive sampler cannot"
+            )
         if not takes_single_steps(self.predictor):
             raise DifftoolError(
                 f"{self.name} takes a predictor of single steps (em, ddim, heun, ..); those of "
@@ -160,7 +162,11 @@ class PredictorCorrector(_Langevin):
 
     @property
     def evaluations(self) -> int | None:
-        return None if self.predictor.evaluations is None else self.predictor.evaluations + self.corrections
+        return (
+            None
+            if self.predictor.evaluations is None
+            else self.predictor.evaluations + self.corrections
+        )
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for i, nxt in enumerate(path[1:]):

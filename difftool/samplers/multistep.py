@@ -43,7 +43,9 @@ class Multistep(Sampler):
         check_order(self.name, self.order, self.orders)
         check_choice(self.name, "start", self.start, Start)
         if self.stochastic and self.start != "ramp":
-            raise DifftoolError(f"{self.name} takes start ramp with noise, got {self.start}; that is for its ODE")
+            raise DifftoolError(
+                f"{self.name} takes start ramp with noise, got {self.start}; that is for its ODE"
+            )
 
     @property
     def usual(self) -> int:
@@ -85,11 +87,13 @@ class Multistep(Sampler):
 
     def nfe(self, path: Path) -> int:
         """One evaluation a step, four in the accurate first ones; none at sigma = 0."""
-        return sum(4 * self.begins(i, p) + (not self.begins(i, p)) for i, p in enumerate(path[1:])) - (
-            path[0].sigma == 0
-        )
+        return sum(
+            4 * self.begins(i, p) + (not self.begins(i, p)) for i, p in enumerate(path[1:])
+        ) - (path[0].sigma == 0)
 
 
-def accurate_step(model: Denoiser, x: State, x0: State, now: Point, nxt: Point, path: Path) -> State:
+def accurate_step(
+    model: Denoiser, x: State, x0: State, now: Point, nxt: Point, path: Path
+) -> State:
     """A step by the classical Runge-Kutta method in the flow time, with x0 the answer at `now`."""
     return rk_step(_FLOW, CLASSICAL, model, x, now, nxt, path, x0)

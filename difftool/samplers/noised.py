@@ -64,4 +64,6 @@ def stages(now: Point, nxt: Point, path: Path, parts: Sequence[float]) -> list[P
 
 def staged_nfe(path: Path, parts: Sequence[float]) -> int:
     """Evaluations of a method that has these stages beside the first one; none at sigma = 0."""
-    return sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path)) - (path[0].sigma == 0)
+    return sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path)) - (
+        path[0].sigma == 0
+    )

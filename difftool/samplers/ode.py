@@ -59,7 +59,11 @@ class FlowODE(Sampler):
         """The point at u."""
         if self.variable == "t":
             return path.at(u)
-        return path.at(path.schedule.t_at_level(u) if self.variable == "level" else path.schedule.t_at_flow(u))
+        return path.at(
+            path.schedule.t_at_level(u)
+            if self.variable == "level"
+            else path.schedule.t_at_flow(u)
+        )
 
     def slope_of(self, x: State, x0: State, p: Point, path: Path) -> State:
         """dy/du at p, from the state and the model's answer."""

@@ -9,9 +9,13 @@ from typing import Any, get_args
 from difftool.errors import DifftoolError
 
 
-def check_order(name: str, value: Any, allowed: range, option: str = "order", none: bool = True) -> None:
+def check_order(
+    name: str, value: Any, allowed: range, option: str = "order", none: bool = True
+) -> None:
     """Raise `DifftoolError` unless value is a whole number of the range (or none, where that is allowed)."""
-    if (value is None and none) or (isinstance(value, int) and not isinstance(value, bool) and value in allowed):
+    if (value is None and none) or (
+        isinstance(value, int) and not isinstance(value, bool) and value in allowed
+    ):
         return
     orders = [*map(str, allowed)]
     listed = f"{', '.join(orders[:-1])} or {orders[-1]}" if len(orders) > 1 else orders[0]
@@ -42,7 +46,9 @@ def check_number(
 def check_whole(name: str, option: str, value: Any, low: int, high: int = 10_000) -> None:
     """Raise `DifftoolError` unless value is a whole number, low <= value <= high."""
     if not (isinstance(value, int) and not isinstance(value, bool) and low <= value <= high):
-        raise DifftoolError(f"{name} takes whole numbers {option} from {low} to {high}, got {value!r}{_plain(value)}")
+        raise DifftoolError(
+            f"{name} takes whole numbers {option} from {low} to {high}, got {value!r}{_plain(value)}"
+        )
 
 
 def check_choice(name: str, option: str, value: Any, kind: Any) -> None:

@@ -17,7 +17,9 @@ from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, State
 from difftool.schedules.base import Point
 
-Host = Any  # a float64 tensor on the CPU, one number (or row) for each sample that is on its way
+Host = (
+    Any  # a float64 tensor on the CPU, one number (or row) for each sample that is on its way
+)
 Control = Callable[[Host, Host | None], tuple[Host, Host]]
 
 SMALLEST = 1e-15  # of the place or the way left: a step that is rejected below this does not move in float64
@@ -33,7 +35,15 @@ class Walk:
     sample that the model gives no finite answer for ends as NaN.
     """
 
-    def __init__(self, name: str, model: Denoiser, x: State, way: tuple[float, float], h: float, control: Control):
+    def __init__(
+        self,
+        name: str,
+        model: Denoiser,
+        x: State,
+        way: tuple[float, float],
+        h: float,
+        control: Control,
+    ):
         import torch
 
         (start, self.end), self.name, self.control = way, name, control
@@ -87,14 +97,16 @@ class Walk:
         if not bool(gone.any()):
             return (x, *others)
         leaving, staying = gone.nonzero()[:, 0], (~gone).nonzero()[:, 0]
-        state = x[there(leaving, x)]
+        state = x[to_device_of(leaving, x)]
         state = state.masked_fill(column(self.lost[leaving], state) > 0, math.nan)
         self._arrived.append((self.rows[leaving], state))
-        self.rows, self.u, self.h, self.lost = (v[staying] for v in (self.rows, self.u, self.h, self.lost))
+        self.rows, self.u, self.h, self.lost = (
+            v[staying] for v in (self.rows, self.u, self.h, self.lost)
+        )
         self.past = None if self.past is None else self.past[staying]
         if self.going and hasattr(self.whole, "rows"):
             self.model = self.whole.rows(self.rows, self.total)
-        return tuple(v[there(staying, v)] for v in (x, *others))
+        return tuple(v[to_device_of(staying, v)] for v in (x, *others))
 
     def result(self) -> State:
         """The states of all samples at the end."""
@@ -102,21 +114,21 @@ class Walk:
 
         rows, states = zip(*self._arrived, strict=True)
         order = torch.cat(rows).argsort()
-        return torch.cat(states)[there(order, states[0])]
+        return torch.cat(states)[to_device_of(order, states[0])]
 
     def eps(self, x: State, p: Point) -> State:
         """The noise in x, (x - alpha x0) / sigma, at the points of the samples."""
         return (x - column(p.alpha, x) * self.model(x, p)) / column(p.sigma, x)
 
 
-def there(values: Host, x: State) -> State:
+def to_device_of(values: Host, x: State) -> State:
     """A tensor of the host where x is, without waiting for the device."""
     return values.to(x.device, non_blocking=True)
 
 
 def column(values: Host, x: State) -> State:
     """One number for each sample as (B, 1, ...), where x is and in its dtype."""
-    return there(values.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype), x)
+    return to_device_of(values.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype), x)
 
 
 def choose(accept: Host, new: State, old: State) -> State:
@@ -132,7 +144,9 @@ def error_norm(difference: State, tolerance: State) -> Host:
 
 def check_tolerances(name: str, rtol: float, atol: float, h_init: float) -> None:
     """Raise `DifftoolError` unless all three are finite and at least 1e-30."""
-    if not all(isinstance(v, (int, float)) and 1e-30 <= v < math.inf for v in (rtol, atol, h_init)):
+    if not all(
+        isinstance(v, (int, float)) and 1e-30 <= v < math.inf for v in (rtol, atol, h_init)
+    ):
         raise DifftoolError(
             f"{name} takes rtol, atol and h_init >= 1e-30, got rtol={rtol}, atol={atol}, h_init={h_init}"
         )
@@ -151,5 +165,7 @@ class PI:
 
     def __call__(self, inverse: Host, past: Host | None) -> tuple[Host, Host]:
         accept = inverse >= 1 / (1 + 1e-8)
-        smooth = inverse ** (0.7 / self.k) * (1.0 if past is None else past[:, 0] ** (-0.4 / self.k))
+        smooth = inverse ** (0.7 / self.k) * (
+            1.0 if past is None else past[:, 0] ** (-0.4 / self.k)
+        )
         return accept, (0.9 * smooth.where(accept, inverse ** (1 / self.k))).clamp(0.2, 5.0)

@@ -48,7 +48,9 @@ class Picard(FlowODE):
         for option, value in (("sweeps", self.sweeps), ("window", self.window)):
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             if not whole and (option, value) != ("window", None):
-                raise DifftoolError(f"picard takes {option} >= 1 (a whole number), got {value!r}")
+                raise DifftoolError(
+                    f"picard takes {option} >= 1 (a whole number), got {value!r}"
+                )
 
     @property
     def accuracy(self) -> float | None:
@@ -75,7 +77,9 @@ class Picard(FlowODE):
             slopes: list[State] = [None] * steps
             for k in range(min(self.sweeps, steps)):
                 for j in range(k, steps):
-                    slopes[j] = self.slope_of(states[j], model(states[j], piece[j]), piece[j], path)
+                    slopes[j] = self.slope_of(
+                        states[j], model(states[j], piece[j]), piece[j], path
+                    )
                 y = states[0] / scale[0]
                 for j in range(steps):
                     y = y + (u[j + 1] - u[j]) * slopes[j]

@@ -61,13 +61,20 @@ class PNDM(Sampler):
             elif i == 0 and nxt.sigma > 0:
                 d = _stage(model, x0, e, 0.0, now, nxt) / 2
             else:
-                d = sum(c * (old - e) for c, old in zip(UNIFORM[len(past)][1:], past[1:], strict=True))
+                d = sum(
+                    c * (old - e)
+                    for c, old in zip(UNIFORM[len(past)][1:], past[1:], strict=True)
+                )
             x = _phi(x0, e, d, now, nxt)
         return x
 
     def nfe(self, path: Path) -> int:
         """One evaluation a step; three more in the first three, or one more in the first; none at sigma = 0."""
-        more = sum(3 if p.sigma > 0 else 1 for p in path[1:4]) if self.begin == "prk" else int(path[1].sigma > 0)
+        more = (
+            sum(3 if p.sigma > 0 else 1 for p in path[1:4])
+            if self.begin == "prk"
+            else int(path[1].sigma > 0)
+        )
         return len(path) - 1 + more - (path[0].sigma == 0)
 
 
@@ -81,7 +88,9 @@ def _stage(model: Denoiser, x0: State, e: State, d: State, a: Point, b: Point) -
     return (x0 - model(_phi(x0, e, d, a, b), b)) / b.level + (1 - a.level / b.level) * d
 
 
-def _runge_kutta(model: Denoiser, x0: State, e: State, now: Point, nxt: Point, path: Path) -> State:
+def _runge_kutta(
+    model: Denoiser, x0: State, e: State, now: Point, nxt: Point, path: Path
+) -> State:
     """The eps of a pseudo Runge-Kutta step, less e; that half way if it ends at sigma = 0, where nothing is known."""
     half = path.at((now.t + nxt.t) / 2)
     d2 = _stage(model, x0, e, 0.0, now, half)

@@ -45,16 +45,22 @@ class Restart(Wrapper):
     name = "restart"
     option = "repeats"
     one_step = False
-    reference = "Xu et al. 2023, Restart sampling for improving generative processes, arXiv 2306.14878"
+    reference = (
+        "Xu et al. 2023, Restart sampling for improving generative processes, arXiv 2306.14878"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for low, high, repeats, steps in self.intervals():
             if not (_real(low) and _real(high) and 0 <= low < high < float("inf")):
-                raise DifftoolError(f"restart takes 0 <= level_min < level_max, got {low!r} and {high!r}")
+                raise DifftoolError(
+                    f"restart takes 0 <= level_min < level_max, got {low!r} and {high!r}"
+                )
             check_whole(self.name, "repeats", repeats, 0, 1000)
             if steps is not None:
-                check_whole(self.name, "restart_steps", steps, max(1, self.solver.needs_steps), 10_000)
+                check_whole(
+                    self.name, "restart_steps", steps, max(1, self.solver.needs_steps), 10_000
+                )
 
     def intervals(self) -> list[tuple[Any, Any, Any, Any]]:
         """(level_min, level_max, repeats, restart_steps) of every interval, the highest first."""
@@ -62,7 +68,9 @@ class Restart(Wrapper):
         count = max(len(v) if isinstance(v, tuple) else 1 for v in options)
         each = [v if isinstance(v, tuple) else (v,) * count for v in options]
         if any(len(v) != count for v in each):
-            raise DifftoolError(f"restart takes one value or one per interval, got {[len(v) for v in each]} values")
+            raise DifftoolError(
+                f"restart takes one value or one per interval, got {[len(v) for v in each]} values"
+            )
         return sorted(zip(*each, strict=True), key=lambda interval: interval[0], reverse=True)
 
     @property
@@ -84,7 +92,9 @@ class Restart(Wrapper):
                 out, begin = [*out, *first, *[loop] * repeats], end
         return [*out, path[begin:]] if begin < len(path) - 1 else out
 
-    def _loop(self, path: Path, levels: list[float], end: int, high: float, steps: int | None) -> Path | None:
+    def _loop(
+        self, path: Path, levels: list[float], end: int, high: float, steps: int | None
+    ) -> Path | None:
         """The way from level_max down to the point number `end`; None if there is none."""
         if steps is None:
             return path[_nearest(levels[:end], high) : end + 1]

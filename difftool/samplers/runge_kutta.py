@@ -45,7 +45,15 @@ class _RungeKutta(FlowODE):
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):
-            x = rk_step(self, inner(self.tableau) if nxt.sigma == 0 else self.tableau, model, x, now, nxt, path)
+            x = rk_step(
+                self,
+                inner(self.tableau) if nxt.sigma == 0 else self.tableau,
+                model,
+                x,
+                now,
+                nxt,
+                path,
+            )
         return x
 
     def nfe(self, path: Path) -> int:
@@ -116,7 +124,9 @@ class Heun3(_RungeKutta):
 
     name = "heun3"
     tableau = HEUN3
-    reference = "Heun 1900, New methods for the approximate integration of differential equations"
+    reference = (
+        "Heun 1900, New methods for the approximate integration of differential equations"
+    )
 
 
 @dataclass(frozen=True)

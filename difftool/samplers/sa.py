@@ -47,11 +47,15 @@ class SASolver(Multistep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_order(self.name, self.corrector_order, range(6), option="corrector_order", none=False)
+        check_order(
+            self.name, self.corrector_order, range(6), option="corrector_order", none=False
+        )
         check_choice(self.name, "variant", self.variant, Literal["exact", "published"])
         check_number(self.name, "tau", self.tau, 0.0, 1000.0)
         check_number(self.name, "level_min", self.level_min, 0.0)
-        check_number(self.name, "level_max", self.level_max, self.level_min, above=True, infinite=True)
+        check_number(
+            self.name, "level_max", self.level_max, self.level_min, above=True, infinite=True
+        )
 
     @property
     def accuracy(self) -> float | None:
@@ -61,7 +65,11 @@ class SASolver(Multistep):
     @property
     def global_order(self) -> float | None:
         ramped = self.start == "ramp" or self.taper
-        return min(self.accuracy or 0, 3 if self.corrector_order else 2) if ramped else self.accuracy
+        return (
+            min(self.accuracy or 0, 3 if self.corrector_order else 2)
+            if ramped
+            else self.accuracy
+        )
 
     @property
     def weak_order(self) -> float | None:
@@ -77,7 +85,11 @@ class SASolver(Multistep):
         before: Point | None = None
         for i, (now, nxt) in enumerate(pairwise(path)):
             past = [(now, model(x, now)), *past][: max(self.full, self.corrector_order)]
-            if before is None or not self.corrector_order or not math.isfinite(before.half_log_snr):
+            if (
+                before is None
+                or not self.corrector_order
+                or not math.isfinite(before.half_log_snr)
+            ):
                 y = x  # nothing to correct by
             else:
                 y = self._advance(y, before, now, past[: self.corrector_order], path, k) + fresh
@@ -87,11 +99,16 @@ class SASolver(Multistep):
             tau2 = self.tau**2 * (self.level_min <= now.level <= self.level_max)
             k, std = 1 + tau2, noise_std(now, nxt, tau2)
             fresh = std * noise(now, nxt) if std > 0 else 0.0
-            x = self._advance(y, now, nxt, past[: self.reach(i, len(path) - 1)], path, k) + fresh
+            x = (
+                self._advance(y, now, nxt, past[: self.reach(i, len(path) - 1)], path, k)
+                + fresh
+            )
             before = now
         return x
 
-    def _advance(self, y: State, a: Point, b: Point, known: list[Any], path: Path, k: float) -> State:
+    def _advance(
+        self, y: State, a: Point, b: Point, known: list[Any], path: Path, k: float
+    ) -> State:
         """The state at b from that at a by the known estimates, newest first; without the noise."""
         nodes, answers = zip(*known, strict=True)
         gain, w = weights(a, b, nodes, path, "x0", "half-log-snr", k)

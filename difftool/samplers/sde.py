@@ -27,7 +27,9 @@ class EulerMaruyama(Sampler):
     weak_order = 1
     last = "mean"
     point_mass = False
-    reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
+    reference = (
+        "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
+    )
 
     @property
     def stochastic(self) -> bool:

@@ -58,7 +58,9 @@ class _Seeds(NoisedSDE):
             x = self._step(model, x, now, nxt, path, noise)
         return x
 
-    def _step(self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, noise: NoiseSource) -> State:
+    def _step(
+        self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, noise: NoiseSource
+    ) -> State:
         y, p, z = x, now, None
         known: list[Any] = []
         for q in [*stages(now, nxt, path, self.parts), nxt]:

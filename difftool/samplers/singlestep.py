@@ -59,13 +59,21 @@ class Singlestep(Sampler):
             if value is not None:
                 check_number("singlestep", option, value, 0.01, 1.0)
             if value is not None and self.order < least:
-                raise DifftoolError(f"singlestep of order {self.order} has no stage at {option}; leave {option} out")
+                raise DifftoolError(
+                    f"singlestep of order {self.order} has no stage at {option}; leave {option} out"
+                )
         if self.order == 3 and self.first >= self.second:
-            raise DifftoolError(f"singlestep takes r1 < r2, got {self.first:g} and {self.second:g}")
+            raise DifftoolError(
+                f"singlestep takes r1 < r2, got {self.first:g} and {self.second:g}"
+            )
         if not isinstance(self.ending, tuple):
-            raise DifftoolError(f"singlestep takes the orders of its last steps as ending=(2, 1), got {self.ending!r}")
+            raise DifftoolError(
+                f"singlestep takes the orders of its last steps as ending=(2, 1), got {self.ending!r}"
+            )
         for order in self.ending:
-            check_order("singlestep", order, range(1, self.order + 1), option="ending", none=False)
+            check_order(
+                "singlestep", order, range(1, self.order + 1), option="ending", none=False
+            )
 
     @property
     def first(self) -> float:
@@ -103,7 +111,10 @@ class Singlestep(Sampler):
         n = len(path) - 1
         wanted = [*[self.order] * max(n - len(self.ending), 0), *self.ending[-n:]][:n]
         finite = [math.isfinite(p.half_log_snr) for p in path]
-        return [order if a and b else 1 for order, a, b in zip(wanted, finite, finite[1:], strict=False)]
+        return [
+            order if a and b else 1
+            for order, a, b in zip(wanted, finite, finite[1:], strict=False)
+        ]
 
     def nfe(self, path: Path) -> int:
         return sum(self.orders(path)) - (path[0].sigma == 0)
@@ -113,9 +124,15 @@ class Singlestep(Sampler):
             x = self.advance(model, x, now, nxt, path, order)
         return x
 
-    def advance(self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int) -> State:
+    def advance(
+        self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int
+    ) -> State:
         """One step of that order."""
-        stages = {1: (), 2: (self.first if self.order == 2 else 1 / 2,), 3: (self.first, self.second)}[order]
+        stages = {
+            1: (),
+            2: (self.first if self.order == 2 else 1 / 2,),
+            3: (self.first, self.second),
+        }[order]
         h = nxt.half_log_snr - now.half_log_snr
         start, p, y = x, now, x
         nodes: list[Point] = []

@@ -37,10 +37,15 @@ class Curve:
         self.knots, self.values = knots, values
         h = [b - a for a, b in pairwise(knots)]
         rise = [(b - a) / step for (a, b), step in zip(pairwise(values), h, strict=True)]
-        inner = [(q * a + p * b) / (p + q) for (p, q), (a, b) in zip(pairwise(h), pairwise(rise), strict=True)]
+        inner = [
+            (q * a + p * b) / (p + q)
+            for (p, q), (a, b) in zip(pairwise(h), pairwise(rise), strict=True)
+        ]
         self._slopes = [0.0, *inner, 0.0]
         ends = zip(h, pairwise(values), pairwise(self._slopes), strict=False)
-        areas = [step * (a + b) / 2 + step * step * (m - n) / 12 for step, (a, b), (m, n) in ends]
+        areas = [
+            step * (a + b) / 2 + step * step * (m - n) / 12 for step, (a, b), (m, n) in ends
+        ]
         self._areas = [0.0, *accumulate(areas)]
 
     def __call__(self, u: float) -> float:
@@ -60,7 +65,9 @@ class Curve:
             return self._areas[i] + (u - self.knots[i]) * self.values[i]
         a, b, m, n = self._ends(i, h)
         cubic, quartic = (3 * (b - a) - 2 * m - n) / 3, (m + n - 2 * (b - a)) / 4
-        return self._areas[i] + h * part * (a + part * (m / 2 + part * (cubic + part * quartic)))
+        return self._areas[i] + h * part * (
+            a + part * (m / 2 + part * (cubic + part * quartic))
+        )
 
     def _place(self, u: float) -> tuple[int, float, float]:
         """The knot below, the part of the way to the next one, and how far that is; 0 beyond the ends."""
@@ -95,18 +102,26 @@ class Statistics:
         for name, values in zip(NAMES, lists, strict=True):
             object.__setattr__(self, name, values)
             if len(values) != len(lists[0]) or not values:
-                raise DifftoolError(f"statistics have as many {name} as half_log_snr, at least 1, got {len(values)}")
+                raise DifftoolError(
+                    f"statistics have as many {name} as half_log_snr, at least 1, got {len(values)}"
+                )
         if any(b <= a for a, b in pairwise(self.half_log_snr)):
             raise DifftoolError("the half_log_snr of statistics rise")
 
     def __repr__(self) -> str:
         first, last = self.half_log_snr[0], self.half_log_snr[-1]
-        return f"Statistics({len(self.half_log_snr)} points, half-log-snr {first:g} to {last:g})"
+        return (
+            f"Statistics({len(self.half_log_snr)} points, half-log-snr {first:g} to {last:g})"
+        )
 
     @cached_property
     def curves(self) -> tuple[Curve, Curve, Curve]:
         """l, s and b as functions."""
-        return Curve(self.half_log_snr, self.l), Curve(self.half_log_snr, self.s), Curve(self.half_log_snr, self.b)
+        return (
+            Curve(self.half_log_snr, self.l),
+            Curve(self.half_log_snr, self.s),
+            Curve(self.half_log_snr, self.b),
+        )
 
     @property
     def affine(self) -> bool:
@@ -121,16 +136,30 @@ class Statistics:
         except OSError as error:
             raise DifftoolError(f"cannot read {file}: {error.strerror}") from None
         except ValueError:
-            raise DifftoolError(f"{file} is not JSON; statistics are made by `difftool statistics`") from None
-        if not isinstance(data, dict) or data.get("format") != FORMAT or not set(NAMES) <= set(data):
-            raise DifftoolError(f"{file} holds no statistics; they are made by `difftool statistics`")
+            raise DifftoolError(
+                f"{file} is not JSON; statistics are made by `difftool statistics`"
+            ) from None
+        if (
+            not isinstance(data, dict)
+            or data.get("format") != FORMAT
+            or not set(NAMES) <= set(data)
+        ):
+            raise DifftoolError(
+                f"{file} holds no statistics; they are made by `difftool statistics`"
+            )
         if data.get("version") != VERSION:
-            raise DifftoolError(f"{file} has version {data.get('version')}, this difftool reads {VERSION}; update it")
+            raise DifftoolError(
+                f"{file} has version {data.get('version')}, this difftool reads {VERSION}; update it"
+            )
         return cls(*(data[name] for name in NAMES))
 
     def save(self, file: str | Path, overwrite: bool = True) -> None:
         """Write them to a JSON file; `DifftoolError` if that cannot be done."""
-        data = {"format": FORMAT, "version": VERSION, **{name: getattr(self, name) for name in NAMES}}
+        data = {
+            "format": FORMAT,
+            "version": VERSION,
+            **{name: getattr(self, name) for name in NAMES},
+        }
         with writing(file, overwrite) as temporary:
             temporary.write_text(json.dumps(data) + "\n")
 
@@ -139,7 +168,9 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
     try:
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
-        raise DifftoolError(f"the {name} of statistics is a list of numbers, got {values!r:.80}") from None
+        raise DifftoolError(
+            f"the {name} of statistics is a list of numbers, got {values!r:.80}"
+        ) from None
     if not all(map(math.isfinite, numbers)):
         raise DifftoolError(f"the {name} of statistics is not finite")
     return numbers

@@ -65,11 +65,15 @@ class Stork(FlowODE):
         for now, nxt in pairwise(path):
             x0 = model(x, now)
             eps = eps_of(x, x0, now)
-            past = [(now, eps if self.variable == "t" else eps - x0), *past][: self.derivatives + 1]
+            past = [(now, eps if self.variable == "t" else eps - x0), *past][
+                : self.derivatives + 1
+            ]
             x = self.scale(nxt) * self._step(x / self.scale(now), now, nxt, past, path)
         return x
 
-    def _step(self, y: State, now: Point, nxt: Point, past: list[tuple[Point, State]], path: Path) -> State:
+    def _step(
+        self, y: State, now: Point, nxt: Point, past: list[tuple[Point, State]], path: Path
+    ) -> State:
         """RKG2 from now to nxt."""
         s, u, h = self.stages, self.coordinate(now), self.coordinate(nxt) - self.coordinate(now)
         w = 6 / ((s + 4) * (s - 1))
@@ -80,21 +84,35 @@ class Stork(FlowODE):
             mu, nu = (2 * j + 1) * _b(j) / (j * _b(j - 1)), -(j + 1) * _b(j) / (j * _b(j - 2))
             gamma = -mu * w * (1 - j * (j + 1) * _b(j - 1) / 2)
             f = self._slope(last, u + c * h, past, path)
-            before, last = last, mu * last + nu * before + (1 - mu - nu) * y + mu * w * h * f + gamma * h * f0
+            before, last = (
+                last,
+                mu * last + nu * before + (1 - mu - nu) * y + mu * w * h * f + gamma * h * f0,
+            )
         return last
 
     def _slope(self, y: State, u: float, past: list[tuple[Point, State]], path: Path) -> State:
         """dy/du at u, with the answer there extrapolated."""
         points, answers = zip(*past, strict=True)
-        q = sum(c * a for c, a in zip(lagrange([self.coordinate(p) for p in points], u), answers, strict=True))
+        q = sum(
+            c * a
+            for c, a in zip(
+                lagrange([self.coordinate(p) for p in points], u), answers, strict=True
+            )
+        )
         if self.variable == "flow":
             return q
         p = path.at(u)
-        return path.drift(p) * y + (path.diffusion2(p) / (2 * p.sigma) * q if p.sigma > 0 else 0.0)
+        return path.drift(p) * y + (
+            path.diffusion2(p) / (2 * p.sigma) * q if p.sigma > 0 else 0.0
+        )
 
 
 def _b(j: int) -> float:
-    return (1.0, 1 / 3)[j] if j < 2 else 4 * (j - 1) * (j + 4) / (3 * j * (j + 1) * (j + 2) * (j + 3))
+    return (
+        (1.0, 1 / 3)[j]
+        if j < 2
+        else 4 * (j - 1) * (j + 4) / (3 * j * (j + 1) * (j + 2) * (j + 3))
+    )
 
 
 def stork_4(derivatives: int | None = None) -> Adams:

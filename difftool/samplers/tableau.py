@@ -61,7 +61,12 @@ class Tableau:
         conditions = (
             [(total(c), 1 / 2)],
             [(total(c, c), 1 / 3), (total(ac), 1 / 6)],
-            [(total(c, c, c), 1 / 4), (total(c, ac), 1 / 8), (total(ac2), 1 / 12), (total(aac), 1 / 24)],
+            [
+                (total(c, c, c), 1 / 4),
+                (total(c, ac), 1 / 8),
+                (total(ac2), 1 / 12),
+                (total(aac), 1 / 24),
+            ],
         )
         order = 1
         for group in conditions:
@@ -78,7 +83,11 @@ RALSTON = Tableau(((), (2 / 3,)), (1 / 4, 3 / 4))
 HEUN3 = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4))
 KUTTA3 = Tableau(((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6))
 CLASSICAL = Tableau(((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
-INNER = {1: EULER, 2: MIDPOINT, 3: HEUN3}  # methods that do not look at the end of their step, by order
+INNER = {
+    1: EULER,
+    2: MIDPOINT,
+    3: HEUN3,
+}  # methods that do not look at the end of their step, by order
 
 
 def inner(tableau: Tableau) -> Tableau:

@@ -56,8 +56,12 @@ class UniPC(Multistep):
     @property
     def global_order(self) -> float | None:
         if self.taper:
-            return min(self.full + self.corrector, 2)  # the last step is of order 1, and nothing corrects it
-        return (self.full if self.start == "runge-kutta" else min(self.full, 2)) + self.corrector
+            return min(
+                self.full + self.corrector, 2
+            )  # the last step is of order 1, and nothing corrects it
+        return (
+            self.full if self.start == "runge-kutta" else min(self.full, 2)
+        ) + self.corrector
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         past: list[Any] = []
@@ -81,7 +85,9 @@ class UniPC(Multistep):
         nodes, answers = zip(*known, strict=True)
         gain, w = weights(a, b, nodes, path, "x0", "half-log-snr")
         lambdas = [p.half_log_snr for p in (b, *nodes)]
-        if len(nodes) == 2 and all(map(math.isfinite, lambdas)):  # one difference: the paper's 1/2
+        if len(nodes) == 2 and all(
+            map(math.isfinite, lambdas)
+        ):  # one difference: the paper's 1/2
             h = b.half_log_snr - a.half_log_snr
             scale = sum(w) if self.bh == "bh2" else b.alpha * h
             slope = scale * h / (2 * (nodes[0].half_log_snr - nodes[1].half_log_snr))
@@ -91,7 +97,10 @@ class UniPC(Multistep):
 
 
 def unip(
-    order: int | None = None, start: Start = "ramp", taper: bool = False, bh: Literal["bh1", "bh2"] = "bh2"
+    order: int | None = None,
+    start: Start = "ramp",
+    taper: bool = False,
+    bh: Literal["bh1", "bh2"] = "bh2",
 ) -> UniPC:
     """UniP: the predictor of UniPC alone.
 

@@ -30,7 +30,9 @@ class Wrapper(Noised):
 
     option: ClassVar[str] = ""  # what scales the wrapper's noise
     one_step: ClassVar[bool] = True  # False if the solver is given more than one step at a time
-    own_interval: ClassVar[bool] = False  # True if the ways and the noise of a step have its levels to themselves
+    own_interval: ClassVar[bool] = (
+        False  # True if the ways and the noise of a step have its levels to themselves
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +40,9 @@ class Wrapper(Noised):
             raise DifftoolError(f"the solver of {self.name} is a sampler, got {self.solver!r}")
         kind = type(self.solver).__name__
         if self.solver.adaptive or self.solver.evaluations is None:
-            raise DifftoolError(f"{self.name} takes a solver of fixed steps, {kind} chooses its own")
+            raise DifftoolError(
+                f"{self.name} takes a solver of fixed steps, {kind} chooses its own"
+            )
         if self.one_step and not takes_single_steps(self.solver):
             raise DifftoolError(
                 f"{self.name} takes a solver of single steps (euler, heun, dpm-2, ..); those of {kind} hang together"
@@ -96,7 +100,11 @@ class Wrapper(Noised):
 
     @property
     def order_of_law(self) -> float | None:
-        return self.solver.weak_order if self.solver.stochastic else self.solver.global_order or self.solver.accuracy
+        return (
+            self.solver.weak_order
+            if self.solver.stochastic
+            else self.solver.global_order or self.solver.accuracy
+        )
 
     @property
     def evaluations(self) -> int | None:
@@ -146,4 +154,7 @@ def time_at(level: float, path: Path) -> float:
 def raise_noise(x: State, now: Point, high: Point, s_noise: float, z: State) -> State:
     """The state at the higher level `high`, from that at `now`, by fresh noise z."""
     kept = high.alpha * now.sigma / now.alpha
-    return high.alpha / now.alpha * x + s_noise * math.sqrt(max(high.sigma - kept, 0.0) * (high.sigma + kept)) * z
+    return (
+        high.alpha / now.alpha * x
+        + s_noise * math.sqrt(max(high.sigma - kept, 0.0) * (high.sigma + kept)) * z
+    )

@@ -34,7 +34,9 @@ def starts_in_the_data(job: Job) -> str | None:
     if job.sampler is not None:
         top = start_of(job.model, job.sampler, job.path.schedule)
     end, own = job.path.schedule.at(top), job.model.schedule
-    beyond = own is None or own.level(own.t_start(True)) > 1.01 * end.level  # what the model knows of higher levels
+    beyond = (
+        own is None or own.level(own.t_start(True)) > 1.01 * end.level
+    )  # what the model knows of higher levels
     if beyond and end.alpha > SIGNAL * end.sigma:
         return (
             f"the schedule ends at alpha = {end.alpha:.2g}, sigma = {end.sigma:.2g}: states there are not noise alone, "
@@ -50,7 +52,11 @@ def starts_in_the_data(job: Job) -> str | None:
 
 def has_no_path(job: Job) -> str | None:
     """Path noise, where some noises are not those of a step."""
-    if not job.noise.correlated or job.plan is None or all(key.interval is not None for key in job.plan.noises):
+    if (
+        not job.noise.correlated
+        or job.plan is None
+        or all(key.interval is not None for key in job.plan.noises)
+    ):
         return None
     return no_path(name_of(job.sampler) if job.sampler is not None else "this plan")
 

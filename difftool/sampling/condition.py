@@ -13,17 +13,26 @@ from difftool.errors import DifftoolError
 from difftool.models.base import as_rows
 
 
-def conditioning(cond: Mapping[str, Any] | None, total: int, place: torch.device) -> dict[str, Any]:
+def conditioning(
+    cond: Mapping[str, Any] | None, total: int, place: torch.device
+) -> dict[str, Any]:
     """Arrays and lists of numbers as tensors, a `label` for each sample. The rest as it is: tuples, say.
 
     Raises `DifftoolError` if it is no mapping by name.
     """
-    if cond is not None and not (isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)):
-        raise DifftoolError(f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}")
+    if cond is not None and not (
+        isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)
+    ):
+        raise DifftoolError(
+            f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}"
+        )
     made = as_rows(cond or {})
     if "label" in made:
         made["label"] = _labels(made["label"], total)
-    return {name: value.to(place) if isinstance(value, Tensor) else value for name, value in made.items()}
+    return {
+        name: value.to(place) if isinstance(value, Tensor) else value
+        for name, value in made.items()
+    }
 
 
 def _labels(value: Any, total: int) -> Any:

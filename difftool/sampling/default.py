@@ -97,7 +97,9 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
-    scale = max(model.guidance, 1 - model.guidance, 1.0)  # below 0 it goes away from the condition, as steeply
+    scale = max(
+        model.guidance, 1 - model.guidance, 1.0
+    )  # below 0 it goes away from the condition, as steeply
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     if _noisy(model):
@@ -107,7 +109,9 @@ def _usual(model: Model, n: int) -> Choice:
     if scale > 1 and n < CORRECTED * scale:
         return _bashforth(n), FlowGrid(a=9 / 8, b=9 / 4)
     order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
-    return FlowABM(min(n, order)), FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(a=9 / 7, b=9 / 4)
+    return FlowABM(min(n, order)), FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(
+        a=9 / 7, b=9 / 4
+    )
 
 
 def _bashforth(n: int) -> Sampler:
@@ -126,7 +130,11 @@ def _averaging(n: int, scale: float) -> Choice:
 def _less_noisy(n: int, scale: float) -> Choice:
     """The choice for such a network where that multiple is not so large."""
     if scale > 1:
-        return (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4)) if scale <= n < CORRECTED * scale else _averaging(n, scale)
+        return (
+            (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4))
+            if scale <= n < CORRECTED * scale
+            else _averaging(n, scale)
+        )
     if n < FEW:
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     return _averaging(n, scale) if n < 2 * FEW else (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
@@ -145,7 +153,9 @@ def _log_snr(n: int, end: float = 0.4) -> Grid:
     return HalfLogSNR(level_min=float(f"{end / n:.4g}"))
 
 
-def _growth(model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None) -> float:
+def _growth(
+    model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None
+) -> float:
     """How large a guided run ends, see `plan.stability.guided_growth`."""
     path = make_path(model, sampler, steps=n, grid=grid, schedule=schedule)
     return guided_growth(trace(sampler, path), model.guidance)

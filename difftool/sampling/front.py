@@ -69,7 +69,9 @@ def sample(
     results that lie far outside of the data's range are a `DifftoolWarning` with their likely causes.
     """
     if (shape is None) == (x is None):
-        raise DifftoolError("sample takes either shape=(number, ...) or the states x to start from")
+        raise DifftoolError(
+            "sample takes either shape=(number, ...) or the states x to start from"
+        )
     if callback is not None and not callable(callback):
         raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:

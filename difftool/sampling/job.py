@@ -13,7 +13,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite, NotAffine, warn
 from difftool.grids import Grid
-from difftool.models.base import Bound, Model, slice_cond
+from difftool.models.base import BoundModel, Model, slice_cond
 from difftool.noise import Independent, Noise, Source
 from difftool.plan import Execution, Plan, Row, Runner
 from difftool.plan.trace import trace
@@ -59,7 +59,7 @@ class Job:
         """Steps of the grid."""
         return self.plan.rows[-1].index if self.path is None else len(self.path) - 1  # type: ignore[union-attr]
 
-    def start(self, first: int, count: int) -> tuple[Bound, Source]:
+    def start(self, first: int, count: int) -> tuple[BoundModel, Source]:
         """The model and the noise of the batch of samples first .. first + count."""
         schedule = None if self.path is None else self.path.schedule
         model = self.model.part(first, count, self.total)
@@ -71,13 +71,20 @@ class Job:
         return bound, source
 
     def batch(
-        self, first: int, count: int, x: Tensor | None = None, callback: Callback | None = None, grad: bool = False
+        self,
+        first: int,
+        count: int,
+        x: Tensor | None = None,
+        callback: Callback | None = None,
+        grad: bool = False,
     ) -> Tensor:
         """The samples first .. first + count; from the states x if given. Raises `NonFinite` for NaN or infinity."""
         with self.model.evaluating():
             return self._batch(first, count, x, callback, grad)
 
-    def _batch(self, first: int, count: int, x: Tensor | None, callback: Callback | None, grad: bool) -> Tensor:
+    def _batch(
+        self, first: int, count: int, x: Tensor | None, callback: Callback | None, grad: bool
+    ) -> Tensor:
         bound, source = self.start(first, count)
         x = self._initial(source) if x is None else x.to(self.device, self.dtype)
         if self.plan is not None and not grad:
@@ -98,7 +105,7 @@ class Job:
             )
         return self.origin.sigma * source.initial()
 
-    def _runner(self, bound: Bound) -> Runner:
+    def _runner(self, bound: BoundModel) -> Runner:
         """The plan made ready for a batch; what the batches share is done once."""
         assert self.plan is not None
         before = self._last_runner
@@ -106,20 +113,36 @@ class Job:
             self._last_runner = Runner(self.plan, bound, before.compiled if before else None)
         return self._last_runner  # type: ignore[return-value]
 
-    def _reporter(self, bound: Bound, first: int, callback: Callback) -> Callable[[Row, Tensor, Tensor], None]:
+    def _reporter(
+        self, bound: BoundModel, first: int, callback: Callback
+    ) -> Callable[[Row, Tensor, Tensor], None]:
         steps = self.steps
-        return lambda row, x, answer: callback(Step(row.index, steps, row.point, x, first, answer, bound))
+        return lambda row, x, answer: callback(
+            Step(row.index, steps, row.point, x, first, answer, bound)
+        )
 
     def _loop(
-        self, bound: Bound, source: Source, x: Tensor, first: int, callback: Callback | None, grad: bool
+        self,
+        bound: BoundModel,
+        source: Source,
+        x: Tensor,
+        first: int,
+        callback: Callback | None,
+        grad: bool,
     ) -> Tensor:
         if self.sampler is None or self.path is None:
             raise DifftoolError("a plan keeps no graph; for grad=True give the sampler itself")
         rows = self.plan.rows if self.plan else ()
-        told = [row.index if row.kind == "grid" else None for row in rows if row.channels] or None
-        watched = Watch(bound, self.path, first, callback, adaptive=self.sampler.adaptive, told=told)
+        told = [
+            row.index if row.kind == "grid" else None for row in rows if row.channels
+        ] or None
+        watched = Watch(
+            bound, self.path, first, callback, adaptive=self.sampler.adaptive, told=told
+        )
         with torch.set_grad_enabled(grad):
-            out = finish(self.sampler, watched, x.clone(), self.path, source, self.last)  # a loop may write into it
+            out = finish(
+                self.sampler, watched, x.clone(), self.path, source, self.last
+            )  # a loop may write into it
             watched.close()
         if source.correlated and source.pointless:
             warn(no_path(name_of(self.sampler)))
@@ -144,7 +167,9 @@ class Job:
             "its start is at fault, or the model answers differently each time"
         )
 
-    def _look(self, plan: Plan, bound: Bound, source: Source, x: Tensor, first: int) -> None:
+    def _look(
+        self, plan: Plan, bound: BoundModel, source: Source, x: Tensor, first: int
+    ) -> None:
         """Runs the plan on raw answers, as `batch` does, and raises at the first one that is not finite."""
         call, told = bound.prepare([row.point for row in plan.rows if row.channels], x)
         execution = Execution(plan, noise=source, raw=bound)
@@ -154,7 +179,9 @@ class Job:
             answer = call(y, told[i])
             if not bool(torch.isfinite(answer).all()):
                 state = execution.state() if source.resumable else None
-                raise NonFinite(not_finite(answer, p, row.index, self.steps, first), y.clone(), state)
+                raise NonFinite(
+                    not_finite(answer, p, row.index, self.steps, first), y.clone(), state
+                )
             y, p, row = generator.send(answer)
             i += 1
 
@@ -179,16 +206,22 @@ def prepare(
     """Everything that is decided before the first number is drawn; options and errors as `sample`."""
     check_kind("model", model, Model)
     if sampler is None:
-        sampler, grid = choose(model, steps=steps, nfe=nfe, grid=grid, schedule=schedule, stochastic=stochastic)
+        sampler, grid = choose(
+            model, steps=steps, nfe=nfe, grid=grid, schedule=schedule, stochastic=stochastic
+        )
     elif stochastic:
-        raise DifftoolError("stochastic picks the sampler where none is named; leave it out, or the sampler")
+        raise DifftoolError(
+            "stochastic picks the sampler where none is named; leave it out, or the sampler"
+        )
     check_kind("sampler", sampler, (Sampler, Plan))
     noise = Independent() if noise is None else noise
     check_kind("noise", noise, Noise)
     if last not in (None, "step", "mean"):
         raise DifftoolError(f"last is step or mean, got {last!r}")
     if dtype not in (None, torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise DifftoolError(f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}")
+        raise DifftoolError(
+            f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}"
+        )
     shape = _checked_shape(shape, model)
     place = _checked_device(model.device if device is None else device)
     model = model.to(place, dtype)
@@ -197,11 +230,19 @@ def prepare(
         raise DifftoolError(f"give steps or nfe, not both; got steps={steps}, nfe={nfe}")
     if isinstance(sampler, Plan):
         if not (steps is nfe is grid is schedule is last is None):
-            raise DifftoolError("a plan has its steps, grid, schedule and last step in it; leave those options out")
+            raise DifftoolError(
+                "a plan has its steps, grid, schedule and last step in it; leave those options out"
+            )
         plan = sampler
         if not noise.correlated and any(key.interval is not None for key in plan.noises):
-            raise DifftoolError("this plan was traced for path noise; give it noise=BrownianPath()")
-        if noise.correlated and plan.noises and all(key.interval is None for key in plan.noises):
+            raise DifftoolError(
+                "this plan was traced for path noise; give it noise=BrownianPath()"
+            )
+        if (
+            noise.correlated
+            and plan.noises
+            and all(key.interval is None for key in plan.noises)
+        ):
             raise DifftoolError(
                 "this plan was traced for independent noise; trace it with correlated=True for path noise"
             )
@@ -210,7 +251,11 @@ def prepare(
             steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
         path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
         if not sampler.adaptive:
-            warn(shifts_nothing(grid_of(sampler) if grid is None else as_grid(grid), schedule, steps))
+            warn(
+                shifts_nothing(
+                    grid_of(sampler) if grid is None else as_grid(grid), schedule, steps
+                )
+            )
         last = last or sampler.last
         with suppress(NotAffine):
             plan = trace(sampler, path, last, correlated=noise.correlated, placed=noise.placed)
@@ -220,7 +265,21 @@ def prepare(
     loop = None if isinstance(sampler, Plan) else sampler
     given = conditioning(cond, shape[0], place)
     nfe = None if nfe is None else nfe * model.nfe
-    return Job(model, loop, path, plan, last or "step", noise, seed, shape[0], shape[1:], given, place, state, nfe)
+    return Job(
+        model,
+        loop,
+        path,
+        plan,
+        last or "step",
+        noise,
+        seed,
+        shape[0],
+        shape[1:],
+        given,
+        place,
+        state,
+        nfe,
+    )
 
 
 def no_path(name: str) -> str:
@@ -232,7 +291,11 @@ def batches(total: int, size: int | None) -> Iterator[tuple[int, int]]:
     """(first, count) of every batch; `DifftoolError` for a size below 1."""
     each = total
     if size is not None:
-        each = 0 if isinstance(size, bool) or not isinstance(size, SupportsIndex) else operator.index(size)
+        each = (
+            0
+            if isinstance(size, bool) or not isinstance(size, SupportsIndex)
+            else operator.index(size)
+        )
     if each < 1:
         raise DifftoolError(f"batch_size must be a whole number of at least 1, got {size!r}")
     return ((first, min(each, total - first)) for first in range(0, total, each))
@@ -245,7 +308,9 @@ def _checked_device(device: torch.device | str) -> torch.device:
         torch.zeros(1, device=place).tolist()
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DifftoolError(f"there is no device {str(device)!r} to compute on ({reason}); use cpu") from None
+        raise DifftoolError(
+            f"there is no device {str(device)!r} to compute on ({reason}); use cpu"
+        ) from None
     return place
 
 

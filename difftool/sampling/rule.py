@@ -17,12 +17,23 @@ from typing import Any
 from difftool.errors import DifftoolError
 from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
-from difftool.samplers.base import Last, Sampler, grid_of, name_of, nfe_of, refuse_upwards, undefined_at, way_off
+from difftool.samplers.base import (
+    Last,
+    Sampler,
+    grid_of,
+    name_of,
+    nfe_of,
+    refuse_upwards,
+    undefined_at,
+    way_off,
+)
 from difftool.schedules import Path, Schedule, Shifted, VPLinear
 
 DEFAULT_STEPS = 50
 MOST_NFE = 100_000
-ADAPTIVE_LEVEL = 1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
+ADAPTIVE_LEVEL = (
+    1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
+)
 
 
 def make_path(
@@ -60,7 +71,11 @@ def make_path(
 
 def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
     """Raise `DifftoolError` with the reason if the sampler or the model cannot go along that path."""
-    name, needs, mean = name_of(sampler), sampler.needs_steps, last == "mean" and path[-1].sigma == 0
+    name, needs, mean = (
+        name_of(sampler),
+        sampler.needs_steps,
+        last == "mean" and path[-1].sigma == 0,
+    )
     steps = len(path) - 1 - mean
     if 1 < needs > steps and not sampler.adaptive:
         raise DifftoolError(
@@ -85,7 +100,9 @@ def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> 
     if not isinstance(schedule, Shifted) or isinstance(grid, Explicit):
         return None
     n = steps or DEFAULT_STEPS
-    shifted, plain = ([s.level(t) for t in grid(s, n)[1:-1]] for s in (schedule, schedule.schedule))
+    shifted, plain = (
+        [s.level(t) for t in grid(s, n)[1:-1]] for s in (schedule, schedule.schedule)
+    )
     moved = [abs(math.log(a / b)) for a, b in zip(shifted, plain, strict=True)]
     if not moved or median(moved) >= 0.1 * abs(math.log(schedule.shift)):
         return None
@@ -104,7 +121,9 @@ def as_grid(grid: Grid | Sequence[float]) -> Grid:
     try:
         times = tuple(float(t) for t in grid)
     except (TypeError, ValueError):
-        raise DifftoolError(f"a grid is a Grid or a sequence of times (numbers), got {grid!r}") from None
+        raise DifftoolError(
+            f"a grid is a Grid or a sequence of times (numbers), got {grid!r}"
+        ) from None
     return Explicit(times=times)
 
 
@@ -117,7 +136,9 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
     return min(start, schedule.t_at_level(own.level(own.t_start(model.divides_by_alpha))))
 
 
-def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any) -> int:
+def steps_for_nfe(
+    model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any
+) -> int:
     """The number of steps that costs exactly `nfe` network evaluations (guided answers: two each).
 
     Raises `DifftoolError` if none does.
@@ -126,7 +147,9 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
     nfe = operator.index(nfe)
     name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
-        raise DifftoolError(f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}")
+        raise DifftoolError(
+            f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}"
+        )
 
     def cost(steps: int) -> int:
         if steps < sampler.needs_steps:  # it does not run at all
@@ -143,13 +166,19 @@ def steps_for_nfe(model: Model, sampler: Sampler, nfe: int, last: Last | None = 
     costs = {cost(steps): steps for steps in near}
     if nfe not in costs:
         listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
-        raise DifftoolError(f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}")
+        raise DifftoolError(
+            f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}"
+        )
     return costs[nfe]
 
 
 def check_nfe(nfe: object) -> None:
     """Raise `DifftoolError` unless nfe is a whole number of at least 1."""
-    if isinstance(nfe, bool) or not hasattr(nfe, "__index__") or not 1 <= operator.index(nfe) <= MOST_NFE:
+    if (
+        isinstance(nfe, bool)
+        or not hasattr(nfe, "__index__")
+        or not 1 <= operator.index(nfe) <= MOST_NFE
+    ):
         raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
 
 

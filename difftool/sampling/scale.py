@@ -89,7 +89,11 @@ class Astray:
         if self.outside <= FEW * self.samples and self.furthest <= FAR * self.half:
             return None
         low, high = self.limits
-        known = f"{low:.4g} to {high:.4g}, the range of the data" if self.job.model.data_range else f"+-{UNKNOWN:g}"
+        known = (
+            f"{low:.4g} to {high:.4g}, the range of the data"
+            if self.job.model.data_range
+            else f"+-{UNKNOWN:g}"
+        )
         return (
             f"{self.outside} of {self.samples} samples lie far outside of {known}: |x| reaches {self.largest:.3g}; "
             f"{_ways_out(self.job)}"
@@ -106,7 +110,9 @@ def _ways_out(job: Job) -> str:
         ways.append("a sampler of lower order than " + job.sampler.name)
     if model.predicts in NOISE and job.origin.level > STEEP:
         worse = f"{job.origin.level:.0f} times an error of {model.predicts}"
-        ways.append(f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}")
+        ways.append(
+            f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}"
+        )
     ways += _clipping(model)
     return f"try {', '.join(ways)}; or the network is not trained well enough"
 
@@ -120,6 +126,10 @@ def _clipping(model: Model) -> list[str]:
 
 def _clipped(model: Model, guided: bool = False) -> bool:
     """Whether its estimates are clipped; `guided`: after the guidance, not before it."""
-    while isinstance(model, Wrapped) and not isinstance(model, Clipped) and not (guided and isinstance(model, Guided)):
+    while (
+        isinstance(model, Wrapped)
+        and not isinstance(model, Clipped)
+        and not (guided and isinstance(model, Guided))
+    ):
         model = model.model
     return isinstance(model, Clipped)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
-from difftool.models.base import Bound, one_each
+from difftool.models.base import BoundModel, one_each
 from difftool.plan.execution import version_of
 from difftool.plan.runner import WRITTEN
 from difftool.schedules import Path, Point
@@ -34,14 +34,16 @@ class Step:
     x: Tensor
     first: int
     _answer: Tensor = field(repr=False)
-    _bound: Bound | None = field(repr=False, default=None)
+    _bound: BoundModel | None = field(repr=False, default=None)
     rows: list[int] | None = None
 
     @property
     def x0(self) -> Tensor:
         """The model's estimate of x_0 here."""
         affine = self._bound.affine(self.point) if self._bound else None
-        return self._answer if affine is None else affine.skip * self.x + affine.out * self._answer
+        return (
+            self._answer if affine is None else affine.skip * self.x + affine.out * self._answer
+        )
 
 
 Callback = Callable[[Step], None]
@@ -57,7 +59,7 @@ class Watch:
 
     def __init__(
         self,
-        bound: Bound,
+        bound: BoundModel,
         path: Path,
         first: int,
         callback: Callback | None,
@@ -65,7 +67,12 @@ class Watch:
         check: bool = False,
         told: Sequence[int | None] | None = None,
     ):
-        self.bound, self.steps, self.first, self.callback = bound, len(path) - 1, first, callback
+        self.bound, self.steps, self.first, self.callback = (
+            bound,
+            len(path) - 1,
+            first,
+            callback,
+        )
         self.adaptive, self.check, self.told = adaptive, check, told
         self.places = {p: i for i, p in enumerate(path[:-1])}
         self.index = 0  # the grid point where the sampler is, or was last
@@ -79,7 +86,9 @@ class Watch:
         """The model of the samples number `index` of a batch of `total`; its evaluations are counted and told here."""
         return partial(self._ask, self.bound.rows(index, total), index.tolist())
 
-    def _ask(self, bound: Bound, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1) -> Any:
+    def _ask(
+        self, bound: BoundModel, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1
+    ) -> Any:
         answers, own = bound(x, p, outputs), one_each(p)
         if not own and p.sigma == 0:
             return answers
@@ -88,7 +97,9 @@ class Watch:
         index = None if own else self.places.get(p)
         self.index = max(self.index, index or 0)
         # samplers with a point for each sample notice by themselves, without waiting for the device, and go on as NaN
-        lost = (self.check or (self.adaptive and not own)) and not bool(torch.isfinite(answer).all())
+        lost = (self.check or (self.adaptive and not own)) and not bool(
+            torch.isfinite(answer).all()
+        )
         if lost and (self.check or bool(torch.isfinite(x).all())):
             text = not_finite(answer, p, self.index, self.steps, self.first, rows)
             raise NonFinite(text, x.detach().clone())
@@ -123,7 +134,9 @@ def _tell(callback: Callback, step: Step) -> None:
         raise DifftoolError(WRITTEN)
 
 
-def not_finite(answer: Tensor, p: Point, index: int, steps: int, first: int, rows: list[int] | None = None) -> str:
+def not_finite(
+    answer: Tensor, p: Point, index: int, steps: int, first: int, rows: list[int] | None = None
+) -> str:
     """The line about an answer with NaN or infinity in it: which step, which sample."""
     bad = ~torch.isfinite(answer).reshape(len(answer), -1).all(dim=1)
     row = int(bad.nonzero()[0])

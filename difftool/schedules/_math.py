@@ -12,7 +12,9 @@ def _elementary(name: str, numpy_name: str | None = None) -> Any:
     def function(x: Any) -> Any:
         if isinstance(x, (float, int)):
             return scalar(x)
-        method = getattr(x, name, None)  # torch tensors have these as methods, numpy arrays do not
+        method = getattr(
+            x, name, None
+        )  # torch tensors have these as methods, numpy arrays do not
         if method is not None:
             return method()
         import numpy

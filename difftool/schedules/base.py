@@ -96,7 +96,10 @@ class Schedule(ABC):
         for _ in range(100):
             middle = (low + high) / 2
             less_noise = self.half_log_snr(middle) > value
-            low, high = low + (middle - low) * less_noise, high + (middle - high) * (1 - 1 * less_noise)
+            low, high = (
+                low + (middle - low) * less_noise,
+                high + (middle - high) * (1 - 1 * less_noise),
+            )
         return (low + high) / 2
 
     def t_at_level(self, level: Any) -> Any:
@@ -104,9 +107,15 @@ class Schedule(ABC):
         if isinstance(level, (int, float)):
             if level <= 0:
                 return self.domain[0]
-            return self.domain[1] if math.isinf(level) else self.t_at_half_log_snr(-math.log(level))
+            return (
+                self.domain[1]
+                if math.isinf(level)
+                else self.t_at_half_log_snr(-math.log(level))
+            )
         t = self.t_at_half_log_snr(-log(clip(level, NEAR_END, 1 / NEAR_END)))
-        return where(level < NEAR_END, self.domain[0], where(level > 1 / NEAR_END, self.domain[1], t))
+        return where(
+            level < NEAR_END, self.domain[0], where(level > 1 / NEAR_END, self.domain[1], t)
+        )
 
     def t_at_flow(self, s: Any) -> Any:
         """The time at which sigma / (alpha + sigma) = s."""
@@ -118,7 +127,10 @@ class Schedule(ABC):
 
     def diffusion2(self, t: Any) -> Any:
         """g^2(t) = 2 sigma^2 d log(sigma / alpha) / dt = d sigma^2 / dt - 2 f sigma^2."""
-        return self._derivative(lambda u: self.sigma(u) ** 2, t) - 2 * self.drift(t) * self.sigma(t) ** 2
+        return (
+            self._derivative(lambda u: self.sigma(u) ** 2, t)
+            - 2 * self.drift(t) * self.sigma(t) ** 2
+        )
 
     def t_start(self, divides_by_alpha: bool = False) -> float:
         """Where a run starts: the end of the domain, or the last t with alpha >= 1e-3 for what divides by alpha."""
@@ -149,7 +161,13 @@ class Schedule(ABC):
             -(4 * u**3 + 3 * u**2 - 8 * u - 4) / 6,
             (2 * u**3 + 3 * u**2 - u - 1) / 12,
         )
-        return sum(w * function(inner + k * h) for w, k in zip(weights, (-2, -1, 0, 1, 2), strict=True)) / h
+        return (
+            sum(
+                w * function(inner + k * h)
+                for w, k in zip(weights, (-2, -1, 0, 1, 2), strict=True)
+            )
+            / h
+        )
 
 
 def check_in_domain(schedule: Schedule, t: float, what: str) -> None:
@@ -157,8 +175,7 @@ def check_in_domain(schedule: Schedule, t: float, what: str) -> None:
     low, high = schedule.domain
     if not (isinstance(t, (int, float)) and low <= t <= high):
         domain = f"{type(schedule).__name__} is defined for t in [{low:g}, {high:g}]"
-        others = (
-            f"; for noise levels or entries of a table (t = (i + 1) / {schedule.entries}) say what=level or what=entry"
-        )
+        entries = f"entries of a table (t = (i + 1) / {schedule.entries})"
+        others = f"; for noise levels or {entries} say what=level or what=entry"
         is_time = isinstance(t, (int, float)) and t > high and what.startswith("time ")
         raise DifftoolError(f"{what} is {t!r}; {domain}{others if is_time else ''}")

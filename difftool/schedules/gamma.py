@@ -29,7 +29,11 @@ class Sigmoid(Schedule):
     reference = "Jabri et al. 2022, Scalable adaptive computation for iterative generation, arXiv 2212.11972"
 
     def __post_init__(self) -> None:
-        if not (self.start < self.end and 0 < self.tau < math.inf and max(-self.start, self.end) / self.tau < 600):
+        if not (
+            self.start < self.end
+            and 0 < self.tau < math.inf
+            and max(-self.start, self.end) / self.tau < 600
+        ):
             raise DifftoolError(
                 f"sigmoid takes tau > 0 and -600 tau < start < end < 600 tau, got start={self.start}, end={self.end}, "
                 f"tau={self.tau}"
@@ -83,11 +87,15 @@ class Laplace(Schedule):
     mu: float = 0.0
     b: float = 0.5
 
-    reference = "Hang et al. 2024, Improved noise schedule for diffusion training, arXiv 2407.03297"
+    reference = (
+        "Hang et al. 2024, Improved noise schedule for diffusion training, arXiv 2407.03297"
+    )
 
     def __post_init__(self) -> None:
         if not (0 < self.b <= 100 and abs(self.mu) < 600):
-            raise DifftoolError(f"laplace takes 0 < b <= 100 and -600 < mu < 600, got b={self.b}, mu={self.mu}")
+            raise DifftoolError(
+                f"laplace takes 0 < b <= 100 and -600 < mu < 600, got b={self.b}, mu={self.mu}"
+            )
 
     def _pair(self, t: Any) -> tuple[Any, Any]:
         """(alpha, sigma) up to a common factor: the larger one is 1."""

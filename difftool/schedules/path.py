@@ -63,7 +63,10 @@ class Path(Sequence[Point]):
         return self.points[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Path) and (self.schedule, self.times) == (other.schedule, other.times)
+        return isinstance(other, Path) and (self.schedule, self.times) == (
+            other.schedule,
+            other.times,
+        )
 
     def __hash__(self) -> int:
         return hash((self.schedule, self.times))
@@ -81,7 +84,9 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
         raise DifftoolError("a grid has at least one time, got none")
     low, high = schedule.domain
     room = ROUNDING * (high - low)
-    values = tuple(min(max(t, low), high) if low - room <= t <= high + room else t for t in values)
+    values = tuple(
+        min(max(t, low), high) if low - room <= t <= high + room else t for t in values
+    )
     for i, t in enumerate(values):
         if math.isnan(t):
             raise DifftoolError(f"time {i} of the grid is NaN; times must be finite")
@@ -89,5 +94,7 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
     sign = 1 if values[-1] < values[0] else -1
     for i, (a, b) in enumerate(pairwise(values)):
         if sign * (a - b) <= 0:
-            raise DifftoolError(f"the grid is not strictly monotone: time {i} is {a!r}, time {i + 1} is {b!r}")
+            raise DifftoolError(
+                f"the grid is not strictly monotone: time {i} is {a!r}, time {i + 1} is {b!r}"
+            )
     return values

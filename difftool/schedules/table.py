@@ -59,17 +59,31 @@ class Table(Schedule):
         if place not in self._arrays:
             import torch
 
-            self._arrays[place] = torch.tensor(self.log_levels, dtype=torch.float64, device=x.device)
+            self._arrays[place] = torch.tensor(
+                self.log_levels, dtype=torch.float64, device=x.device
+            )
         return self._arrays[place]
 
     def _take(self, index: Any) -> Any:
         """log_levels at an integer index (int, numpy or torch)."""
-        return self.log_levels[index] if isinstance(index, int) else self._levels_like(index)[index]
+        return (
+            self.log_levels[index]
+            if isinstance(index, int)
+            else self._levels_like(index)[index]
+        )
 
     def _segment(self, position: Any) -> tuple[Any, Any]:
         """log(sigma / alpha) at position = N t - 1 on the line of its segment, and its rise over the segment."""
-        i = clip(-(-position // 1) - 1, 0, len(self.log_levels) - 2)  # an entry belongs to the segment on its left
-        i = int(i) if isinstance(i, (float, int)) else i.long() if hasattr(i, "long") else i.astype(int)
+        i = clip(
+            -(-position // 1) - 1, 0, len(self.log_levels) - 2
+        )  # an entry belongs to the segment on its left
+        i = (
+            int(i)
+            if isinstance(i, (float, int))
+            else i.long()
+            if hasattr(i, "long")
+            else i.astype(int)
+        )
         left = self._take(i)
         return left + (self._take(i + 1) - left) * (position - i), self._take(i + 1) - left
 
@@ -163,7 +177,9 @@ class ScaledLinear(Table):
 
     @cached_property
     def betas(self) -> tuple[float, ...]:
-        return tuple(root * root for root in even(self.beta_min**0.5, self.beta_max**0.5, self.length))
+        return tuple(
+            root * root for root in even(self.beta_min**0.5, self.beta_max**0.5, self.length)
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +217,9 @@ def even(first: float, last: float, length: int) -> tuple[float, ...]:
 
 def check_rates(name: str, beta_min: float, beta_max: float, length: int) -> None:
     """Raise `DifftoolError` unless 0 < beta_min <= beta_max < 1 and 2 <= length <= 100,000."""
-    if not (0 < beta_min <= beta_max < 1 and isinstance(length, int) and 2 <= length <= 100_000):
+    if not (
+        0 < beta_min <= beta_max < 1 and isinstance(length, int) and 2 <= length <= 100_000
+    ):
         raise DifftoolError(
             f"{name} takes 0 < beta_min <= beta_max < 1 and length from 2 to 100000, got "
             f"beta_min={beta_min}, beta_max={beta_max}, length={length}"

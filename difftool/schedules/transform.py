@@ -97,7 +97,9 @@ class Shifted(Schedule):
         return self.schedule.drift(t) + g2 / 2 * norms
 
     def diffusion2(self, t: Any) -> Any:
-        return (self.shift * self._scale(self.schedule.at(t))) ** 2 * self.schedule.diffusion2(t)
+        return (self.shift * self._scale(self.schedule.at(t))) ** 2 * self.schedule.diffusion2(
+            t
+        )
 
 
 def shifted_cosine(size: int = 256, base: int = 64) -> Shifted:
@@ -107,7 +109,9 @@ def shifted_cosine(size: int = 256, base: int = 64) -> Shifted:
     Source: Hoogeboom et al. 2023, simple diffusion, arXiv 2301.11093, eq. 5. Raises `DifftoolError` for sizes below 1.
     """
     if size < 1 or base < 1:
-        raise DifftoolError(f"shifted-cosine takes sizes of at least 1 pixel, got size={size}, base={base}")
+        raise DifftoolError(
+            f"shifted-cosine takes sizes of at least 1 pixel, got size={size}, base={base}"
+        )
     return Shifted(Cosine(s=0.0), size / base)
 
 
@@ -127,7 +131,9 @@ class ZeroTerminal(Schedule):
 
     def __post_init__(self) -> None:
         if not is_variance_preserving(self.schedule):
-            raise DifftoolError(f"zero-terminal takes a variance-preserving schedule, {self.schedule!r} is none")
+            raise DifftoolError(
+                f"zero-terminal takes a variance-preserving schedule, {self.schedule!r} is none"
+            )
 
     @property
     def domain(self) -> tuple[float, float]:  # type: ignore[override]
@@ -144,7 +150,9 @@ class ZeroTerminal(Schedule):
     @cached_property
     def _first(self) -> float:
         """The time of the first entry, from which on alpha is rescaled."""
-        return 1 / len(self.schedule.betas) if isinstance(self.schedule, Table) else self.domain[0]
+        return (
+            1 / len(self.schedule.betas) if isinstance(self.schedule, Table) else self.domain[0]
+        )
 
     @cached_property
     def _ends(self) -> tuple[float, float, float]:

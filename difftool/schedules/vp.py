@@ -59,7 +59,9 @@ class VPLinear(_LinearRate):
     Raises `DifftoolError` for rates out of that range.
     """
 
-    reference = "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
+    reference = (
+        "Song et al. 2021, Score-based generative modeling through SDEs, arXiv 2011.13456"
+    )
 
     def sigma(self, t: Any) -> Any:
         return sqrt(-expm1(2 * self.log_alpha(t)))
@@ -85,7 +87,9 @@ class SubVP(_LinearRate):
         return -expm1(2 * self.log_alpha(t))
 
     def t_at_half_log_snr(self, value: Any) -> Any:
-        return self.t_at_log_alpha(-asinh(exp(-value) / 2))  # sigma / alpha = 2 sinh(-log alpha)
+        return self.t_at_log_alpha(
+            -asinh(exp(-value) / 2)
+        )  # sigma / alpha = 2 sinh(-log alpha)
 
     def diffusion2(self, t: Any) -> Any:
         return -self.rate(t) * expm1(4 * self.log_alpha(t))
@@ -118,7 +122,9 @@ class Cosine(Schedule):
         return math.pi / 2 / (1 + self.s)
 
     def alpha(self, t: Any) -> Any:
-        return sin(self._rate * (1 - t)) / math.cos(self._theta0)  # cos(theta), exactly 0 at t = 1
+        return sin(self._rate * (1 - t)) / math.cos(
+            self._theta0
+        )  # cos(theta), exactly 0 at t = 1
 
     def sigma(self, t: Any) -> Any:
         angle = self._rate * t
@@ -131,7 +137,9 @@ class Cosine(Schedule):
         return (theta - self._theta0) / self._rate
 
     def drift(self, t: Any) -> Any:
-        tangent = ratio(sin(self._rate * t + self._theta0), sin(self._rate * (1 - t)))  # of theta; inf at t = 1
+        tangent = ratio(
+            sin(self._rate * t + self._theta0), sin(self._rate * (1 - t))
+        )  # of theta; inf at t = 1
         return -self._rate * tangent
 
     def diffusion2(self, t: Any) -> Any:

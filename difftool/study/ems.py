@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import Bound, Model
+from difftool.models.base import BoundModel, Model
 from difftool.names.specs import make
 from difftool.noise import check_seed
 from difftool.samplers.options import check_whole
@@ -61,21 +61,33 @@ def model_statistics(
     check_whole("statistics", "count", count, 1, 1_000_000)
     seed = check_seed(seed)
     schedule = model.schedule or Flow()
-    most = schedule.level(schedule.t_start(True)) * math.exp(-2 * H)  # differences are taken on both sides
+    most = schedule.level(schedule.t_start(True)) * math.exp(
+        -2 * H
+    )  # differences are taken on both sides
     top = most if level_max is None else level_max
     if not 0 < level_min < top <= most:
-        raise DifftoolError(f"statistics take 0 < level_min < level_max <= {most:g} here, got {level_min:g}, {top:g}")
-    clean = (_samples(model, count, seed ^ 1) if data is None else data).to(model.device, torch.float64)
+        raise DifftoolError(
+            f"statistics take 0 < level_min < level_max <= {most:g} here, got {level_min:g}, {top:g}"
+        )
+    clean = (_samples(model, count, seed ^ 1) if data is None else data).to(
+        model.device, torch.float64
+    )
     if not clean.numel() or model.shape not in (None, tuple(clean.shape[1:])):
-        raise DifftoolError(f"statistics take data of the shape (B, *{model.shape}), got {tuple(clean.shape)}")
+        raise DifftoolError(
+            f"statistics take data of the shape (B, *{model.shape}), got {tuple(clean.shape)}"
+        )
     parts, bound = _with_noise(clean, seed, batch_size), model.bind(schedule)
     step = math.log(top / level_min) / (points - 1)
-    at = [step * i - math.log(top) for i in range(points + 1)]  # one more, for the slope of l at the end
+    at = [
+        step * i - math.log(top) for i in range(points + 1)
+    ]  # one more, for the slope of l at the end
     with torch.no_grad():
         l = [_linear(bound, _point(schedule, u), parts) for u in at]  # noqa: E741
         curve = Curve(at, l)
         ridge = RIDGE * float(clean.square().mean())
-        fitted = [_fit(_moments(bound, schedule, u, curve, parts), ridge, bias) for u in at[:-1]]
+        fitted = [
+            _fit(_moments(bound, schedule, u, curve, parts), ridge, bias) for u in at[:-1]
+        ]
     s, b = zip(*fitted, strict=True)
     return Statistics(tuple(at[:-1]), tuple(l[:-1]), s, b)
 
@@ -98,24 +110,37 @@ def _samples(model: Model, count: int, seed: int) -> Tensor:
 def _with_noise(clean: Tensor, seed: int, size: int) -> Parts:
     """The samples in batches, each with its noise and its random signs."""
     g = torch.Generator().manual_seed(seed)
-    noise, signs = (torch.randn(clean.shape, generator=g, dtype=torch.float64).to(clean.device) for _ in range(2))
-    return list(zip(clean.split(size), noise.split(size), signs.sign().split(size), strict=True))
+    noise, signs = (
+        torch.randn(clean.shape, generator=g, dtype=torch.float64).to(clean.device)
+        for _ in range(2)
+    )
+    return list(
+        zip(clean.split(size), noise.split(size), signs.sign().split(size), strict=True)
+    )
 
 
 def _point(schedule: Schedule, half_log_snr: float) -> Point:
     return schedule.at(schedule.t_at_half_log_snr(half_log_snr))
 
 
-def _linear(bound: Bound, p: Point, parts: Parts) -> float:
+def _linear(bound: BoundModel, p: Point, parts: Parts) -> float:
     """l at p."""
     total = 0.0
     for clean, noise, signs in parts:
         x, h = p.alpha * clean + p.sigma * noise, TENTH * p.sigma
-        total += float(((bound(x + h * signs, p) - bound(x - h * signs, p)) * signs).sum()) / (2 * h)
+        total += float(((bound(x + h * signs, p) - bound(x - h * signs, p)) * signs).sum()) / (
+            2 * h
+        )
     return 1 - p.alpha * total / sum(clean.numel() for clean, *_ in parts)
 
 
-def _moments(bound: Bound, schedule: Schedule, u: float, l: Curve, parts: Parts) -> list[float]:  # noqa: E741
+def _moments(
+    bound: BoundModel,
+    schedule: Schedule,
+    u: float,
+    l: Curve,  # noqa: E741  the paper's letter
+    parts: Parts,
+) -> list[float]:
     """E[f], E[f'], E[f^2], E[f f'] at the half-log-SNR u."""
     p, beside = _point(schedule, u), [(v, _point(schedule, v)) for v in (u - H, u + H)]
     sums = torch.zeros(4, dtype=torch.float64)
@@ -123,7 +148,10 @@ def _moments(bound: Bound, schedule: Schedule, u: float, l: Curve, parts: Parts)
         x = p.alpha * clean + p.sigma * noise
         x0 = bound(x, p)
         eps = (x - p.alpha * x0) / p.sigma
-        ends = [(1 - l(v)) * (x0 + q.level * eps) - bound(q.alpha * x0 + q.sigma * eps, q) for v, q in beside]
+        ends = [
+            (1 - l(v)) * (x0 + q.level * eps) - bound(q.alpha * x0 + q.sigma * eps, q)
+            for v, q in beside
+        ]
         f, slope = (1 - l(u)) / p.alpha * x - x0, (ends[1] - ends[0]) / (2 * H)
         sums += torch.stack([f.sum(), slope.sum(), (f * f).sum(), (f * slope).sum()]).cpu()
     return (sums / sum(clean.numel() for clean, *_ in parts)).tolist()

@@ -34,12 +34,18 @@ def errors(out: Tensor, ref: Tensor) -> Errors:
     no sample, or the reference is not finite.
     """
     if out.shape != ref.shape:
-        raise DifftoolError(f"the result has shape {tuple(out.shape)}, the reference {tuple(ref.shape)}")
+        raise DifftoolError(
+            f"the result has shape {tuple(out.shape)}, the reference {tuple(ref.shape)}"
+        )
     if not out.numel():
-        raise DifftoolError(f"the result has shape {tuple(out.shape)}: there is no sample to compare")
+        raise DifftoolError(
+            f"the result has shape {tuple(out.shape)}: there is no sample to compare"
+        )
     if not bool(torch.isfinite(ref).all()):
         raise DifftoolError("the reference is not finite")
     away = out.detach().cpu().double() - ref.detach().cpu().double()
     squares = away.reshape(len(away), -1).square().mean(1).nan_to_num(math.inf, posinf=math.inf)
     each = squares.sqrt()
-    return Errors(float(squares.mean().sqrt()), float(each.quantile(0.5)), float(each.max()), each)
+    return Errors(
+        float(squares.mean().sqrt()), float(each.quantile(0.5)), float(each.max()), each
+    )

@@ -36,9 +36,13 @@ class SampleLaw:
     for other numbers of samples, samples of another size, and samples that are not finite.
     """
 
-    def __init__(self, exact: GaussianMixture, count: int, *, seed: int = 0, directions: int = 128):
+    def __init__(
+        self, exact: GaussianMixture, count: int, *, seed: int = 0, directions: int = 128
+    ):
         if not isinstance(count, int) or count < 2:
-            raise DifftoolError(f"the number of samples is a whole number of at least 2, got {count!r}")
+            raise DifftoolError(
+                f"the number of samples is a whole number of at least 2, got {count!r}"
+            )
         self.exact, self.count, self.seed, self.directions = exact, count, seed, directions
         self._centres = exact.means.reshape(len(exact.means), -1)
         self._floors: dict[str, list[float]] = {}
@@ -53,12 +57,18 @@ class SampleLaw:
 
     def spread(self, x: Tensor) -> Distance:
         """The RMS distance to the nearest centre, over the true one."""
-        return self._beside_floor("spread", lambda x: self._residual(x) / self._true_residual, x)
+        return self._beside_floor(
+            "spread", lambda x: self._residual(x) / self._true_residual, x
+        )
 
-    def _beside_floor(self, name: str, figure: Callable[[Tensor], float], x: Tensor) -> Distance:
+    def _beside_floor(
+        self, name: str, figure: Callable[[Tensor], float], x: Tensor
+    ) -> Distance:
         value = figure(self._checked(x))
         if name not in self._floors:
-            self._floors[name] = [figure(self._exact(self.count, self.seed + 1 + i)) for i in range(SETS)]
+            self._floors[name] = [
+                figure(self._exact(self.count, self.seed + 1 + i)) for i in range(SETS)
+            ]
         return Distance.beside(value, self._floors[name])
 
     def _checked(self, x: Tensor) -> Tensor:
@@ -81,7 +91,9 @@ class SampleLaw:
         return float(((z.mean(0) - mean).square() + (z.std(0) - std).square()).sum().sqrt())
 
     def _residual(self, x: Tensor) -> float:
-        each = [torch.cdist(part, self._centres).min(1).values.square() for part in x.split(4096)]
+        each = [
+            torch.cdist(part, self._centres).min(1).values.square() for part in x.split(4096)
+        ]
         return float(torch.cat(each).mean().sqrt())
 
     @cached_property

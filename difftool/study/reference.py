@@ -32,7 +32,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.grids import FlowGrid, HalfLogSNR, Quadratic
 from difftool.models import GaussianMixture
-from difftool.models.base import Bound, Model
+from difftool.models.base import BoundModel, Model
 from difftool.schedules import Path, Point
 from difftool.study.errors import Errors, errors
 
@@ -90,12 +90,16 @@ def reference(
 
 def _closed(model: GaussianMixture, x: Tensor, first: Point, final: Point) -> Reference:
     m, v = model.means[0].to(x.device), model.variance[0].to(x.device)
-    gain = ((final.alpha**2 * v + final.sigma**2) / (first.alpha**2 * v + first.sigma**2)).sqrt()
+    gain = (
+        (final.alpha**2 * v + final.sigma**2) / (first.alpha**2 * v + first.sigma**2)
+    ).sqrt()
     out = final.alpha * m + gain * (x - first.alpha * m)
     return Reference(out, errors(out, out), "exact")
 
 
-def _dop853(model: GaussianMixture, x: Tensor, first: Point, final: Point, label: Any) -> Reference:
+def _dop853(
+    model: GaussianMixture, x: Tensor, first: Point, final: Point, label: Any
+) -> Reference:
     from scipy.integrate import solve_ivp
 
     def slope(s: float, state: Any) -> Any:
@@ -108,23 +112,36 @@ def _dop853(model: GaussianMixture, x: Tensor, first: Point, final: Point, label
 
     def solve(rtol: float) -> Tensor:
         start = (x / (first.alpha + first.sigma)).cpu().numpy().ravel()
-        run = solve_ivp(slope, (first.flow, final.flow), start, method="DOP853", rtol=rtol, atol=rtol / 100)
+        run = solve_ivp(
+            slope, (first.flow, final.flow), start, method="DOP853", rtol=rtol, atol=rtol / 100
+        )
         if not run.success:
             raise DifftoolError(f"no reference: {run.message}")
-        return (final.alpha + final.sigma) * torch.from_numpy(run.y[:, -1].copy()).to(x.device).reshape(x.shape)
+        return (final.alpha + final.sigma) * torch.from_numpy(run.y[:, -1].copy()).to(
+            x.device
+        ).reshape(x.shape)
 
     out = solve(RTOL)
     return Reference(out, errors(solve(30 * RTOL), out), "dop853")
 
 
-def _doubled(model: Bound, x: Tensor, path: Path, tolerance: float, most: int, strict: bool) -> Reference:
+def _doubled(
+    model: BoundModel, x: Tensor, path: Path, tolerance: float, most: int, strict: bool
+) -> Reference:
     low, high = sorted((path.times[0], path.times[-1]))
     noisiest = max(min(high, path.schedule.t_start(divides_by_alpha=True)), (low + high) / 2)
     ends = {"start": high, "end": low}
 
     def solve(steps: int) -> Tensor:
-        grids = FlowGrid(b=2.0, **ends), Quadratic(**ends), HalfLogSNR(start=noisiest, end=low, level_min=1e-3)
-        times = sorted({t for grid in grids for t in grid(path.schedule, steps // 3)}, reverse=path.downwards)
+        grids = (
+            FlowGrid(b=2.0, **ends),
+            Quadratic(**ends),
+            HalfLogSNR(start=noisiest, end=low, level_min=1e-3),
+        )
+        times = sorted(
+            {t for grid in grids for t in grid(path.schedule, steps // 3)},
+            reverse=path.downwards,
+        )
         return _runge_kutta(model, x, Path(path.schedule, times))
 
     steps, coarse = 16, solve(16)
@@ -145,7 +162,9 @@ def _runge_kutta(model: Callable[[Tensor, Point], Tensor], x: Tensor, path: Path
 
     def slope(y: Tensor, p: Point) -> Tensor:
         x0 = model((p.alpha + p.sigma) * y, p)
-        return (y - x0) / p.flow if p.sigma > 0 else -y  # at sigma = 0 eps is 0, its limit for a smooth density
+        return (
+            (y - x0) / p.flow if p.sigma > 0 else -y
+        )  # at sigma = 0 eps is 0, its limit for a smooth density
 
     y = x / (path[0].alpha + path[0].sigma)
     for now, nxt in pairwise(path):

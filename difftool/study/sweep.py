@@ -61,7 +61,11 @@ class References:
 
 
 def sweep(
-    references: References, methods: Mapping[str, Method], nfes: Iterable[int], *, schedule: Schedule | None = None
+    references: References,
+    methods: Mapping[str, Method],
+    nfes: Iterable[int],
+    *,
+    schedule: Schedule | None = None,
 ) -> Iterator[Cell]:
     """Every method at every budget of evaluations, in the most steps whose cost is within it.
 
@@ -72,7 +76,9 @@ def sweep(
     """
     for name, (sampler, grid) in methods.items():
         if sampler is not None and sampler.stochastic:
-            raise DifftoolError(f"{name} draws noise; a sweep compares end points, study.SampleLaw compares laws")
+            raise DifftoolError(
+                f"{name} draws noise; a sweep compares end points, study.SampleLaw compares laws"
+            )
         options = {"grid": grid, "schedule": schedule}
         adaptive = sampler is not None and sampler.adaptive
         own = _run(references, Cell(name, 0), sampler, options) if adaptive else None
@@ -85,13 +91,17 @@ def sweep(
                 yield cell
 
 
-def _run(references: References, cell: Cell, sampler: Sampler | None, options: dict[str, Any]) -> Cell:
+def _run(
+    references: References, cell: Cell, sampler: Sampler | None, options: dict[str, Any]
+) -> Cell:
     model, z = references.model, references.z
     try:
         if sampler is None:
             sampler, grid = choose(model, nfe=cell.budget, **options)
             options = {**options, "grid": grid}
-        steps = None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
+        steps = (
+            None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
+        )
         if steps == 0:
             return cell
         job = prepare(model, sampler, shape=tuple(z.shape), steps=steps, **options)
@@ -108,7 +118,12 @@ def _run(references: References, cell: Cell, sampler: Sampler | None, options: d
 
 
 def steps_within(
-    model: Model, sampler: Sampler, nfe: int, *, grid: Grid | None = None, schedule: Schedule | None = None
+    model: Model,
+    sampler: Sampler,
+    nfe: int,
+    *,
+    grid: Grid | None = None,
+    schedule: Schedule | None = None,
 ) -> int:
     """The most steps that cost at most `nfe` network evaluations; 0 if not even one does, or costs vary by the state.
 
@@ -129,5 +144,7 @@ def steps_within(
     if isinstance(grid, Explicit):
         steps = len(grid.times) - 1
         return steps if cost(steps) <= nfe else 0
-    steps = bisect_right(range(1, nfe + 2), nfe, key=known)  # the first step of an upward grid is free
+    steps = bisect_right(
+        range(1, nfe + 2), nfe, key=known
+    )  # the first step of an upward grid is free
     return steps if steps and cost(steps) else 0

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from difftool.errors import DifftoolError
 from difftool.outputs.files import CHECKPOINT, writing
 
-FORMAT, VERSION = "difftool-checkpoint", 2  # 1 told networks on any table the entries of one of 1000
+FORMAT, VERSION = (
+    "difftool-checkpoint",
+    2,
+)  # 1 told networks on any table the entries of one of 1000
 
 
 @dataclass
@@ -32,7 +35,11 @@ class Checkpoint:
         """Write it whole or not at all; `DifftoolError` if that cannot be done."""
         from safetensors.torch import save_file
 
-        flat = {f"{part}.{name}": v.contiguous() for part, values in self.tensors.items() for name, v in values.items()}
+        flat = {
+            f"{part}.{name}": v.contiguous()
+            for part, values in self.tensors.items()
+            for name, v in values.items()
+        }
         head = json.dumps({"format": FORMAT, "version": VERSION, **self.facts})
         with writing(file) as temporary:
             try:
@@ -58,7 +65,9 @@ class Checkpoint:
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DifftoolError(f"{file} is a safetensors file, but no checkpoint of difftool")
         if facts.get("version") not in (1, VERSION):
-            raise DifftoolError(f"{file} has version {facts.get('version')}, this difftool reads {VERSION}; update it")
+            raise DifftoolError(
+                f"{file} has version {facts.get('version')}, this difftool reads {VERSION}; update it"
+            )
         tensors: dict[str, dict[str, Tensor]] = {}
         for name, v in flat.items():
             part, _, rest = name.partition(".")
@@ -70,7 +79,9 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     """Put the weights into the network; `DifftoolError` if they are those of another one."""
     own = net.state_dict()
     odd = sorted(own.keys() ^ weights.keys())
-    odd += sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
+    odd += sorted(
+        name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+    )
     if odd:
         raise DifftoolError(
             f"{what} is of another network: {len(odd)} of its weights do not fit, {odd[0]} the first of them"
@@ -81,7 +92,11 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's tensors by number of the parameter and name."""
     state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(v) for i, values in state.items() for name, v in values.items()}
+    return {
+        f"{i}.{name}": torch.as_tensor(v)
+        for i, values in state.items()
+        for name, v in values.items()
+    }
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -21,7 +21,10 @@ from difftool.training.objective import Objective
 from difftool.training.trainer import Hyperparameters
 from difftool.training.variance import Hybrid
 
-TABLE_TIMES = "index", "rounded-index"  # that follow from the number of entries of the schedule's table
+TABLE_TIMES = (
+    "index",
+    "rounded-index",
+)  # that follow from the number of entries of the schedule's table
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class Training:
         weighting = None if self.weighting is None else make("weightings", self.weighting)
         schedule, times = make("schedules", self.schedule), make("times", self.times)
         hybrid = Hybrid() if self.learn_variance else None
-        return Objective(schedule, self.predicts, self.time, weighting, times, self.data_std, hybrid)
+        return Objective(
+            schedule, self.predicts, self.time, weighting, times, self.data_std, hybrid
+        )
 
     def dataset(self) -> Dataset:
         """What it is trained on."""
@@ -69,21 +74,39 @@ class Training:
         name, given = parse(spec)
         has = {option.name for option in options_of(registry().find("networks", name).load())}
         if self.learn_variance and "outputs" not in has:
-            raise DifftoolError(f"the network {name!r} cannot learn a variance: it has no option outputs")
+            raise DifftoolError(
+                f"the network {name!r} cannot learn a variance: it has no option outputs"
+            )
         known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
         if self.conditional:
-            known |= {name: value for name in ("classes", "text") if (value := getattr(data, name)) is not None}
+            known |= {
+                name: value
+                for name in ("classes", "text")
+                if (value := getattr(data, name)) is not None
+            }
         if self.time in TABLE_TIMES:
             known["time_scale"] = 1
         if self.learn_variance:
             known["outputs"] = 2 * data.shape[0]
-        told = {key: str(value) for key, value in known.items() if key in has and key not in given}
+        told = {
+            key: str(value) for key, value in known.items() if key in has and key not in given
+        }
         numbers = self.numbers
         if self.epochs is not None:
-            if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
-                raise DifftoolError(f"epochs is a whole number of at least 1, got {self.epochs!r}")
-            numbers = replace(numbers, steps=math.ceil(self.epochs * len(data) / numbers.batch_size))
-        return replace(self, network=write(name, {**given, **told}), epochs=None, numbers=numbers)
+            if (
+                isinstance(self.epochs, bool)
+                or not isinstance(self.epochs, int)
+                or self.epochs < 1
+            ):
+                raise DifftoolError(
+                    f"epochs is a whole number of at least 1, got {self.epochs!r}"
+                )
+            numbers = replace(
+                numbers, steps=math.ceil(self.epochs * len(data) / numbers.batch_size)
+            )
+        return replace(
+            self, network=write(name, {**given, **told}), epochs=None, numbers=numbers
+        )
 
     def net(self) -> nn.Module:
         """The network, with weights drawn anew from torch's generator."""
@@ -99,9 +122,13 @@ class Training:
     def from_dict(cls, data: Any, what: str = "the training") -> Self:
         """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
         try:
-            return cls(**{**data, "numbers": Hyperparameters(**data["numbers"])})  # what is not said has its default
+            return cls(
+                **{**data, "numbers": Hyperparameters(**data["numbers"])}
+            )  # what is not said has its default
         except (KeyError, TypeError) as error:
-            raise DifftoolError(f"{what} is not described as this difftool does it: {error}") from None
+            raise DifftoolError(
+                f"{what} is not described as this difftool does it: {error}"
+            ) from None
 
     @classmethod
     def of(cls, saved: Checkpoint, what: str) -> Self:

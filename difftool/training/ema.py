@@ -20,7 +20,9 @@ class EMA:
 
     def __init__(self, net: nn.Module, decay: float = 0.999):
         if not 0 <= decay < 1:
-            raise DifftoolError(f"the decay of the moving average is at least 0 and below 1, got {decay}")
+            raise DifftoolError(
+                f"the decay of the moving average is at least 0 and below 1, got {decay}"
+            )
         self.decay, self.net = decay, deepcopy(net).eval().requires_grad_(False)
         self._pairs = [*zip(self.net.parameters(), net.parameters(), strict=True)]
         self._buffers = [*zip(self.net.buffers(), net.buffers(), strict=True)]

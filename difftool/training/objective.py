@@ -55,12 +55,18 @@ class Objective:
         for name, kind in (("weighting", Weighting), ("times", Times), ("hybrid", Hybrid)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
-                raise DifftoolError(f"{name} is an object of the kind {kind.__name__}, got {value!r}")
+                raise DifftoolError(
+                    f"{name} is an object of the kind {kind.__name__}, got {value!r}"
+                )
 
-    def model(self, net: Callable[..., Tensor], shape: tuple[int, ...] | None = None) -> NetworkModel:
+    def model(
+        self, net: Callable[..., Tensor], shape: tuple[int, ...] | None = None
+    ) -> NetworkModel:
         """The network as a model to sample from."""
         learned = self.hybrid is not None
-        return NetworkModel(net, self.schedule, self.predicts, self.time, self.data_std, shape, learned)
+        return NetworkModel(
+            net, self.schedule, self.predicts, self.time, self.data_std, shape, learned
+        )
 
     @cached_property
     def _last(self) -> float:
@@ -82,7 +88,9 @@ class Objective:
         eps: Tensor | None = None,
     ) -> Tensor:
         """The loss of each sample, (B,). x0: (B, ...); cond: conditioning by name; t (B,) and eps: default, drawn."""
-        t = (self.times.draw(len(x0), self.schedule) if t is None else t.double()).clamp(max=self._last)
+        t = (self.times.draw(len(x0), self.schedule) if t is None else t.double()).clamp(
+            max=self._last
+        )
         eps = torch.randn_like(x0) if eps is None else eps
         p = self.schedule.at(t, like=x0)
         form = PARAMETRIZATIONS[self.predicts]
@@ -98,8 +106,12 @@ class Objective:
         if self.hybrid is not None:
             answer, r = halves(answer, x0)
         if answer.shape != x0.shape:
-            raise DifftoolError(f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}")
+            raise DifftoolError(
+                f"the network returned shape {tuple(answer.shape)}, expected {tuple(x0.shape)}"
+            )
         loss = weight * (answer - (a * x0 + b * eps)).square()
         if self.hybrid is not None:
-            loss = loss + self.hybrid(self.schedule, p, x0, skip * x + out * answer, (r + 1) / 2)
+            loss = loss + self.hybrid(
+                self.schedule, p, x0, skip * x + out * answer, (r + 1) / 2
+            )
         return loss.flatten(1).mean(1)

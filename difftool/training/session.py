@@ -33,7 +33,10 @@ from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optim
 from difftool.training.config import Training
 from difftool.training.trainer import Trainer
 
-SHOWN, ACROSS = 64, 8  # samples of one picture at most, and in a row where the classes fit into it
+SHOWN, ACROSS = (
+    64,
+    8,
+)  # samples of one picture at most, and in a row where the classes fit into it
 POINTS = 2000  # of one picture
 NFE = 20
 ADVICE = "try a smaller learning rate, a smaller clip or another precision"
@@ -56,15 +59,29 @@ class Session:
     what does not fit.
     """
 
-    def __init__(self, training: Training, folder: Path, *, device: str = "auto", saved: Checkpoint | None = None):
+    def __init__(
+        self,
+        training: Training,
+        folder: Path,
+        *,
+        device: str = "auto",
+        saved: Checkpoint | None = None,
+    ):
         self.folder = folder
         if saved is None and (folder / CHECKPOINT).exists():
-            raise DifftoolError(f"{folder} has a training in it; go on with --resume {folder}, or name another folder")
+            raise DifftoolError(
+                f"{folder} has a training in it; go on with --resume {folder}, or name another folder"
+            )
         data = training.dataset()
         self.training = training.filled(data)
         torch.manual_seed(self.training.numbers.seed)
         self.trainer = Trainer(
-            self.training.net(), data, self.training.objective(), self.training.numbers, device, training.conditional
+            self.training.net(),
+            data,
+            self.training.objective(),
+            self.training.numbers,
+            device,
+            training.conditional,
         )
         self._facts = _facts(data)
         self.losses: list[Tensor] = []
@@ -79,11 +96,15 @@ class Session:
         saved = Checkpoint.load(folder)
         training = Training.of(saved, str(folder))
         if steps is not None and steps < saved.facts["step"]:
-            raise DifftoolError(f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}")
+            raise DifftoolError(
+                f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}"
+            )
         if steps is not None:
             before = training.numbers
             training = replace(training, numbers=replace(before, steps=steps))
-            now, then = (numbers.rate(saved.facts["step"]) for numbers in (training.numbers, before))
+            now, then = (
+                numbers.rate(saved.facts["step"]) for numbers in (training.numbers, before)
+            )
             if before.decay == "cosine" and now > 2 * then + 0.01:
                 warn(
                     f"the learning rate had fallen to {then:.2g} of its height and rises to {now:.2g}: its cosine now "
@@ -111,7 +132,10 @@ class Session:
                 file.write_text(json.dumps(self.training.to_dict(), indent=1) + "\n")
         logs = _Logs(self.folder) if self.main else None
         steps = self.training.numbers.steps
-        with _interrupts() as interrupted, contextlib.closing(logs) if logs else contextlib.nullcontext():
+        with (
+            _interrupts() as interrupted,
+            contextlib.closing(logs) if logs else contextlib.nullcontext(),
+        ):
             for step, loss in self.trainer:
                 self.losses.append(loss)
                 logged, saved, drawn = (
@@ -131,9 +155,14 @@ class Session:
                     if logs is not None:
                         logs.picture(picture, step)
 
-    def _tell(self, told: Report, logs: _Logs | None, report: Callable[[Report], None] | None) -> None:
+    def _tell(
+        self, told: Report, logs: _Logs | None, report: Callable[[Report], None] | None
+    ) -> None:
         if logs is not None:
-            logs.write(told, self.trainer.numbers.learning_rate * self.trainer.numbers.rate(told.step - 1))
+            logs.write(
+                told,
+                self.trainer.numbers.learning_rate * self.trainer.numbers.rate(told.step - 1),
+            )
         if report is not None and self.main:
             report(told)
 
@@ -148,7 +177,9 @@ class Session:
             "optimizer": optimizer_state(trainer.optimizer),
         }  # fmt: skip
         if not all(bool(torch.isfinite(v).all()) for v in tensors["net"].values()):
-            raise NonFinite(f"the weights are not finite after step {trainer.step}; {self._kept()}; {ADVICE}")
+            raise NonFinite(
+                f"the weights are not finite after step {trainer.step}; {self._kept()}; {ADVICE}"
+            )
         Checkpoint(facts, tensors).save(self.folder / CHECKPOINT)
         Checkpoint(facts, {"ema": tensors["ema"]}).save(self.folder / MODEL)
 
@@ -161,7 +192,9 @@ class Session:
         if not is_picture(data.shape):
             return None
         classes = data.classes if self.training.conditional else None
-        columns = classes * max(1, ACROSS // classes) if classes and classes <= SHOWN else ACROSS
+        columns = (
+            classes * max(1, ACROSS // classes) if classes and classes <= SHOWN else ACROSS
+        )
         count = SHOWN // columns * columns if len(data.shape) == 3 else POINTS
         labels = None if classes is None else torch.arange(count) % classes
         model: Model = self.trainer.objective.model(self.trainer.ema.net, data.shape)
@@ -173,16 +206,27 @@ class Session:
             x = sample(model, shape=(count, *data.shape), nfe=NFE, cond=cond)
         file = self.folder / "samples" / f"step-{self.trainer.step:06d}.png"
         file.parent.mkdir(exist_ok=True)
-        save(x, file, {"step": self.trainer.step}, f"step {self.trainer.step}", overwrite=True, columns=columns)
+        save(
+            x,
+            file,
+            {"step": self.trainer.step},
+            f"step {self.trainer.step}",
+            overwrite=True,
+            columns=columns,
+        )
         return file
 
     def _restore(self, saved: Checkpoint) -> None:
         trainer, what = self.trainer, f"the checkpoint in {self.folder}"
         for part in ("net", "ema", "optimizer"):
             if part not in saved.tensors:
-                raise DifftoolError(f"{what} has only weights for sampling; it cannot be gone on with")
+                raise DifftoolError(
+                    f"{what} has only weights for sampling; it cannot be gone on with"
+                )
         now = self._facts
-        odd = next((name for name in now if saved.facts.get(name, now[name]) != now[name]), None)
+        odd = next(
+            (name for name in now if saved.facts.get(name, now[name]) != now[name]), None
+        )
         if odd is not None:
             raise DifftoolError(
                 f"{what} was trained on data with {odd}={saved.facts[odd]}, now it is {now[odd]}; bring the data back"
@@ -205,16 +249,27 @@ class Session:
         self.losses = []
         bad = next((i for i, value in enumerate(values) if not abs(value) < float("inf")), None)
         if bad is not None:
-            raise NonFinite(f"the loss is {values[bad]} at step {first + bad}; {self._kept()}; {ADVICE}")
+            raise NonFinite(
+                f"the loss is {values[bad]} at step {first + bad}; {self._kept()}; {ADVICE}"
+            )
         return sum(values) / len(values)
 
     def _kept(self) -> str:
-        return "the last checkpoint is kept" if (self.folder / CHECKPOINT).exists() else "there is no checkpoint yet"
+        return (
+            "the last checkpoint is kept"
+            if (self.folder / CHECKPOINT).exists()
+            else "there is no checkpoint yet"
+        )
 
 
 def _facts(data: Dataset) -> dict[str, Any]:
     """What a checkpoint says of its data."""
-    shape = {"samples": len(data), "shape": [*data.shape], "classes": data.classes, "text": data.text}
+    shape = {
+        "samples": len(data),
+        "shape": [*data.shape],
+        "classes": data.classes,
+        "text": data.text,
+    }
     return {**shape, "range": [*data_range(data)]}
 
 
@@ -229,7 +284,10 @@ def _interrupts() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         noted.append(number)
 
-    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and before is signal.default_int_handler
+    )
     if ours:
         signal.signal(signal.SIGINT, note)
     try:
@@ -250,7 +308,11 @@ class _Logs:
         self._writer: Any = SummaryWriter(folder / "logs")
 
     def write(self, report: Report, rate: float) -> None:
-        for name, value in (("loss", report.loss), ("learning rate", rate), ("samples per second", report.speed)):
+        for name, value in (
+            ("loss", report.loss),
+            ("learning rate", rate),
+            ("samples per second", report.speed),
+        ):
             self._writer.add_scalar(name, value, report.step)
 
     def picture(self, file: Path | None, step: int) -> None:
@@ -258,7 +320,9 @@ class _Logs:
             import numpy as np
             from PIL import Image
 
-            self._writer.add_image("samples", np.asarray(Image.open(file).convert("RGB")), step, dataformats="HWC")
+            self._writer.add_image(
+                "samples", np.asarray(Image.open(file).convert("RGB")), step, dataformats="HWC"
+            )
 
     def close(self) -> None:
         self._writer.close()

@@ -107,4 +107,6 @@ def _within(schedule: Schedule, t: Tensor) -> Tensor:
 
 def _check(name: str, mean: float, std: float) -> None:
     if not (math.isfinite(mean) and 0 < std < math.inf):
-        raise DifftoolError(f"{name} times take a finite mean and std > 0, got mean={mean}, std={std}")
+        raise DifftoolError(
+            f"{name} times take a finite mean and std > 0, got mean={mean}, std={std}"
+        )

@@ -52,29 +52,48 @@ class Hyperparameters:
         whole = {"steps": 1, "batch_size": 1, "warmup": 0, "seed": 0}
         for name, least in whole.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**62:
-                raise DifftoolError(f"{name} is a whole number of at least {least}, got {value!r}")
+            if (
+                not isinstance(value, int)
+                or isinstance(value, bool)
+                or not least <= value < 2**62
+            ):
+                raise DifftoolError(
+                    f"{name} is a whole number of at least {least}, got {value!r}"
+                )
         bounds = {
             "learning_rate": (0.0, 1e3), "weight_decay": (0.0, 1e3), "clip": (1e-12, math.inf), "drop": (0.0, 1.0),
             "ema": (0.0, 1 - 1e-12),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise DifftoolError(f"{name} is a number from {low:g} to {high:g}, got {value!r}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not low <= value <= high
+            ):
+                raise DifftoolError(
+                    f"{name} is a number from {low:g} to {high:g}, got {value!r}"
+                )
         for name in ("flip", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise DifftoolError(f"{name} is true or false, got {getattr(self, name)!r}")
-        for name, allowed in (("decay", ("none", "cosine")), ("precision", ("no", "bf16", "fp16"))):
+        for name, allowed in (
+            ("decay", ("none", "cosine")),
+            ("precision", ("no", "bf16", "fp16")),
+        ):
             if getattr(self, name) not in allowed:
-                raise DifftoolError(f"{name} is {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise DifftoolError(
+                    f"{name} is {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
 
     def rate(self, step: int) -> float:
         """The learning rate of step number `step`, from 0, as a part of the whole one."""
         rise = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
         if self.decay == "none" or step < self.warmup:
             return rise
-        return (1 + math.cos(math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1))) / 2
+        return (
+            1 + math.cos(math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1))
+        ) / 2
 
 
 class Trainer:
@@ -99,20 +118,35 @@ class Trainer:
     ):
         self.accelerator = _accelerator(numbers.precision, device)
         place = self.accelerator.device
-        self.net, self.data, self.objective, self.numbers = net.to(place), data, objective, numbers
+        self.net, self.data, self.objective, self.numbers = (
+            net.to(place),
+            data,
+            objective,
+            numbers,
+        )
         self.conditional = conditional
         _try(self.net, data, objective, conditional)
         self.ema = EMA(self.net, numbers.ema)
         optimizer = torch.optim.AdamW(
-            net.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay, fused=place.type != "mps"
+            net.parameters(),
+            lr=numbers.learning_rate,
+            weight_decay=numbers.weight_decay,
+            fused=place.type != "mps",
         )
         ready = torch.compile(self.net) if numbers.compile else self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
         self.step = 0
-        self._permuted: tuple[int, Tensor] | None = None  # the epoch that was asked for last, and its order
-        self.processes, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        self._permuted: tuple[int, Tensor] | None = (
+            None  # the epoch that was asked for last, and its order
+        )
+        self.processes, self.rank = (
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
         if numbers.batch_size % self.processes:
-            raise DifftoolError(f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes")
+            raise DifftoolError(
+                f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes"
+            )
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """Steps up to `numbers.steps`: the number of each, from 1, and its loss, on the device."""
@@ -133,13 +167,20 @@ class Trainer:
         """Whether any of the processes says so; all of them ask at the same step."""
         if self.processes == 1:
             return said
-        return bool(self.accelerator.reduce(torch.tensor(float(said), device=self.accelerator.device), "sum") > 0)
+        return bool(
+            self.accelerator.reduce(
+                torch.tensor(float(said), device=self.accelerator.device), "sum"
+            )
+            > 0
+        )
 
     def _take(self, batch: Batch) -> Tensor:
         """One step of the optimizer."""
         self.net.train()
         torch.manual_seed(_mix(self.numbers.seed, self.step, self.rank))
-        batch = self._changed(batch.map(lambda v: v.to(self.accelerator.device, non_blocking=True)))
+        batch = self._changed(
+            batch.map(lambda v: v.to(self.accelerator.device, non_blocking=True))
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = self.numbers.learning_rate * self.numbers.rate(self.step)
         loss = self.objective.loss(self.ready, batch.x, batch.cond).mean()
@@ -153,7 +194,9 @@ class Trainer:
         """Some of the pictures mirrored, some of the conditioning left out."""
         x, label, text = batch if self.conditional else (batch.x, None, None)
         if self.numbers.flip:
-            x = torch.where(torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x)
+            x = torch.where(
+                torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x
+            )
         if self.numbers.drop > 0 and (label is not None or text is not None):
             left_out = torch.rand(len(x), device=x.device) < self.numbers.drop
             label = None if label is None else label.masked_fill(left_out, -1)
@@ -194,14 +237,21 @@ def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool)
     known = getattr(net, "classes", None)
     if conditional and data.classes is not None and known is not None and known < data.classes:
         raise DifftoolError(f"the network has {known} classes, the data {data.classes}")
-    batch = data.batch(torch.zeros(2, dtype=torch.int64)).map(lambda v: v.to(next(net.parameters()).device))
+    batch = data.batch(torch.zeros(2, dtype=torch.int64)).map(
+        lambda v: v.to(next(net.parameters()).device)
+    )
     try:
         with torch.no_grad(), torch.random.fork_rng():
             objective.loss(net, batch.x, batch.cond if conditional else {})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape, reason = tuple(batch.x.shape[1:]), (str(error).splitlines() or [type(error).__name__])[0]
+        shape, reason = (
+            tuple(batch.x.shape[1:]),
+            (str(error).splitlines() or [type(error).__name__])[0],
+        )
         kinds = "unet and dit are for pictures (channels, H, W), mlp for points (number,)"
-        raise DifftoolError(f"the network does not take samples {shape} of this data: {reason}; {kinds}") from None
+        raise DifftoolError(
+            f"the network does not take samples {shape} of this data: {reason}; {kinds}"
+        ) from None
 
 
 def _accelerator(precision: str, device: str) -> Any:

@@ -41,7 +41,9 @@ class Hybrid:
                 f"the hybrid loss takes weight > 0 and length >= 2, got weight={self.weight!r}, length={self.length!r}"
             )
 
-    def __call__(self, schedule: Schedule, p: Point, x0: Tensor, estimate: Tensor, v: Tensor) -> Tensor:
+    def __call__(
+        self, schedule: Schedule, p: Point, x0: Tensor, estimate: Tensor, v: Tensor
+    ) -> Tensor:
         """What is added to the loss of each element, like x0; p holds tensors (B, 1, ...) in float64."""
         low, high = schedule.domain
         step = (high - low) / self.length
@@ -52,7 +54,9 @@ class Hybrid:
         keep = torch.where(inner, 1 - (s.sigma * p.alpha / (p.sigma * s.alpha)) ** 2, 1.0)
         log_small, widest = (s.sigma**2 * keep).log(), 2 * (p.sigma / s.sigma).log()
         counts = torch.where(inner, self.weight * self.length, 0.0)
-        log_small, widest, gain, counts = (like(a, x0) for a in (log_small, widest, (s.alpha * keep) ** 2, counts))
+        log_small, widest, gain, counts = (
+            like(a, x0) for a in (log_small, widest, (s.alpha * keep) ** 2, counts)
+        )
         spread = v * widest  # log(Sigma / small)
         error = gain * (x0 - estimate.detach()).square()
         return counts / 2 * (spread + (-spread).exp() * (1 + error * (-log_small).exp()) - 1)

@@ -86,7 +86,11 @@ class VLB(Weighting):
     variance: Literal["small", "large"] = "small"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.length, int) or self.length < 2 or self.variance not in ("small", "large"):
+        if (
+            not isinstance(self.length, int)
+            or self.length < 2
+            or self.variance not in ("small", "large")
+        ):
             raise DifftoolError(
                 f"vlb takes length >= 2 and variance small or large, got {self.length!r}, {self.variance!r}"
             )

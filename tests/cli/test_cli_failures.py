@@ -10,7 +10,7 @@ import torch
 from reading import files, read
 
 from difftool.errors import DifftoolError, NonFinite
-from difftool.models.base import Bound
+from difftool.models.base import BoundModel
 from difftool.noise import Independent
 from difftool.plan import RunState, run
 
@@ -41,7 +41,7 @@ def test_a_run_goes_on_from_the_state_it_left(ok, refused, faulty, folder):
     assert state.plan.rows[state.position - 1].point.t >= 0.5
     assert torch.isfinite(state.x).all()
     noise = Independent().source((2, 2), seed=0, first=3)
-    rest = run(state.plan, Bound(faulty.plain(), None, {}), None, noise, state=state)
+    rest = run(state.plan, BoundModel(faulty.plain(), None, {}), None, noise, state=state)
     ok("sample", "--model", "plain", *RUN, "--out", "whole.npz")
     np.testing.assert_allclose(rest.numpy(), read("whole.npz")[0][3:], atol=1e-6)
 
