@@ -210,7 +210,7 @@ def test_path_noise_is_split_into_elementary_increments():
 @pytest.mark.parametrize("sampler", [Midpoint(), DDPM(), EulerMaruyama()], ids=str)
 def test_the_plan_draws_what_the_loop_draws(sampler, noise):
     job = prepare(mixture(), sampler, shape=(3, 2), steps=5, noise=noise, schedule=VPLinear(), dtype=torch.float64)
-    planned, job.plan = job.batch(0, 3), None
+    planned, job = job.batch(0, 3), job.loop
     # path noise is made of float32 normals, combined in another order by the plan
     assert torch.allclose(planned, job.batch(0, 3), rtol=1e-12, atol=1e-5 if noise.correlated else 1e-12)
 

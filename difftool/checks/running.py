@@ -94,8 +94,7 @@ def plan_is_loop(sampler: Sampler) -> float:
         count = MANY if schedule is SCHEDULES[0] else 6
         run = job(sampler, count=count, schedule=schedule)
         out, stepped = run.batch(0, count), _stepped(run)
-        run.plan = None
-        loop = run.batch(0, count)
+        loop = run.loop.batch(0, count)
         worst = worst_of(worst, _distance(out, loop), _distance(stepped, loop))
     return worst
 
@@ -191,7 +190,7 @@ def _evaluations(sampler: Sampler) -> str:
                 run.plan.nfe if run.plan else None,
             )
             if run.plan is None or steps < MANY_STEPS:
-                run.plan = None
+                run = run.loop
                 run.batch(0, 6)
             way_out = "nfe(path) says what a path costs, if not evaluations times its steps"
             assert declared in (None, run.nfe), (
@@ -333,10 +332,9 @@ def _pictures(sampler: Sampler) -> float:
     """States of more axes, beside the same ones flattened."""
     shapes = SHAPES[:3] if sampler.adaptive else SHAPES  # these take their time
     flat, *others = (
-        job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)) for s in shapes
+        job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)).loop
+        for s in shapes
     )
-    for run in (flat, *others):
-        run.plan = None
     out = flat.batch(0, 6)
     return worst_of(*(_distance(run.batch(0, 6).reshape(6, 3), out) for run in others))
 

@@ -12,11 +12,12 @@ from difftool.models import GaussianMixture, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.names.specs import is_file, make, spec_of
 from difftool.names.text import parse
+from difftool.noise import Independent
 from difftool.outputs.files import check_kind
-from difftool.plan import Plan, compile_plan, load_plan, trace
+from difftool.plan import Plan, compile_plan, load_plan
 from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, guided_growth, stability
-from difftool.sampling import DEFAULT_STEPS, choose, default, make_path, steps_for_nfe
+from difftool.sampling import choose, decide, default
 from difftool.schedules import DDPMLinear
 
 STEPS = 10
@@ -40,15 +41,20 @@ def plan_of(
                 "a plan in a file has its own steps, schedule, grid and last step; leave those out"
             )
         return load_plan(Path(parse(sampler)[0]))
-    if last not in (None, "step", "mean"):
-        raise DifftoolError(f"last is step or mean, got {last!r}")
-    made, times = make("samplers", sampler), make("grids", grid) if grid else None
-    along = make("schedules", schedule or "vp-linear")
-    free = isinstance(times, Explicit) or (made.adaptive and times is None)
-    steps = STEPS if steps is None and not free else steps
-    path = make_path(make("models", model), made, steps=steps, grid=times, schedule=along)
+    walked, times = make("samplers", sampler), make("grids", grid) if grid else None
+    own_steps = isinstance(times, Explicit) or (walked.adaptive and times is None)
+    if steps is None and not own_steps:
+        steps = STEPS
+    decision = decide(
+        make("models", model),
+        walked,
+        steps=steps,
+        grid=times,
+        schedule=make("schedules", schedule or "vp-linear"),
+        last=last,
+    )
     try:
-        return trace(made, path, last)
+        return decision.traced(Independent())
     except NotAffine as error:
         raise NotAffine(f"{sampler} has no plan: {error}") from None
 
@@ -123,26 +129,23 @@ def default_of(
     made: Model = make("models", model)
     if guidance is not None:
         made = Guided(made, guidance)
-    sampler, grid = choose(made, steps=steps, nfe=nfe, stochastic=stochastic)
-    n = (
-        (steps or DEFAULT_STEPS)
-        if nfe is None
-        else steps_for_nfe(made, sampler, nfe, grid=grid)
-    )
+    decision = decide(made, steps=steps, nfe=nfe, stochastic=stochastic)
+    n = len(decision.path) - 1
     facts = {
-        "sampler": spec_of("samplers", sampler),
-        "grid": spec_of("grids", grid),
+        "sampler": spec_of("samplers", decision.sampler),
+        "grid": spec_of("grids", decision.grid),
         "steps": str(n),
+        "NFE": str(n * made.nfe),
     }
-    facts["NFE"] = str(n * made.nfe)
-    if not sampler.stochastic:
-        plan = trace(sampler, make_path(made, sampler, steps=n, grid=grid))
-        facts |= _network_error(plan, made.predicts or "x0")
-        growth = guided_growth(plan, made.guidance) if made.guidance > 1 else 0.0
-        if growth > default.LARGEST:
-            facts["unstable"] = (
-                f"on Gaussian data the samples end {growth:.2g} times as large as the data"
-            )
+    if decision.sampler.stochastic:
+        return why, facts
+    plan = decision.traced(Independent())
+    facts |= _network_error(plan, made.predicts or "x0")
+    growth = guided_growth(plan, made.guidance) if made.guidance > 1 else 0.0
+    if growth > default.LARGEST:
+        facts["unstable"] = (
+            f"on Gaussian data the samples end {growth:.2g} times as large as the data"
+        )
     return why, facts
 
 

@@ -21,17 +21,12 @@ from difftool.outputs.files import CHECKPOINT, digest
 from difftool.plan import Plan, load_plan
 from difftool.runs.recipe import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
-from difftool.samplers.base import grid_of
 from difftool.sampling import (
     Astray,
     Callback,
     Job,
     batches,
-    choose,
-    make_path,
     prepare,
-    shifts_nothing,
-    steps_for_nfe,
     warn_beforehand,
 )
 
@@ -48,7 +43,7 @@ NOISES: dict[str, Noise] = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
     """A recipe made ready: its job, and the recipe with every default filled in."""
 
@@ -62,56 +57,23 @@ class Run:
         model = make("models", recipe.model)
         recipe, told = recipe.in_our_words(flow=_along_a_flow(recipe, model))
         warn(told)
-        recipe = replace(
-            recipe,
-            device=_device(recipe.device),
-            threads=recipe.threads or torch.get_num_threads(),
-            noise=recipe.noise or "independent",
-        )
-        torch.set_num_threads(recipe.threads or 1)
-        if (Path(recipe.model) / CHECKPOINT).is_file():
-            folder = f"the training in the folder is checkpoint:path={recipe.model}"
-            warn(f"{recipe.model} is the model of that name; {folder}")
-        if model.shape is None:
-            raise DifftoolError(
-                f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "
-                f"NetworkModel(..., shape=(3, 32, 32))"
-            )
-        if recipe.guidance is not None:
-            if recipe.label is None:
-                raise DifftoolError("--guidance leads to a class; name it with --class")
-            model = Guided(model, recipe.guidance)
-        chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
-        recipe = replace(
-            recipe,
-            chosen=chosen,
-            clip=of_pictures(model) if recipe.clip is None else recipe.clip,
-        )
-        if recipe.clip:
-            model = Clipped(model)
-        file = recipe.plan_file
-        if recipe.plan is not None:
-            recipe, sampler, options = _with_plan(
-                recipe, Plan.from_dict(recipe.plan, recipe.sampler or "")
-            )
-        elif file is not None:
-            recipe, sampler, options = _with_plan(recipe, load_plan(file))
-        else:
-            recipe, sampler, options = _with_sampler(recipe, model)
+        recipe = _on_this_machine(recipe)
+        _warn_of_a_folder(recipe)
+        model, shape, recipe = _wrapped(model, recipe)
+        sampler, options = _objects(recipe)
         recipe = replace(recipe, files=_files(recipe))
-        classes = recipe.classes
-        cond = {}
-        if classes is not None:
-            model.bind(
-                model.schedule, {"label": torch.tensor(classes)}
-            )  # whether it knows them all
-            cond = {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
         job = prepare(
-            model, sampler, shape=(recipe.num_samples, *model.shape), seed=recipe.seed, cond=cond,
-            noise=NOISES[recipe.noise or "independent"], device=recipe.device, dtype=getattr(torch, recipe.dtype),
+            model,
+            sampler,
+            shape=(recipe.num_samples, *shape),
+            seed=recipe.seed,
+            cond=_classes(recipe, model),
+            noise=NOISES[recipe.noise or "independent"],
+            device=recipe.device,
+            dtype=getattr(torch, recipe.dtype),
             **options,
-        )  # fmt: skip
-        return cls(recipe, job)
+        )
+        return cls(_filled_in(recipe, job), job)
 
     @property
     def sizes(self) -> list[int]:
@@ -185,54 +147,104 @@ def _files(recipe: Recipe) -> dict[str, str] | None:
     return digests or None
 
 
-Decided = tuple[Recipe, Plan | Sampler, dict[str, Any]]  # with the options of `prepare`
+def _on_this_machine(recipe: Recipe) -> Recipe:
+    """The recipe with device, threads and noise filled in; sets the threads."""
+    recipe = replace(
+        recipe,
+        device=_device(recipe.device),
+        threads=recipe.threads or torch.get_num_threads(),
+        noise=recipe.noise or "independent",
+    )
+    torch.set_num_threads(recipe.threads or 1)
+    return recipe
 
 
-def _with_plan(recipe: Recipe, plan: Plan) -> Decided:
-    for name in ("schedule", "grid", "steps", "nfe", "last"):
-        if getattr(recipe, name) is not None:
-            raise DifftoolError(
-                f"a plan has its own schedule, grid, steps and last step; leave --{name} out"
-            )
-    return replace(recipe, plan=plan.to_dict()), plan, {}
+def _warn_of_a_folder(recipe: Recipe) -> None:
+    """A line where a training's folder has the name of a model."""
+    if (Path(recipe.model) / CHECKPOINT).is_file():
+        folder = f"the training in the folder is checkpoint:path={recipe.model}"
+        warn(f"{recipe.model} is the model of that name; {folder}")
 
 
-def _with_sampler(recipe: Recipe, model: Model) -> Decided:
-    """The recipe with schedule, grid, steps and last step filled in."""
+def _wrapped(model: Model, recipe: Recipe) -> tuple[Model, tuple[int, ...], Recipe]:
+    """The model with guidance and clipping, its shape, and the recipe that says whether it is clipped."""
+    shape = model.shape
+    if shape is None:
+        raise DifftoolError(
+            f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "
+            f"NetworkModel(..., shape=(3, 32, 32))"
+        )
+    if recipe.guidance is not None:
+        if recipe.label is None:
+            raise DifftoolError("--guidance leads to a class; name it with --class")
+        model = Guided(model, recipe.guidance)
+    chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
+    clip = of_pictures(model) if recipe.clip is None else recipe.clip
+    if clip:
+        model = Clipped(model)
+    return model, shape, replace(recipe, chosen=chosen, clip=clip)
+
+
+def _objects(recipe: Recipe) -> tuple[Plan | Sampler | None, dict[str, Any]]:
+    """The sampler, or the plan, of the recipe, and the options of `prepare` that go with it."""
+    if recipe.plan is not None or recipe.plan_file is not None:
+        for name in ("schedule", "grid", "steps", "nfe", "last"):
+            if getattr(recipe, name) is not None:
+                raise DifftoolError(
+                    f"a plan has its own schedule, grid, steps and last step; leave --{name} out"
+                )
+        if recipe.plan is not None:
+            return Plan.from_dict(recipe.plan, recipe.sampler or ""), {}
+        assert recipe.plan_file is not None
+        return load_plan(recipe.plan_file), {}
     if recipe.steps is not None and recipe.nfe is not None:
         raise DifftoolError("give --steps or --nfe, not both")
-    schedule = make("schedules", recipe.schedule) if recipe.schedule else None
-    grid = make("grids", recipe.grid) if recipe.grid else None
+    options: dict[str, Any] = {
+        "steps": recipe.steps,
+        "nfe": recipe.nfe,
+        "last": recipe.last,
+        "schedule": make("schedules", recipe.schedule) if recipe.schedule else None,
+        "grid": make("grids", recipe.grid) if recipe.grid else None,
+    }
+    if recipe.sampler is None:
+        return None, {**options, "stochastic": recipe.stochastic}
     if recipe.stochastic and "sampler" not in (recipe.chosen or []):
         raise DifftoolError(
             f"--stochastic picks the sampler where none is named, and {recipe.sampler} is"
         )
-    if recipe.sampler is None:
-        sampler, grid = choose(
-            model,
-            steps=recipe.steps,
-            nfe=recipe.nfe,
-            grid=grid,
-            schedule=schedule,
-            stochastic=recipe.stochastic,
-        )
-        recipe = replace(recipe, sampler=spec_of("samplers", sampler))
-    else:
-        sampler = make("samplers", recipe.sampler)
-    free = sampler.adaptive and grid is None
-    last = recipe.last or sampler.last
-    steps = recipe.steps
-    if recipe.nfe is not None:
-        steps = steps_for_nfe(model, sampler, recipe.nfe, last, schedule=schedule, grid=grid)
-    path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
-    if not free:
-        warn(shifts_nothing(grid or grid_of(sampler), schedule, len(path) - 1))
-    recipe = replace(
-        recipe, nfe=None, last=last, steps=None if free else len(path) - 1,
-        schedule=recipe.schedule or ("vp-linear" if model.schedule is None else None),
-        grid=recipe.grid or (None if free else spec_of("grids", grid or grid_of(sampler))),
-    )  # fmt: skip
-    return recipe, sampler, {"schedule": path.schedule, "grid": path.times, "last": last}
+    return make("samplers", recipe.sampler), options
+
+
+def _classes(recipe: Recipe, model: Model) -> dict[str, Tensor]:
+    """The conditioning: the classes of the recipe in turn. `DifftoolError` if the model does not know them all."""
+    classes = recipe.classes
+    if classes is None:
+        return {}
+    model.bind(model.schedule, {"label": torch.tensor(classes)})
+    return {"label": classes[0] + torch.arange(recipe.num_samples) % len(classes)}
+
+
+def _filled_in(recipe: Recipe, job: Job) -> Recipe:
+    """The recipe with what was decided: the plan, or sampler, schedule, grid, steps and last step."""
+    if job.sampler is None:
+        assert job.plan is not None
+        return replace(recipe, plan=job.plan.to_dict())
+    schedule = recipe.schedule
+    if schedule is None and job.model.schedule is None:
+        schedule = "vp-linear"
+    grid, steps = recipe.grid, None
+    if job.grid is not None:
+        grid = grid or spec_of("grids", job.grid)
+        steps = job.steps
+    return replace(
+        recipe,
+        sampler=recipe.sampler or spec_of("samplers", job.sampler),
+        schedule=schedule,
+        grid=grid,
+        steps=steps,
+        nfe=None,
+        last=job.last,
+    )
 
 
 def _device(name: Device) -> Device:

@@ -2,9 +2,11 @@
 
 from difftool.sampling import default
 from difftool.sampling.beforehand import warn_beforehand
+from difftool.sampling.decide import Decision, decide
 from difftool.sampling.default import choose
 from difftool.sampling.front import sample
-from difftool.sampling.job import Job, batches, prepare
+from difftool.sampling.job import Job, batches
+from difftool.sampling.prepare import prepare
 from difftool.sampling.rule import (
     DEFAULT_STEPS,
     as_grid,
@@ -20,11 +22,13 @@ __all__ = [
     "DEFAULT_STEPS",
     "Astray",
     "Callback",
+    "Decision",
     "Job",
     "Step",
     "as_grid",
     "batches",
     "choose",
+    "decide",
     "default",
     "make_path",
     "prepare",

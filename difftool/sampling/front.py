@@ -15,7 +15,8 @@ from difftool.noise import Noise
 from difftool.plan.plan import Plan
 from difftool.samplers.base import Last, Sampler
 from difftool.sampling.beforehand import warn_beforehand
-from difftool.sampling.job import batches, prepare
+from difftool.sampling.job import batches
+from difftool.sampling.prepare import prepare
 from difftool.sampling.scale import ran_away
 from difftool.sampling.watch import Callback
 from difftool.schedules import Schedule
@@ -85,7 +86,7 @@ def sample(
         last=last, seed=seed, noise=noise, cond=cond, device=device, dtype=dtype,
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
-        job.dtype = torch.float64
+        job = job.in_double()
     warn_beforehand(job, given=x is not None)
     parts: list[Tensor] = []
     for first, count in batches(job.total, batch_size):

@@ -107,11 +107,11 @@ def _run(
         job = prepare(model, sampler, shape=tuple(z.shape), steps=steps, **options)
     except DifftoolError as error:
         return replace(cell, note=str(error))
-    assert job.path is not None
-    job.dtype = torch.float64
-    truth = references(job.path).x
+    job, path = job.in_double(), job.path
+    assert path is not None
+    truth = references(path).x
     try:
-        out = job.batch(0, len(z), references.start(job.path))
+        out = job.batch(0, len(z), references.start(path))
     except NonFinite:
         out = torch.full_like(truth, math.nan)
     return replace(cell, nfe=job.nfe, steps=job.steps, errors=errors(out, truth))

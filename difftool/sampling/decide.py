@@ -1,0 +1,88 @@
+"""The decision of a run: which sampler walks which points, and how it ends.
+
+Every run whose plan is not given passes here: `sample`, recipes, `difftool plan`, evaluations, trajectories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from difftool.errors import DifftoolError, warn
+from difftool.grids import Grid
+from difftool.models.base import Model
+from difftool.noise import Noise
+from difftool.plan import Plan, trace
+from difftool.samplers.base import Last, Sampler, grid_of, nfe_of
+from difftool.sampling.default import choose
+from difftool.sampling.rule import as_grid, make_path, shifts_nothing, steps_for_nfe
+from difftool.schedules import Path, Schedule
+
+NAMED = "stochastic picks the sampler where none is named; leave it out, or the sampler"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A sampler, the points that it walks, its last step.
+
+    grid: what the points were made by; None if the sampler chooses its own steps.
+    """
+
+    sampler: Sampler
+    path: Path
+    last: Last
+    grid: Grid | None
+
+    @property
+    def nfe(self) -> int | None:
+        """Evaluations of the model; None if they are only known after the run."""
+        return nfe_of(self.sampler, self.path, self.last)
+
+    def traced(self, noise: Noise) -> Plan:
+        """Its plan under that kind of noise; `NotAffine` if no plan can hold it."""
+        return trace(
+            self.sampler,
+            self.path,
+            self.last,
+            correlated=noise.correlated,
+            placed=noise.placed,
+        )
+
+
+def decide(
+    model: Model,
+    sampler: Sampler | None = None,
+    *,
+    stochastic: bool = False,
+    steps: int | None = None,
+    nfe: int | None = None,
+    grid: Grid | Sequence[float] | None = None,
+    schedule: Schedule | None = None,
+    last: Last | None = None,
+) -> Decision:
+    """Sampler, grid, steps and last step where they are not named, and the points; options and errors as `sample`."""
+    if sampler is None:
+        sampler, grid = choose(
+            model, steps=steps, nfe=nfe, grid=grid, schedule=schedule, stochastic=stochastic
+        )
+    elif stochastic:
+        raise DifftoolError(NAMED)
+    if last not in (None, "step", "mean"):
+        raise DifftoolError(f"last is step or mean, got {last!r}")
+    if steps is not None and nfe is not None:
+        raise DifftoolError(f"give steps or nfe, not both; got steps={steps}, nfe={nfe}")
+    if nfe is not None:
+        steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
+    path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
+    used = _grid_used(sampler, grid)
+    if used is not None and not sampler.adaptive:
+        warn(shifts_nothing(used, schedule, len(path) - 1))
+    return Decision(sampler, path, last or sampler.last, used)
+
+
+def _grid_used(sampler: Sampler, grid: Grid | Sequence[float] | None) -> Grid | None:
+    if grid is not None:
+        return as_grid(grid)
+    if sampler.adaptive:
+        return None
+    return grid_of(sampler)

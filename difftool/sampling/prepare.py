@@ -1,0 +1,133 @@
+"""`prepare`: a run made ready, before the first number is drawn."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from difftool.errors import DifftoolError, NotAffine
+from difftool.grids import Grid
+from difftool.models.base import Model
+from difftool.noise import Independent, Noise
+from difftool.plan import Plan
+from difftool.samplers.base import Last, Sampler
+from difftool.sampling.condition import conditioning
+from difftool.sampling.decide import NAMED, Decision, decide
+from difftool.sampling.job import Job, Loop, Planned
+from difftool.sampling.rule import check_kind
+from difftool.schedules import Schedule
+
+DTYPES = (None, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def prepare(
+    model: Model,
+    sampler: Sampler | Plan | None = None,
+    *,
+    stochastic: bool = False,
+    shape: Sequence[int],
+    steps: int | None = None,
+    nfe: int | None = None,
+    grid: Grid | Sequence[float] | None = None,
+    schedule: Schedule | None = None,
+    last: Last | None = None,
+    seed: int = 0,
+    noise: Noise | None = None,
+    cond: Mapping[str, Any] | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Job:
+    """Everything that is decided before the first number is drawn; options and errors as `sample`."""
+    check_kind("model", model, Model)
+    if sampler is not None:
+        check_kind("sampler", sampler, (Sampler, Plan))
+    noise = Independent() if noise is None else noise
+    check_kind("noise", noise, Noise)
+    if dtype not in DTYPES:
+        raise DifftoolError(
+            f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}"
+        )
+    shape = _checked_shape(shape, model)
+    place = _checked_device(model.device if device is None else device)
+    model = model.to(place, dtype)
+    decision: Decision | None = None
+    plan: Plan | None = None
+    if isinstance(sampler, Plan):
+        if stochastic:
+            raise DifftoolError(NAMED)
+        if not (steps is nfe is grid is schedule is last is None):
+            raise DifftoolError(
+                "a plan has its steps, grid, schedule and last step in it; leave those options out"
+            )
+        plan = sampler
+        _check_noise(plan, noise)
+    else:
+        decision = decide(
+            model,
+            sampler,
+            stochastic=stochastic,
+            steps=steps,
+            nfe=nfe,
+            grid=grid,
+            schedule=schedule,
+            last=last,
+        )
+        with suppress(NotAffine):
+            plan = decision.traced(noise)
+    double = (dtype or model.dtype) == torch.float64
+    known: dict[str, Any] = {
+        "model": model,
+        "decision": decision,
+        "noise": noise,
+        "seed": seed,
+        "total": shape[0],
+        "shape": shape[1:],
+        "cond": conditioning(cond, shape[0], place),
+        "device": place,
+        "dtype": torch.float64 if double else torch.float32,
+    }
+    if plan is None:
+        return Loop(**known)
+    return Planned(plan=plan, **known)
+
+
+def _check_noise(plan: Plan, noise: Noise) -> None:
+    """Raise `DifftoolError` for a plan that was traced for another kind of noise."""
+    intervals = [key.interval is not None for key in plan.noises]
+    if not noise.correlated and any(intervals):
+        raise DifftoolError("this plan was traced for path noise; give it noise=BrownianPath()")
+    if noise.correlated and intervals and not any(intervals):
+        raise DifftoolError(
+            "this plan was traced for independent noise; trace it with correlated=True for path noise"
+        )
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    """The device; `DifftoolError` if nothing can be computed there."""
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place).tolist()
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DifftoolError(
+            f"there is no device {str(device)!r} to compute on ({reason}); use cpu"
+        ) from None
+    return place
+
+
+def _checked_shape(shape: Sequence[int], model: Model) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(n) for n in shape)
+    except (TypeError, ValueError):
+        raise DifftoolError(f"shape is (number, ...), whole numbers, got {shape!r}") from None
+    if not sizes or any(n < 1 for n in sizes):
+        raise DifftoolError(f"shape is (number, ...), each at least 1, got {sizes}")
+    if model.shape is not None and sizes[1:] != model.shape:
+        raise DifftoolError(
+            f"the shape asked for is {sizes}, the model takes ({', '.join(['...', *map(str, model.shape)])})"
+        )
+    return sizes
