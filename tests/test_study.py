@@ -27,9 +27,9 @@ from difftool.plan import trace
 from difftool.plan.analysis import Gaussian, exact_map, output_map
 from difftool.samplers import DDIM, DDPM
 from difftool.samplers.adaptive import AdaptiveODE
-from difftool.sampling import make_path, sample, steps_for_nfe
+from difftool.sampling import make_path, sample, steps_for_nfe, steps_within
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, VPLinear
-from difftool.study import References, SampleLaw, errors, reference, steps_within, sweep
+from difftool.study import References, SampleLaw, errors, reference, sweep
 
 SCHEDULES = [VPLinear(), DDPMLinear(), Cosine(), VE(), Flow()]
 schedules = st.sampled_from(SCHEDULES)

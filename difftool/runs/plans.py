@@ -71,7 +71,7 @@ def check_plan_file(file: Path | None, force: bool) -> None:
 def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str]:
     """NFE, registers, amplification; the exact errors on Gaussian data like that of an exact model.
 
-    sampler: whose stability intervals are told as well.
+    sampler: whose stability intervals are shown as well.
     """
     formed, program = compile_plan(plan, None)
     facts = {
@@ -126,22 +126,22 @@ def default_of(
         return why, {kind: _by_steps(predicts) for kind, predicts in KINDS.items()}
     if steps is not None and nfe is not None:
         raise DifftoolError(f"give --steps or --nfe, not both; got steps={steps}, nfe={nfe}")
-    made: Model = make("models", model)
+    wanted: Model = make("models", model)
     if guidance is not None:
-        made = Guided(made, guidance)
-    decision = decide(made, steps=steps, nfe=nfe, stochastic=stochastic)
+        wanted = Guided(wanted, guidance)
+    decision = decide(wanted, steps=steps, nfe=nfe, stochastic=stochastic)
     n = len(decision.path) - 1
     facts = {
         "sampler": spec_of("samplers", decision.sampler),
         "grid": spec_of("grids", decision.grid),
         "steps": str(n),
-        "NFE": str(n * made.nfe),
+        "NFE": str(n * wanted.nfe),
     }
     if decision.sampler.stochastic:
         return why, facts
     plan = decision.traced(Independent())
-    facts |= _network_error(plan, made.predicts or "x0")
-    growth = guided_growth(plan, made.guidance) if made.guidance > 1 else 0.0
+    facts |= _network_error(plan, wanted.predicts or "x0")
+    growth = guided_growth(plan, wanted.guidance) if wanted.guidance > 1 else 0.0
     if growth > default.LARGEST:
         facts["unstable"] = (
             f"on Gaussian data the samples end {growth:.2g} times as large as the data"
@@ -152,13 +152,15 @@ def default_of(
 def _by_steps(predicts: str) -> str:
     """The choices by the number of steps, for a network on DDPM's table."""
     model = NetworkModel(lambda x, time: x, DDPMLinear(), predicts)
-    told: dict[str, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for n in (5, 10, 20, 50, 100):
         sampler, grid = choose(model, steps=n)
-        told.setdefault(f"{spec_of('samplers', sampler)}@{spec_of('grids', grid)}", []).append(
-            n
-        )
-    return "; ".join(f"{spec} in {', '.join(map(str, ns))} steps" for spec, ns in told.items())
+        chosen.setdefault(
+            f"{spec_of('samplers', sampler)}@{spec_of('grids', grid)}", []
+        ).append(n)
+    return "; ".join(
+        f"{spec} in {', '.join(map(str, ns))} steps" for spec, ns in chosen.items()
+    )
 
 
 def _network_error(plan: Plan, predicts: str) -> dict[str, str]:

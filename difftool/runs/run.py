@@ -55,8 +55,8 @@ class Run:
     def of(cls, recipe: Recipe) -> Self:
         """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
         model = make("models", recipe.model)
-        recipe, told = recipe.in_our_words(flow=_along_a_flow(recipe, model))
-        warn(told)
+        recipe, translated = recipe.in_our_words(flow=_along_a_flow(recipe, model))
+        warn(translated)
         recipe = _on_this_machine(recipe)
         _warn_of_a_folder(recipe)
         model, shape, recipe = _wrapped(model, recipe)
@@ -109,7 +109,7 @@ class Run:
             self.nfe.append(self.job.nfe or 0)
             astray.count(part)
             yield part
-        warn(astray.told())
+        warn(astray.line())
 
     def quality(self, samples: Tensor) -> Distance | None:
         """Sliced Wasserstein distance of the samples to exact ones, beside as many exact ones; None if unknown."""

@@ -14,6 +14,7 @@ from difftool.sampling.rule import (
     shifts_nothing,
     start_of,
     steps_for_nfe,
+    steps_within,
 )
 from difftool.sampling.scale import Astray, ran_away
 from difftool.sampling.watch import Callback, Step
@@ -37,5 +38,6 @@ __all__ = [
     "shifts_nothing",
     "start_of",
     "steps_for_nfe",
+    "steps_within",
     "warn_beforehand",
 ]

@@ -16,9 +16,9 @@ from difftool.sampling.scale import will_run_away
 SIGNAL = 0.25  # alpha / sigma from which on a start is not taken for one of pure noise
 
 
-def warn_beforehand(job: Job, given: bool = False) -> None:
-    """A `DifftoolWarning` for every line; given: the states to start from are given."""
-    start = None if given else starts_in_the_data(job)
+def warn_beforehand(job: Job, started: bool = False) -> None:
+    """A `DifftoolWarning` for every line; started: the states to start from were given by the caller."""
+    start = None if started else starts_in_the_data(job)
     caution = None if job.sampler is None else job.sampler.caution(math.prod(job.shape))
     for line in (will_run_away(job), start, has_no_path(job), names_no_class(job), caution):
         if line is not None:

@@ -26,12 +26,12 @@ def conditioning(
         raise DifftoolError(
             f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}"
         )
-    made = as_rows(cond or {})
-    if "label" in made:
-        made["label"] = _labels(made["label"], total)
+    rows = as_rows(cond or {})
+    if "label" in rows:
+        rows["label"] = _labels(rows["label"], total)
     return {
         name: value.to(place) if isinstance(value, Tensor) else value
-        for name, value in made.items()
+        for name, value in rows.items()
     }
 
 

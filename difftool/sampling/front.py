@@ -87,7 +87,7 @@ def sample(
     )  # fmt: skip
     if x is not None and x.dtype == torch.float64:
         job = job.in_double()
-    warn_beforehand(job, given=x is not None)
+    warn_beforehand(job, started=x is not None)
     parts: list[Tensor] = []
     for first, count in batches(job.total, batch_size):
         start = None if x is None else x[first : first + count]

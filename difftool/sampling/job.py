@@ -200,8 +200,8 @@ class Planned(Decided):
     ) -> Tensor:
         if grad:
             rows = [row for row in self.plan.rows if row.channels]
-            told = [row.index if row.kind == "grid" else None for row in rows]
-            return self.loop.walk(bound, source, x, first, callback, grad, told)
+            grid_index = [row.index if row.kind == "grid" else None for row in rows]
+            return self.loop.walk(bound, source, x, first, callback, grad, grid_index)
         report = None if callback is None else self._reporter(bound, first, callback)
         return self._runner(bound)(x, source, callback=report)
 
@@ -290,12 +290,17 @@ class Loop(Decided):
         first: int,
         callback: Callback | None,
         grad: bool,
-        told: Sequence[int | None] | None = None,
+        grid_index: Sequence[int | None] | None = None,
     ) -> Tensor:
-        """The result from the states x. told: as of `Watch`."""
+        """The result from the states x. grid_index: as of `Watch`."""
         sampler, path = self.decision.sampler, self.decision.path
         watched = Watch(
-            bound, path, first, callback, adaptive=sampler.adaptive, told=told or None
+            bound,
+            path,
+            first,
+            callback,
+            adaptive=sampler.adaptive,
+            grid_index=grid_index or None,
         )
         with torch.set_grad_enabled(grad):
             x = x.clone()  # a loop may write into it

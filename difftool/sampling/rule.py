@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -157,12 +157,12 @@ def steps_for_nfe(
         path = make_path(model, sampler, steps=steps, last=last, **options)
         return (nfe_of(sampler, path, last or sampler.last) or 0) * model.nfe
 
-    grid = None if options.get("grid") is None else as_grid(options["grid"])
-    if isinstance(grid, Explicit):
-        near = [len(grid.times) - 1]
-    else:  # a step more never costs less, and only the first step of an upward grid is free
-        above = bisect_left(range(1, nfe + 2), nfe, key=cost) + 1
-        near = [above - 1, above] if above > 1 else [above]
+    own = _own_steps(options.get("grid"))
+    if own is not None:
+        near = [own]
+    else:
+        most = most_steps(cost, nfe)
+        near = [most, most + 1] if most else [1]
     costs = {cost(steps): steps for steps in near}
     if nfe not in costs:
         listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
@@ -170,6 +170,51 @@ def steps_for_nfe(
             f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}"
         )
     return costs[nfe]
+
+
+def steps_within(
+    model: Model,
+    sampler: Sampler,
+    nfe: int,
+    *,
+    grid: Grid | None = None,
+    schedule: Schedule | None = None,
+) -> int:
+    """The most steps that cost at most `nfe` network evaluations; 0 if not even one does, or costs vary by the state.
+
+    Raises `DifftoolError` if those steps are refused for the sampler, grid or schedule: too few for its order, say.
+    """
+
+    def cost(steps: int) -> int:
+        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
+        used = nfe_of(sampler, path, sampler.last)
+        return nfe + 1 if used is None else used * model.nfe
+
+    def known(steps: int) -> int:
+        try:
+            return cost(steps)
+        except DifftoolError:  # too few steps for it: more may do
+            return 0
+
+    own = _own_steps(grid)
+    if own is not None:
+        return own if cost(own) <= nfe else 0
+    most = most_steps(known, nfe)
+    return most if most and cost(most) else 0
+
+
+def most_steps(cost: Callable[[int], int], nfe: int) -> int:
+    """The most steps whose cost is within `nfe`; 0 if one step costs more.
+
+    A step more never costs less, and only the first step of an upward grid is free.
+    """
+    return bisect_right(range(1, nfe + 2), nfe, key=cost)
+
+
+def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
+    """The steps that a grid has of itself; None if it takes any number."""
+    named = None if grid is None else as_grid(grid)
+    return len(named.times) - 1 if isinstance(named, Explicit) else None
 
 
 def check_nfe(nfe: object) -> None:

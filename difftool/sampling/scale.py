@@ -51,7 +51,7 @@ def ran_away(job: Job, x: Tensor) -> str | None:
     """
     astray = Astray(job)
     astray.count(x)
-    return astray.told()
+    return astray.line()
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Astray:
         self.furthest = max(self.furthest, float(beyond.max()))
         self.largest = max(self.largest, float(flat.abs().max()))
 
-    def told(self) -> str | None:
+    def line(self) -> str | None:
         """The line about all of them."""
         if self.outside <= FEW * self.samples and self.furthest <= FAR * self.half:
             return None

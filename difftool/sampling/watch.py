@@ -52,7 +52,7 @@ Callback = Callable[[Step], None]
 class Watch:
     """A bound model that counts its evaluations, reports those at grid points and can refuse what is not finite.
 
-    The last evaluation at a grid point is the one that counts. Where the sampler has a plan, `told` says of every
+    The last evaluation at a grid point is the one that counts. Where the sampler has a plan, `grid_index` says of every
     evaluation which grid point's it is (None: none's); else it is reported when the sampler moves on (`close`: at the
     end). An adaptive sampler's are reported at once, all of them.
     """
@@ -65,7 +65,7 @@ class Watch:
         callback: Callback | None,
         adaptive: bool = False,
         check: bool = False,
-        told: Sequence[int | None] | None = None,
+        grid_index: Sequence[int | None] | None = None,
     ):
         self.bound, self.steps, self.first, self.callback = (
             bound,
@@ -73,7 +73,7 @@ class Watch:
             first,
             callback,
         )
-        self.adaptive, self.check, self.told = adaptive, check, told
+        self.adaptive, self.check, self.grid_index = adaptive, check, grid_index
         self.places = {p: i for i, p in enumerate(path[:-1])}
         self.index = 0  # the grid point where the sampler is, or was last
         self.held: Step | None = None
@@ -83,7 +83,7 @@ class Watch:
         return self._ask(self.bound, None, x, p, outputs)
 
     def rows(self, index: Tensor, total: int) -> Callable[..., Tensor]:
-        """The model of the samples number `index` of a batch of `total`; its evaluations are counted and told here."""
+        """The model of the samples number `index` of a batch of `total`; all are counted and reported here."""
         return partial(self._ask, self.bound.rows(index, total), index.tolist())
 
     def _ask(
@@ -111,8 +111,8 @@ class Watch:
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:
             _tell(callback, replace(step, index=None))
-        elif self.told is not None:
-            index = self.told[self.nfe - 1]
+        elif self.grid_index is not None:
+            index = self.grid_index[self.nfe - 1]
             if index is not None:
                 _tell(callback, replace(step, index=index))
         elif step.index == self.index:

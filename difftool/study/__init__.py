@@ -4,7 +4,7 @@ from difftool.metrics import Distance
 from difftool.study.errors import Errors, errors
 from difftool.study.law import SampleLaw
 from difftool.study.reference import Reference, reference
-from difftool.study.sweep import Cell, References, steps_within, sweep
+from difftool.study.sweep import Cell, References, sweep
 
 __all__ = [
     "Cell",
@@ -15,6 +15,5 @@ __all__ = [
     "SampleLaw",
     "errors",
     "reference",
-    "steps_within",
     "sweep",
 ]

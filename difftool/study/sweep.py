@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
-from difftool.grids import Explicit, Grid
+from difftool.grids import Grid
 from difftool.models.base import Model
-from difftool.samplers.base import Sampler, nfe_of
-from difftool.sampling import choose, make_path, prepare
+from difftool.samplers.base import Sampler
+from difftool.sampling import choose, prepare, steps_within
 from difftool.schedules import Path, Schedule
 from difftool.study.errors import Errors, errors
 from difftool.study.reference import Reference, reference
@@ -115,36 +114,3 @@ def _run(
     except NonFinite:
         out = torch.full_like(truth, math.nan)
     return replace(cell, nfe=job.nfe, steps=job.steps, errors=errors(out, truth))
-
-
-def steps_within(
-    model: Model,
-    sampler: Sampler,
-    nfe: int,
-    *,
-    grid: Grid | None = None,
-    schedule: Schedule | None = None,
-) -> int:
-    """The most steps that cost at most `nfe` network evaluations; 0 if not even one does, or costs vary by the state.
-
-    Raises `DifftoolError` if those steps are refused for the sampler, grid or schedule: too few for its order, say.
-    """
-
-    def cost(steps: int) -> int:
-        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
-        used = nfe_of(sampler, path, sampler.last)
-        return nfe + 1 if used is None else used
-
-    def known(steps: int) -> int:
-        try:
-            return cost(steps)
-        except DifftoolError:  # too few steps for it: more may do
-            return 0
-
-    if isinstance(grid, Explicit):
-        steps = len(grid.times) - 1
-        return steps if cost(steps) <= nfe else 0
-    steps = bisect_right(
-        range(1, nfe + 2), nfe, key=known
-    )  # the first step of an upward grid is free
-    return steps if steps and cost(steps) else 0
