@@ -39,9 +39,9 @@ from difftool.names.registry import registry
 from difftool.names.specs import make
 from difftool.plan.analysis import Gaussian, output_law
 from difftool.samplers import Sampler
-from difftool.sampling import prepare
+from difftool.sampling import prepare, steps_within
 from difftool.schedules import Schedule
-from difftool.study import References, SampleLaw, steps_within, sweep
+from difftool.study import References, SampleLaw, sweep
 
 NFES = "5,8,10,15,20,35,50,100"
 

@@ -1,4 +1,4 @@
-"""sample(), the one front door: model, sampler, schedule and grid meet here and nowhere else."""
+"""`sample`: model, sampler, schedule and grid meet here and nowhere else."""
 
 from difftool.sampling import default
 from difftool.sampling.beforehand import warn_beforehand
