@@ -112,7 +112,7 @@ class _Scan:
             else:
                 slot = self._new(Value("x", 0))
                 step = Instruction(r, row, row.point, slot, slot)
-            drops = self._release(r, keep=Value("x", r))
+            drops = self._release(r, spared=Value("x", r))
             out.live.append(dict(self.place))
             if row.channels:
                 step = self._evaluate(r, row, step)
@@ -194,9 +194,9 @@ class _Scan:
         self.place[source] = slot
         return slot
 
-    def _release(self, r: int, keep: Value | None = None) -> tuple[int, ...]:
+    def _release(self, r: int, spared: Value | None = None) -> tuple[int, ...]:
         """Free the registers of what no row after r uses; those of network outputs are returned."""
-        dead = [s for s in self.place if self.last_use.get(s, -1) <= r and s != keep]
+        dead = [s for s in self.place if self.last_use.get(s, -1) <= r and s != spared]
         slots = [self.place.pop(source) for source in dead]
         for slot in slots:
             self.free[slot in self.outputs].append(slot)

@@ -12,7 +12,7 @@ from typing import Any
 from difftool.errors import DifftoolError, NotAffine
 from difftool.noise import NoiseKey, Numbers
 from difftool.plan.affine import Symbol, Value
-from difftool.plan.keep import Stop, keep
+from difftool.plan.derived import Stop, with_derived
 from difftool.plan.plan import Plan
 from difftool.plan.rows import Kind, Row
 from difftool.samplers.base import Last, Sampler, finish, name_of, undefined_at
@@ -54,7 +54,7 @@ def trace(
     out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
     if not isinstance(out, Symbol):
         raise NotAffine(f"the sampler returned a {type(out).__name__}, not its state")
-    stops = keep(tracer.stops, out)
+    stops = with_derived(tracer.stops, out)
     stops.append(Stop(path[-1], out * 1.0))
     noises, combos = _split(tracer.noises) if correlated else (tuple(tracer.noises), None)
     rows = tuple(

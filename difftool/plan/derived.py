@@ -28,7 +28,7 @@ class Stop:
         return self.answers[0].serial if self.answers else -1
 
 
-def keep(stops: list[Stop], out: Symbol) -> list[Stop]:
+def with_derived(stops: list[Stop], out: Symbol) -> list[Stop]:
     """The stops, with derived registers put before those whose evaluation they outlive."""
     time = {stop.x: stop.time for stop in stops}
     owner = {symbol: stop for stop in stops for symbol in (stop.x, *stop.answers)}
