@@ -55,9 +55,9 @@ def run(spec):
     def noise(*ignored):
         return torch.randn(4, 2, dtype=torch.float64, generator=g)
 
-    def x0(x, p, outputs=1):
+    def x0(x, p, answers=("x0",)):
         estimate = x / p.alpha if isinstance(p.sigma, float) and p.sigma == 0 else MODEL.x0(x, p)
-        return estimate if outputs == 1 else (estimate, torch.sigmoid(x))
+        return estimate if len(answers) == 1 else (estimate, torch.sigmoid(x))
 
     return sampler(x0, noise(), Path(schedule, [schedule.t_at_level(level) for level in levels]), noise)
 

@@ -418,7 +418,10 @@ def test_a_time_is_never_an_integer_by_accident():
         (lambda: NetworkModel("net", Flow()), "takes net(x, time) and a schedule"),
         (lambda: NetworkModel(torch.nn.Identity(), "flow"), "takes net(x, time) and a schedule"),
         (lambda: NetworkModel(lambda x, t: x, Flow(), "eps").x0(torch.zeros(2, 3), Flow().at(1.0)), "alpha = 0"),
-        (lambda: network("x0", Flow())[0].bind(None)(torch.zeros(2, 3), Flow().at(0.5), outputs=2), "gives x0 alone"),
+        (
+            lambda: network("x0", Flow())[0].bind(None)(torch.zeros(2, 3), Flow().at(0.5), answers=("x0", "variance")),
+            "gives x0 alone",
+        ),
     ],
 )
 def test_a_network_model_refuses(make, words):

@@ -35,6 +35,7 @@ from difftool.plan import (
 from difftool.plan.affine import Symbol, Value
 from difftool.plan.analysis import Gaussian, error, exact_map, output_law, output_map, path_error, prior_mismatch
 from difftool.plan.form import forms
+from difftool.request import PLAIN, WITH_VARIANCE
 from difftool.samplers import (
     DDIM,
     DDPM,
@@ -289,10 +290,10 @@ def hand_made(**changes):
     """x_1 = a register that is not evaluated; two channels; one z in two rows."""
     points = [Flow().at(t) for t in (0.9, 0.5, 0.5, 0.2)]
     rows = (
-        Row(points[0], "grid", 0, 2),
-        Row(points[1], "register", 0, 0, x=((0, 0.5),), m=(((0, 0), 0.25),), z=((0, 0.1),)),
-        Row(points[2], "grid", 1, 1, x=((0, -1.0), (1, 2.0)), m=(((0, 1), 0.5),), z=((0, 0.3), (1, 0.2))),
-        Row(points[3], "grid", 2, 0, x=((1, 1.0), (2, 0.3)), m=(((0, 0), -0.1), ((2, 0), 0.7))),
+        Row(points[0], "grid", 0, WITH_VARIANCE),
+        Row(points[1], "register", 0, None, x=((0, 0.5),), m=(((0, 0), 0.25),), z=((0, 0.1),)),
+        Row(points[2], "grid", 1, PLAIN, x=((0, -1.0), (1, 2.0)), m=(((0, 1), 0.5),), z=((0, 0.3), (1, 0.2))),
+        Row(points[3], "grid", 2, None, x=((1, 1.0), (2, 0.3)), m=(((0, 0), -0.1), ((2, 0), 0.7))),
     )
     return Plan(changes.get("rows", rows), (NoiseKey(0), NoiseKey(1)), "by hand")
 
@@ -478,21 +479,21 @@ def test_plans_on_disk(tmp_path):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, x=((1, 1.0),)), "only earlier rows"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, m=(((0, 1), 1.0),)), "not evaluated so"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, z=((0, 1.0),)), "noise 0"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, x=((0, math.nan),)), "not finite"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 0), "no terms"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, 1, x=((0, 1.0),)), "ends with its result"),
-        (Row(Point(0.5, math.inf, 0.5), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
-        (Row(Point(0.5, 0.5, -1.0), "grid", 1, 0, x=((0, 1.0),)), "stands at no point"),
-        (Row(Point(0.5, 0.5, 0.5), "lattice", 1, 0, x=((0, 1.0),)), "kinds are grid, stage"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", -1, 0, x=((0, 1.0),)), "'grid' row of -1"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, x=((1, 1.0),)), "only earlier rows"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, m=(((0, 1), 1.0),)), "not evaluated so"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, z=((0, 1.0),)), "noise 0"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, x=((0, math.nan),)), "not finite"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None), "no terms"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, PLAIN, x=((0, 1.0),)), "ends with its result"),
+        (Row(Point(0.5, math.inf, 0.5), "grid", 1, None, x=((0, 1.0),)), "stands at no point"),
+        (Row(Point(0.5, 0.5, -1.0), "grid", 1, None, x=((0, 1.0),)), "stands at no point"),
+        (Row(Point(0.5, 0.5, 0.5), "lattice", 1, None, x=((0, 1.0),)), "kinds are grid, stage"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", -1, None, x=((0, 1.0),)), "'grid' row of -1"),
     ],
 )
 def test_a_table_that_cannot_be(row, words):
     with pytest.raises(DifftoolError, match=words):
-        Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, 1), row))
+        Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, PLAIN), row))
 
 
 @pytest.mark.parametrize("predicts", [None, "eps", "v"])
@@ -653,9 +654,12 @@ def test_a_loop_of_ones_own_needs_no_context(sampler):
 
 
 def test_a_network_gives_one_output():
-    rows = (Row(Flow().at(0.9), "grid", 0, 2), Row(Flow().at(0.1), "grid", 1, 0, ((0, 0.5),), (((0, 1), 0.2),)))
+    rows = (
+        Row(Flow().at(0.9), "grid", 0, WITH_VARIANCE),
+        Row(Flow().at(0.1), "grid", 1, None, ((0, 0.5),), (((0, 1), 0.2),)),
+    )
     model = NetworkModel(lambda x, t: (x, x), Flow(), "eps")
-    with pytest.raises(DifftoolError, match="takes 2 outputs per evaluation"):
+    with pytest.raises(DifftoolError, match="gives x0 alone, the sampler asks for 2 outputs"):
         run(Plan(rows), model.bind(Flow()), torch.ones(1, 2))
 
 
@@ -705,7 +709,7 @@ def test_what_is_no_state_is_refused(x):
 @pytest.mark.parametrize("term", [{"x": ((0, 0.5), (0, 0.0))}, {"m": (((0, 0), 0.5), ((0, 0), 0.25))}])
 def test_two_terms_of_one_value_are_refused(term):
     with pytest.raises(DifftoolError, match="two terms of the same value"):
-        Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, 1), Row(Point(0.5, 0.5, 0.5), "grid", 1, 0, **term)))
+        Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, PLAIN), Row(Point(0.5, 0.5, 0.5), "grid", 1, None, **term)))
 
 
 @pytest.mark.parametrize(("old", "new"), [('"channels": 1', '"channels": 1.9'), ('"index": 1', '"index": true')])

@@ -66,7 +66,7 @@ def test_a_known_coordinate_put_in_place_at_every_row_stays_there(name):
     x, p, row = next(run)
     while row.channels:
         x[:, 0] = p.alpha * 1.0 + p.sigma * eps
-        x, p, row = run.send(bound(x, p, row.channels))
+        x, p, row = run.send(bound.answer(x, p, row.request))
     assert float(x[:, 0].mean()) == pytest.approx(1.0, abs=0.02)
     assert float(x[:, 0].std()) < 0.05
     assert 0.3 < float((x[:, 1] > 0).double().mean()) < 0.6  # the other one is drawn given the first: about 1/2

@@ -96,7 +96,7 @@ def end_of(sampler: Sampler, path: Path, data: Mixture) -> Array:
     try:
         return run(trace(sampler, path, "step"), data, {0: data.at(path[0])})
     except NotAffine:
-        model = lambda x, p, outputs=1: torch.from_numpy(data.x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
+        model = lambda x, p, **asked: torch.from_numpy(data.x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
         x = torch.from_numpy(data.at(path[0]).copy())[:, None]  # a loop may write into it
         return sampler(model, x, path, lambda now=None, nxt=None: 0.0 * x).numpy()[:, 0]
 

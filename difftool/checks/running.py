@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,7 @@ from difftool.errors import DifftoolError, NotAffine
 from difftool.grids import FlowGrid
 from difftool.models import BoundModel, GaussianMixture
 from difftool.plan import trace
+from difftool.request import Request
 from difftool.samplers.base import Sampler, finish, nfe_of
 from difftool.sampling import Job, prepare, sample
 from difftool.schedules import (
@@ -100,17 +100,20 @@ def plan_is_loop(sampler: Sampler) -> float:
 
 
 class _Exact(GaussianMixture):
-    """A mixture that gives, where it is asked for two outputs, v = 1/2 as a network with a learned variance would."""
+    """A mixture that gives, where it is asked for a variance, v = 1/2 as a network with a learned variance would."""
 
-    def bind(
-        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
-    ) -> BoundModel:
-        return _BoundExact(self, schedule, dict(cond or {}))
+    @property
+    def answers(self) -> frozenset[str]:
+        return frozenset({"x0", "variance"})
+
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
+        return _BoundExact(self, schedule, cond)
 
 
 class _BoundExact(BoundModel):
-    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
-        return self(x, p), torch.full_like(x, 0.5)
+    def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
+        known = {"x0": self.evaluate(x, p), "variance": torch.full_like(x, 0.5)}
+        return tuple(known[name] for name in request.answers)
 
 
 def mixture(means: Any, variances: Any) -> GaussianMixture:
@@ -305,12 +308,12 @@ def _points(sampler: Sampler) -> str:
         def model(
             x: Any,
             p: Point,
-            outputs: int = 1,
             bound: BoundModel = bound,
             points: list[Point] = points,
+            **asked: Any,
         ) -> Any:
             points.append(p)
-            return bound(x, p, outputs)
+            return bound(x, p, **asked)
 
         assert run.path is not None
         finish(sampler, model, run.origin.sigma * source.initial(), run.path, source, run.last)
@@ -358,8 +361,8 @@ def _stepped(run: Job) -> Tensor:
     with torch.no_grad():
         steps = run.plan.steps(run.origin.sigma * source.initial(), noise=source)
         x, p, row = next(steps)
-        while row.channels:
-            x, p, row = steps.send(bound(x, p))
+        while row.request is not None:
+            x, p, row = steps.send(bound.answer(x, p, row.request))
     return x
 
 

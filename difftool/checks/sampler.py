@@ -40,6 +40,7 @@ from difftool.checks.running import job, plan_is_loop, plan_of, runs, runs_every
 from difftool.checks.variants import changed, others_hold, variants
 from difftool.errors import DifftoolError
 from difftool.models.parametrization import errors_of
+from difftool.plan.analysis import beyond_x0
 from difftool.plan.stability import amplification, stability
 from difftool.samplers.base import Sampler
 from difftool.schedules import VE, DDPMLinear, Flow, Schedule, VPLinear
@@ -152,7 +153,7 @@ def _amplified(sampler: Sampler) -> Finding:
     check, expected = "errors of the network, in 10 steps", f"<= x {LOUD:g} of v"
     plan = job(sampler, 10, schedule=DDPMLinear()).plan
     assert plan is not None
-    if any(row.channels > 1 for row in plan.rows):
+    if beyond_x0(plan) is not None:
         return Finding(check, expected, "unknown: it takes more than x0", True)
     gains = {kind: amplification(plan, errors_of(kind)) for kind in ("eps", "x0", "v")}
     text = ", ".join(f"x {gain:.2f} ({kind})" for kind, gain in gains.items())

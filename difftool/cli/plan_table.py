@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difftool.cli.text import print_columns, print_facts, print_title
 from difftool.plan import Plan, Row
+from difftool.request import Request
 
 HEADS = ("row", "kind", "t", "alpha", "sigma", "A", "B", "C")
 
@@ -20,8 +21,30 @@ def print_plan(plan: Plan, facts: dict[str, str], limit: int) -> None:
     print_columns(cells, HEADS, right=("row", "t", "alpha", "sigma"))
     if not all(row.channels for row in plan.rows):
         print("* no evaluation here")
+    for request, rows in _asked(plan).items():
+        print(f"asked for {request}: rows {_ranges(rows)}")
     print()
     print_facts(facts)
+
+
+def _asked(plan: Plan) -> dict[Request, list[int]]:
+    """The rows that ask for more than x0, by what they ask."""
+    out: dict[Request, list[int]] = {}
+    for r, row in enumerate(plan.rows):
+        if row.request is not None and not row.plain:
+            out.setdefault(row.request, []).append(r)
+    return out
+
+
+def _ranges(rows: list[int]) -> str:
+    """Numbers in rising order, those that follow one another as a range: 0-3, 5."""
+    runs: list[list[int]] = []
+    for r in rows:
+        if runs and r == runs[-1][-1] + 1:
+            runs[-1].append(r)
+        else:
+            runs.append([r])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _shown(count: int, limit: int) -> list[int]:

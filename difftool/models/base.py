@@ -10,6 +10,10 @@ the sampling schedule and to its conditioning: a `BoundModel`, which is all that
 
 Samplers that choose the steps of each sample ask at points of tensors (B, 1, ...), one for each, all above sigma = 0.
 These are kept on the host in float64; a model gets them where its x is, in x's dtype.
+
+What else a sampler may ask a model for has names (`difftool.request`). A value of the
+conditioning that is a mapping is a named condition, {"source": {"label": ..}, "target": {..}}:
+another conditioning, for evaluations that ask for it by that name.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.request import PLAIN, WITH_VARIANCE, Request, request_of
 from difftool.schedules.base import Point, Schedule
 
 
@@ -53,6 +58,8 @@ class Model(ABC):
     nfe: network evaluations of one answer to a sampler: with guidance 2, also where they are one doubled batch.
     data_range: the smallest and the largest number in the data; None if that is not known.
     device: where it is; a run takes place there if nothing else is asked for.
+    answers: what it can be asked for.
+    flow_map: True if `x0` takes a target point as well, `x0(x, p, to=q, **cond)`.
     """
 
     schedule: Schedule | None = None
@@ -63,6 +70,7 @@ class Model(ABC):
     nfe: int = 1
     data_range: tuple[float, float] | None = None
     device: torch.device | str = "cpu"
+    flow_map: bool = False
 
     @abstractmethod
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
@@ -76,6 +84,10 @@ class Model(ABC):
     ) -> Self:
         """The model on that device, with that dtype of its network."""
         return self
+
+    @property
+    def answers(self) -> frozenset[str]:
+        return frozenset({"x0"})
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,7 +107,40 @@ class Model(ABC):
         self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
     ) -> BoundModel:
         """This model as seen from the sampling schedule (None: from bare points), with its conditioning filled in."""
-        return BoundModel(self, schedule, dict(cond or {}))
+        own, named = self._split(cond or {})
+        bound = self._bound(schedule, own)
+        bound.conditions = {
+            name: self._bound(schedule, self._one(name, value)) for name, value in named.items()
+        }
+        return bound
+
+    def takes(self, name: str) -> bool:
+        """Whether it takes a mapping as conditioning of that name, which is no named condition then."""
+        return False
+
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
+        """This model tied to one conditioning, without named ones."""
+        return BoundModel(self, schedule, cond)
+
+    def _split(
+        self, cond: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+        """The conditioning of the run, and the named ones."""
+        named = {
+            name: value
+            for name, value in cond.items()
+            if isinstance(value, Mapping) and not self.takes(name)
+        }
+        return {name: value for name, value in cond.items() if name not in named}, named
+
+    def _one(self, name: str, cond: Mapping[str, Any]) -> dict[str, Any]:
+        """A named condition; `DifftoolError` if there are others in it."""
+        own, named = self._split(cond)
+        if named:
+            raise DifftoolError(
+                f"the condition {name!r} has another one in it, {', '.join(named)}"
+            )
+        return own
 
 
 class Wrapped(Model):
@@ -118,6 +163,17 @@ class Wrapped(Model):
     @property
     def device(self) -> torch.device | str:  # type: ignore[override]
         return self.model.device
+
+    @property
+    def answers(self) -> frozenset[str]:
+        return self.model.answers
+
+    @property
+    def flow_map(self) -> bool:  # type: ignore[override]
+        return self.model.flow_map
+
+    def takes(self, name: str) -> bool:
+        return self.model.takes(name)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -147,37 +203,86 @@ class BoundModel:
     """A model tied to a sampling schedule and a conditioning: `bound(x, p) -> x0`.
 
     At sigma = 0 the answer is x / alpha and costs no evaluation. Raises `DifftoolError` for a noise level above the
-    model's own largest and for an answer of another shape, dtype or device.
+    model's own largest, for an answer of another shape, dtype or device, and for a request that it cannot answer.
+
+    conditions: the same model, bound to the named conditions of the run.
     """
 
     def __init__(self, model: Model, schedule: Schedule | None, cond: dict[str, Any]):
         self.model, self.schedule, self.cond = model, schedule, cond
         self.foreign = model.schedule is not None and model.schedule != schedule
+        self.conditions: dict[str, BoundModel] = {}
 
-    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Any:
+    def __call__(self, x: Tensor, p: Point, **asked: Any) -> Any:
+        return self.answer(x, p, request_of(asked))
+
+    def answer(self, x: Tensor, p: Point, request: Request = PLAIN) -> Any:
+        """What is asked for at p: like x, or a tuple of such for several answers."""
+        bound = self if request is PLAIN else self.asked(request)
         if not one_each(p) and p.sigma == 0:
-            return x / p.alpha
-        if outputs != 1:
-            return self.more(x, p, outputs)
-        return check_output(self.evaluate(x, p), x, type(self.model).__name__)
+            return request.at_clean(x / p.alpha)
+        if request == PLAIN:
+            return check_output(bound.evaluate(x, p), x, type(self.model).__name__)
+        parts = bound.several(x, p, request)
+        for part in parts:
+            check_output(part, x, type(self.model).__name__)
+        return request.unpacked(parts)
 
-    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
-        """x0 and what else the model gives; `DifftoolError` if it gives x0 alone."""
-        raise DifftoolError(
-            f"{type(self.model).__name__} gives x0 alone, the sampler asks for {outputs} outputs; variance=learned "
-            f"takes a network that was trained with a learned variance"
-        )
+    def asked(self, request: Request) -> BoundModel:
+        """The bound model of the condition asked for; `DifftoolError`, with the reason, if it cannot answer."""
+        bound: BoundModel | None = self
+        if request.condition is not None:
+            bound = self.conditions.get(request.condition)
+        if bound is None:
+            known = ", ".join(self.conditions) or "none"
+            name = request.condition
+            raise DifftoolError(
+                f"the sampler asks for the condition {name!r}, this run has: {known}; give it by name: "
+                f"cond={{{name!r}: {{'label': ...}}}}"
+            )
+        bound.check(request)
+        return bound
 
-    def evaluate(self, x: Tensor, p: Point) -> Tensor:
-        """x0 at the sampling point p, unchecked."""
+    def check(self, request: Request) -> None:
+        """Raise `DifftoolError`, with the reason, if the model does not know the answers, or no target."""
+        kind = type(self.model).__name__
+        unknown = [name for name in request.answers if name not in self.model.answers]
+        if unknown:
+            raise DifftoolError(_cannot_answer(kind, self.model.answers, request, unknown))
+        if request.to is not None and not self.model.flow_map:
+            raise DifftoolError(
+                f"the sampler asks for the way to a target point (t={request.to.t:g}), which flow maps know; "
+                f"{kind} is none"
+            )
+
+    def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
+        """The answers under this condition, in the order asked, unchecked; for models that know more than x0."""
+        return (self.evaluate(x, p, request.to),)
+
+    def evaluate(self, x: Tensor, p: Point, to: Point | None = None) -> Tensor:
+        """x0 at the sampling point p, unchecked; to: the target, for a flow map."""
+        x, q = self.seen(x, p)
+        if to is None:
+            return self.model.x0(x, q, **self.cond)
+        return self.model.x0(x, q, to=self.own(to)[0], **self.cond)
+
+    def seen(self, x: Tensor, p: Point) -> tuple[Tensor, Point]:
+        """The state and the point as the model has them on its own schedule."""
         q, rescale = self.own(p)
         if one_each(p):
             q, rescale = Point(*(like(v, x) for v in q)), like(rescale, x)
         same = isinstance(rescale, float) and rescale == 1
-        return self.model.x0(x if same else x * rescale, q, **self.cond)
+        return x if same else x * rescale, q
 
     def rows(self, index: Tensor, total: int) -> BoundModel:
         """The model of the samples number `index` of a batch of `total`: conditioning with a row for each is cut."""
+        part = self._cut(index, total)
+        part.conditions = {
+            name: bound.rows(index, total) for name, bound in self.conditions.items()
+        }
+        return part
+
+    def _cut(self, index: Tensor, total: int) -> BoundModel:
         part = copy(self)
         part.cond = {
             name: v[index.to(v.device, non_blocking=True)]
@@ -204,6 +309,18 @@ class BoundModel:
         else x0; the caller checks its shape.
         """
         return self.evaluate, points
+
+
+def _cannot_answer(
+    kind: str, known: frozenset[str], request: Request, missing: list[str]
+) -> str:
+    """The line about answers that a model of that kind does not give."""
+    learned = "variance=learned takes a network that was trained with a learned variance"
+    if request.answers == WITH_VARIANCE.answers and known == {"x0"}:
+        return f"{kind} gives x0 alone, the sampler asks for 2 outputs; {learned}"
+    ways = {"uncond": "guidance gives uncond: Guided(model, scale)", "variance": learned}
+    way_out = "".join(f"; {ways[name]}" for name in missing if name in ways)
+    return f"{kind} gives {', '.join(sorted(known))}, the sampler asks for {', '.join(missing)}{way_out}"
 
 
 def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
@@ -283,7 +400,10 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
 
 
 def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
-    """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample."""
+    """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample.
+
+    In named conditions too.
+    """
 
     def holds_rows(name: str, value: Any) -> bool:
         kinds = (
@@ -292,16 +412,25 @@ def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
         listed = isinstance(value, kinds) and all(isinstance(v, numbers.Real) for v in value)
         return listed or hasattr(value, "__array__")
 
-    return {
-        name: torch.as_tensor(value) if holds_rows(name, value) else value
-        for name, value in cond.items()
-    }
+    out: dict[str, Any] = {}
+    for name, value in cond.items():
+        if isinstance(value, Mapping):
+            value = as_rows(value)
+        elif holds_rows(name, value):
+            value = torch.as_tensor(value)
+        out[name] = value
+    return out
 
 
 def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:
-    """The conditioning of samples first .. first + count: tensors are cut along their first axis, the rest is kept."""
+    """The conditioning of samples first .. first + count: tensors are cut along their first axis, the rest is kept.
+
+    In named conditions too.
+    """
     out: dict[str, Any] = {}
     for name, value in cond.items():
+        if isinstance(value, Mapping):
+            value = slice_cond(value, first, count, total)
         if isinstance(value, Tensor) and value.ndim:
             if len(value) != total:
                 raise DifftoolError(

@@ -11,7 +11,7 @@ Denoising diffusion probabilistic models, arXiv 2006.11239 (their code); `clip_s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import BoundModel, Evaluations, Model, Wrapped, as_range, check_output
+from difftool.request import ESTIMATES, Request
 from difftool.schedules.base import Point, Schedule
 
 
@@ -45,9 +46,7 @@ class Clipped(Wrapped):
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
         return _clamp(self.model.x0(x, p, **cond), self.limits)
 
-    def bind(
-        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
-    ) -> BoundModel:
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
         return BoundClipped(self, self.model.bind(schedule, cond))
 
 
@@ -60,13 +59,18 @@ class BoundClipped(BoundModel):
         super().__init__(model, free.schedule, free.cond)
         self.free, self.limits = free, model.limits
 
-    def evaluate(self, x: Tensor, p: Point) -> Tensor:
-        return _clamp(self.free.evaluate(x, p), self.limits)
+    def evaluate(self, x: Tensor, p: Point, to: Point | None = None) -> Tensor:
+        return _clamp(self.free.evaluate(x, p, to), self.limits)
 
-    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
-        """x0, clipped; what else there is as the model has it."""
-        x0, *rest = self.free.more(x, p, outputs)
-        return _clamp(x0, self.limits), *rest
+    def check(self, request: Request) -> None:
+        self.free.check(request)
+
+    def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
+        """Estimates of x0, clipped; what else there is as the model has it."""
+        parts = zip(request.answers, self.free.several(x, p, request), strict=True)
+        return tuple(
+            _clamp(part, self.limits) if name in ESTIMATES else part for name, part in parts
+        )
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         call, told = self.free.prepare(points, x)
@@ -80,7 +84,7 @@ class BoundClipped(BoundModel):
 
         return clipped, list(zip(told, forms, strict=True))
 
-    def rows(self, index: Tensor, total: int) -> BoundModel:
+    def _cut(self, index: Tensor, total: int) -> BoundModel:
         return BoundClipped(self.model, self.free.rows(index, total))
 
 

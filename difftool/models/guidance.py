@@ -13,6 +13,7 @@ import math
 import numbers
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -28,6 +29,7 @@ from difftool.models.base import (
     as_rows,
     slice_cond,
 )
+from difftool.request import Request
 from difftool.schedules.base import Point, Schedule
 
 
@@ -35,7 +37,7 @@ class Guided(Wrapped):
     """A conditional model with guidance, to sample with any sampler; two evaluations of the model for each of its own.
 
     model: any model that takes conditioning and does without it.
-    scale: w (a finite number; 1: no guidance, and in a run no second evaluation).
+    scale: w (a finite number; 1: no guidance, and no second evaluation but where `uncond` is asked for).
     without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say. Tensors have a
         row for each sample and are cut with the batch.
 
@@ -84,41 +86,65 @@ class Guided(Wrapped):
         }  # one row is everybody's
         return cut
 
-    def bind(
-        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
-    ) -> BoundModel:
-        if not cond:
-            raise DifftoolError(
-                "guidance leads to a condition; give one (cond={'label': ...}), or sample without it"
-            )
-        given = self.model.bind(schedule, cond)
-        return (
-            given
-            if self.scale == 1
-            else BoundGuided(self, given, self.model.bind(schedule, self.without))
-        )
+    @property
+    def answers(self) -> frozenset[str]:
+        return self.model.answers | {"uncond"}
+
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
+        given = self.model.bind(schedule, cond) if cond else None
+        return BoundGuided(self, given, self.model.bind(schedule, self.without))
 
 
 class BoundGuided(BoundModel):
-    """Two bound models, asked in turn."""
+    """Two bound models, asked in turn; given: None in a run that has named conditions alone."""
 
-    def __init__(self, model: Guided, given: BoundModel, without: BoundModel):
-        super().__init__(model, given.schedule, {**given.cond, **without.cond})
-        self.given, self.plain, self.scale = given, without, model.scale
+    def __init__(self, model: Guided, given: BoundModel | None, without: BoundModel):
+        own = {} if given is None else given.cond
+        super().__init__(model, without.schedule, {**own, **without.cond})
+        self._given, self.plain, self.scale = given, without, model.scale
 
-    def evaluate(self, x: Tensor, p: Point) -> Tensor:
-        return torch.lerp(self.plain.evaluate(x, p), self.given.evaluate(x, p), self.scale)
+    @property
+    def given(self) -> BoundModel:
+        """The model with its condition; `DifftoolError` if there is none."""
+        if self._given is None:
+            raise DifftoolError(
+                "guidance leads to a condition; give one (cond={'label': ...}), or sample without it"
+            )
+        return self._given
 
-    def more(self, x: Tensor, p: Point, outputs: int) -> Any:
-        """x0 with guidance; what else there is as the condition has it."""
-        given, *rest = self.given.more(x, p, outputs)
-        return torch.lerp(self.plain.evaluate(x, p), given, self.scale), *rest
+    def evaluate(self, x: Tensor, p: Point, to: Point | None = None) -> Tensor:
+        if self.scale == 1:
+            return self.given.evaluate(x, p, to)
+        return torch.lerp(
+            self.plain.evaluate(x, p, to), self.given.evaluate(x, p, to), self.scale
+        )
+
+    def check(self, request: Request) -> None:
+        led = _led(request)
+        if led is None:
+            self.plain.check(replace(request, answers=("x0",)))
+        else:
+            self.given.check(led)
+
+    def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
+        """x0 with guidance, `uncond` without; what else there is as the condition has it."""
+        led, known = _led(request), {}
+        if led is not None:
+            known = dict(zip(led.answers, self.given.several(x, p, led), strict=True))
+        guided = "x0" in known and self.scale != 1
+        if guided or "uncond" in request.answers:
+            plain = known["uncond"] = self.plain.evaluate(x, p, request.to)
+            if guided:
+                known["x0"] = torch.lerp(plain, known["x0"], self.scale)
+        return tuple(known[name] for name in request.answers)
 
     def affine(self, p: Point) -> Affine | None:
-        return self.given.affine(p)
+        return self.plain.affine(p)
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         given, told = self.given.prepare(points, x)
+        if self.scale == 1:
+            return given, told
         plain, also = self.plain.prepare(points, x)
 
         def call(x: Tensor, told: tuple[Any, Any]) -> Tensor:
@@ -132,8 +158,13 @@ class BoundGuided(BoundModel):
 
         return call, list(zip(told, also, strict=True))
 
-    def rows(self, index: Tensor, total: int) -> BoundModel:
+    def _cut(self, index: Tensor, total: int) -> BoundModel:
         assert isinstance(self.model, Guided)
-        return BoundGuided(
-            self.model, self.given.rows(index, total), self.plain.rows(index, total)
-        )
+        given = None if self._given is None else self._given.rows(index, total)
+        return BoundGuided(self.model, given, self.plain.rows(index, total))
+
+
+def _led(request: Request) -> Request | None:
+    """What is asked of the model with its condition: all but `uncond`."""
+    names = tuple(name for name in request.answers if name != "uncond")
+    return replace(request, answers=names) if names else None

@@ -14,7 +14,6 @@ between components and every sample has a point of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -114,11 +113,8 @@ class GaussianMixture(Model):
             self.labels,
         )
 
-    def bind(
-        self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
-    ) -> BoundModel:
-        """As `Model.bind`; the only conditioning is `label`, checked here once."""
-        cond = dict(cond or {})
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
+        """The only conditioning is `label`, checked here once."""
         if set(cond) - {"label"}:
             raise DifftoolError(
                 f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}"

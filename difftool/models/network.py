@@ -21,10 +21,10 @@ from difftool.models.base import (
     Model,
     as_range,
     check_output,
-    one_each,
 )
 from difftool.models.labels import whole_labels
 from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, time_told
+from difftool.request import Request
 from difftool.schedules.base import Point, Schedule
 
 
@@ -176,8 +176,18 @@ class NetworkModel(Model):
         """What the network returns for x at p, unchecked."""
         return net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
 
-    def bind(self, schedule: Schedule | None, cond: Any = None) -> BoundModel:
-        for name in cond or ():
+    @property
+    def answers(self) -> frozenset[str]:
+        if self.learned_variance:
+            return frozenset({"x0", "variance"})
+        return super().answers
+
+    def takes(self, name: str) -> bool:
+        """A mapping of tensors by a name that the network itself has, as those of diffusers take it."""
+        return name in (_parameters(self.net) or ())
+
+    def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
+        for name in cond:
             if not _takes(self.net, name):
                 way = (
                     "classes are its label"
@@ -185,7 +195,7 @@ class NetworkModel(Model):
                     else "sample it without (no cond, no --class)"
                 )
                 raise DifftoolError(f"the network takes no {name!r}; {way}")
-        given = dict(cond or {})
+        given = dict(cond)
         if "label" in given:
             given["label"] = self._classes(given["label"])
         return BoundNetwork(self, schedule, given)
@@ -196,11 +206,13 @@ class BoundNetwork(BoundModel):
 
     model: NetworkModel
 
-    def more(self, x: Tensor, p: Point, outputs: int) -> tuple[Tensor, Tensor]:
-        if not self.model.learned_variance or outputs != 2 or one_each(p):
-            return super().more(x, p, outputs)
-        q, rescale = self.own(p)
-        return self.model.x0_and_v(x * rescale, q, **self.cond)
+    def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
+        if "variance" not in request.answers:
+            return super().several(x, p, request)
+        x, q = self.seen(x, p)
+        x0, v = self.model.x0_and_v(x, q, **self.cond)
+        known = {"x0": x0, "variance": v}
+        return tuple(known[name] for name in request.answers)
 
     def affine(self, p: Point) -> Affine:
         q, rescale = self.own(p)
@@ -279,13 +291,20 @@ def networks_in(net: Any, deep: int = 3) -> list[torch.nn.Module]:
 
 def _takes(net: Callable[..., Any], name: str) -> bool:
     """Whether a network has a parameter of that name, as far as can be known."""
+    parameters = _parameters(net)
+    if parameters is None:
+        return True
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _parameters(net: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters of a network by name; None if they cannot be known."""
     try:
-        parameters = inspect.signature(
+        return inspect.signature(
             net.forward if isinstance(net, torch.nn.Module) else net
         ).parameters
     except (TypeError, ValueError):
-        return True
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        return None
 
 
 def _whole(told: Any) -> bool:

@@ -101,6 +101,23 @@ def prior_mismatch(plan: Plan, data: Gaussian) -> float:
     return Gaussian.of(np.zeros_like(data.mean), p.sigma**2).w2(data.at(p))
 
 
+def beyond_x0(plan: Plan) -> str | None:
+    """Why the analysis does not know a plan, the first evaluation that asks for more than x0; None if it does."""
+    more = next((row.request for row in plan.rows if row.request and not row.plain), None)
+    if more is None:
+        return None
+    if len(more.answers) > 1:
+        return "the Gaussian analysis knows one output per evaluation, this plan takes more"
+    return f"the Gaussian analysis knows x0 under the run's own condition, this plan asks for {more}"
+
+
+def refuse_requests(plan: Plan) -> None:
+    """Raise `DifftoolError`, with the reason, if an evaluation of the plan asks for more than x0."""
+    reason = beyond_x0(plan)
+    if reason is not None:
+        raise DifftoolError(reason)
+
+
 class _Carrier:
     """Means and covariances of the live values, row by row."""
 
@@ -116,20 +133,17 @@ class _Carrier:
         return deque(self.laws(), maxlen=1)[0]
 
     def laws(self) -> Iterator[Gaussian]:
+        refuse_requests(self.plan)
         for r, row in enumerate(self.plan.rows):
             if r:
                 self._row(r, row)
             i = self.slots[Value("x", r)]
             yield Gaussian(self.mean[i].copy(), np.maximum(self.cov[i, i], 0.0))
-            for c in range(row.channels):
-                if c:
-                    raise DifftoolError(
-                        "the Gaussian analysis knows one output per evaluation, this plan takes more"
-                    )
+            if row.channels:
                 a, b = exact_x0(self.data, row.point)
                 i = self.slots[Value("x", r)]
                 self._put(
-                    Value("m", r, c),
+                    Value("m", r),
                     a + b * self.mean[i],
                     b * self.cov[i],
                     b * b * self.cov[i, i],

@@ -11,16 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from difftool.plan.affine import Symbol
+from difftool.request import PLAIN, Request
 from difftool.schedules.base import Point
 
 
 @dataclass(eq=False)
 class Stop:
-    """A row to be: its point, its state and the model's answers to it (none: a derived register)."""
+    """A row to be: its point, its state, the model's answers to it (none: a derived register), what they were to."""
 
     point: Point
     x: Symbol
     answers: tuple[Symbol, ...] = ()
+    request: Request = PLAIN
 
     @property
     def time(self) -> float:

@@ -65,15 +65,19 @@ def steps(
 
         run = plan.steps(x, noise=noise)
         x, p, row = next(run)
-        while row.channels:
-            x, p, row = run.send(model(x, p))
+        while row.request is not None:
+            x, p, row = run.send(model.answer(x, p, row.request))
 
-    x: the input state (B, ...), at least float32; it is copied. What is yielded is the live register: clone it to keep
-    it, or change it in place to steer the run. A change moves the run as a whole: where later rows are made of other
-    values of the state as well (one that was corrected), these are changed alike, in units of alpha + sigma. noise: a
-    source, needed if the plan has noise. raw: the bound model whose raw output is sent in place of x0. state: where to
-    go on, in place of x. Raises `DifftoolError` for a state below float32, missing noise, or an answer (the first or
-    the last) of another shape, dtype or device.
+    What a row asks for is its `request`; `model(x, p)` answers it where that is x0 alone. Several
+    answers are sent as a tuple, in the order asked for.
+
+    x: the input state (B, ...), at least float32; it is copied. What is yielded is the live
+    register: clone it to keep it, or change it in place to steer the run. A change moves the run as
+    a whole: where later rows are made of other values of the state as well (one that was
+    corrected), these are changed alike, in units of alpha + sigma. noise: a source, needed if the
+    plan has noise. raw: the bound model whose raw output is sent in place of x0, at rows that ask
+    for x0 alone. state: where to go on, in place of x. Raises `DifftoolError` for a state below
+    float32, missing noise, or an answer (the first or the last) of another shape, dtype or device.
     """
     carried = (
         carried_states(plan.rows) if state is None or state.form == "x0" else []
@@ -275,7 +279,14 @@ class Execution:
 
 
 def compile_plan(plan: Table, raw: BoundModel | None, form: Form | None = None) -> Compiled:
-    """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program."""
+    """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program.
+
+    Raises `DifftoolError` if the model cannot answer what the plan asks.
+    """
+    if raw is not None:
+        for request in dict.fromkeys(row.request for row in plan.rows):
+            if request is not None:
+                raw.asked(request)
     return choose(
         [
             formed
@@ -286,17 +297,12 @@ def compile_plan(plan: Table, raw: BoundModel | None, form: Form | None = None) 
 
 
 def _pairs(rows: Sequence[Row], raw: BoundModel | None) -> Mapping[int, Pair] | None:
-    """(skip, out) of the model at every evaluated row, None if its answers are x0 itself."""
+    """(skip, out) of the model at every row that asks for x0 alone, None if its answers are x0 itself."""
     if raw is None:
         return None
-    affine = {k: raw.affine(row.point) for k, row in enumerate(rows) if row.channels}
+    affine = {k: raw.affine(row.point) for k, row in enumerate(rows) if row.plain}
     if not any(affine.values()):
         return None
-    most = max(row.channels for row in rows)
-    if most > 1:
-        raise DifftoolError(
-            f"this plan takes {most} outputs per evaluation, a network gives one"
-        )
     return {k: (form.skip, form.out) if form else (0.0, 1.0) for k, form in affine.items()}
 
 

@@ -7,8 +7,9 @@ The table speaks of x0. With m_k = p x_k + q u_k substituted, it speaks of u ins
     flow  u = eps - x0                             p = 1 / (alpha + sigma),  q = -sigma / (alpha + sigma)
     raw   u = the network's output, x0 = skip x_k + out u
 
-whichever needs the fewest array operations, then the fewest registers. Terms that cancel in the substitution leave
-rounding residue; it is dropped.
+whichever needs the fewest array operations, then the fewest registers. Evaluations that ask for
+more than x0, for another condition or a target are answered as asked and stay as they are. Terms
+that cancel in the substitution leave rounding residue; it is dropped.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ class Formed:
 
 
 def forms(plan: Table, affine: Mapping[int, Pair] | None) -> list[Formed]:
-    """The forms that this plan can take. affine: (skip, out) of x0 at each evaluated row; None if the answer is x0."""
+    """The forms that this plan can take. affine: (skip, out) of x0 at each plain row; None if the answer is x0."""
     evaluated = [k for k, row in enumerate(plan.rows) if row.channels]
-    single = all(plan.rows[k].channels == 1 for k in evaluated)
+    single = all(plan.rows[k].plain for k in evaluated)
     plain = dict.fromkeys(evaluated, (0.0, 1.0))
-    out = [Formed("x0", plan.rows, affine or plain)]
+    out = [Formed("x0", plan.rows, {**plain, **(affine or {})})]
     if affine:
-        out.append(Formed("raw", _substitute(plan.rows, affine), plain, affine))
+        out.append(Formed("raw", _substitute(plan.rows, {**plain, **affine}), plain, affine))
     points = {k: plan.rows[k].point for k in evaluated}
     scales: dict[Form, dict[int, float]] = {
         "eps": {k: p.alpha for k, p in points.items()},

@@ -3,7 +3,8 @@
     x_r = sum_k A[r,k] x_k + sum_{k,c} B[r,k,c] m_{k,c} + sum_j C[r,j] z_j,      m_k = model(x_k, point of row k)
 
 with k < r throughout. Row 0 is the input state, a register that the caller fills; the last row is the result. Most
-rows are evaluated (their m_k exists); a row that is not is a derived register. The z_j are independent unit normals,
+rows are evaluated (their m_k exists) and say what they ask for (`difftool.request`: x0 alone, or more answers, a named
+condition, a target); a row that is not is a derived register. The z_j are independent unit normals,
 one z may enter several rows, and each carries the key under which its numbers are drawn.
 
 Kinds of rows: `grid` (the state at a point of the path, one for each), `stage` (a point or a try within a step),
@@ -22,9 +23,9 @@ from difftool.errors import DifftoolError
 from difftool.grids.base import MOST_STEPS
 from difftool.noise import NoiseKey
 from difftool.plan.affine import Value
+from difftool.request import PLAIN, Request
 from difftool.schedules.base import Point
 
-MOST_CHANNELS = 8
 HUGE = 1e100
 Kind = Literal["grid", "stage", "corrector", "register"]
 
@@ -36,10 +37,20 @@ class Row:
     point: Point
     kind: Kind
     index: int
-    channels: int  # of the model's answer here; 0 if the row is not evaluated
+    request: Request | None  # what the model is asked here; None if the row is not evaluated
     x: tuple[tuple[int, float], ...] = ()
     m: tuple[tuple[tuple[int, int], float], ...] = ()
     z: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """How many answers the model gives here; 0 if the row is not evaluated."""
+        return 0 if self.request is None else len(self.request.answers)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is evaluated, and for x0 alone."""
+        return self.request == PLAIN
 
     def terms(self) -> list[tuple[Value, float]]:
         """All terms by source: states, answers, noises."""
@@ -82,17 +93,15 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
     """Raise `DifftoolError` unless every row refers to earlier rows, evaluated where asked, with finite numbers."""
     if not rows or rows[0].x or rows[0].m or rows[0].z:
         raise DifftoolError("a plan begins with the input state, a row without terms")
-    if rows[-1].channels:
-        raise DifftoolError("a plan ends with its result, a row that is not evaluated")
     for r, row in enumerate(rows):
         if r and not (row.x or row.m or row.z):
             raise DifftoolError(
                 f"row {r} of the plan (t={row.point.t:g}) has no terms: it is made of nothing of this run; a sampler "
                 f"keeps all state in local variables"
             )
-        if type(row.channels) is not int or not 0 <= row.channels <= MOST_CHANNELS:
+        if row.request is not None and not isinstance(row.request, Request):
             raise DifftoolError(
-                f"row {r} of the plan has {row.channels!r} outputs, expected 0 to {MOST_CHANNELS}"
+                f"row {r} of the plan asks for {row.request!r}, expected a Request, or None"
             )
         if (
             row.kind not in get_args(Kind)
@@ -104,9 +113,7 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
                 f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}"
             )
         t, alpha, sigma = row.point
-        if not (
-            math.isfinite(t) and alpha >= 0 and sigma >= 0 and 1 / HUGE < alpha + sigma < HUGE
-        ):
+        if not _is_point(row.point):
             raise DifftoolError(
                 f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}"
             )
@@ -114,6 +121,9 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
             raise DifftoolError(
                 f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate"
             )
+        target = None if row.request is None else row.request.to
+        if target is not None and not _is_point(target):
+            raise DifftoolError(f"row {r} of the plan asks for the way to no point: {target}")
         for k, _ in row.x:
             if not 0 <= k < r:
                 raise DifftoolError(
@@ -138,3 +148,15 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
             raise DifftoolError(
                 f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite and below {HUGE:g}"
             )
+    if rows[-1].request is not None:
+        raise DifftoolError("a plan ends with its result, a row that is not evaluated")
+
+
+def _is_point(p: Point) -> bool:
+    """Whether its numbers are those of some point of some schedule."""
+    return (
+        math.isfinite(p.t)
+        and p.alpha >= 0
+        and p.sigma >= 0
+        and 1 / HUGE < p.alpha + p.sigma < HUGE
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ WRITTEN = (
     "or steer by the steps of a plan (Plan.steps)"
 )
 
-RowCallback = Callable[[Row, Tensor, Tensor], None]
+RowCallback = Callable[[Row, Tensor, Any], None]
 
 
 class Runner:
@@ -53,7 +53,7 @@ class Runner:
             steps, y, row = self._entered(x, noise, state)
             call, times = self._prepared(y, first)
             answer = None
-            if row.channels:
+            if row.request is not None:
                 version = version_of(y)
                 answer = call(y, next(times))
                 if (
@@ -64,11 +64,11 @@ class Runner:
                     call, times = self._prepared(y, first)
                     answer = call(y, next(times))
             send = steps.send
-            while row.channels:
+            while row.request is not None:
                 if callback is not None and row.kind == "grid":
                     _tell(callback, row, y, answer)
                 y, _, row = send(answer)
-                if row.channels:
+                if row.request is not None:
                     answer = call(y, next(times))
             return y
 
@@ -88,12 +88,33 @@ class Runner:
         """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
         key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
-            points = [row.point for row in self.plan.rows if row.channels]
-            self._evaluations[key] = self.model.prepare(points, x)
+            self._evaluations[key] = prepared(self.model, self.plan.rows, x)
         call, times = self._evaluations[key]
         done = sum(1 for row in self.plan.rows[:first] if row.channels)
         asked = (lambda x, time: call(x.clone(), time)) if self.copies else call
         return asked, iter(times[done:])
+
+
+def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
+    """`call, told`: call(x, told[i]) answers the i-th evaluation of the rows for states like x.
+
+    As `BoundModel.prepare` has it, and just that where no row asks for more than x0: such a run
+    pays nothing for the others.
+    """
+    evaluated = [row for row in rows if row.channels]
+    plain = [row.point for row in evaluated if row.plain]
+    if len(plain) == len(evaluated):
+        return model.prepare(plain, x)
+    ready: Evaluations = model.prepare(plain, x) if plain else (model.evaluate, ())
+    call, told = ready[0], iter(ready[1])
+
+    def ask(x: Tensor, what: tuple[Row, Any]) -> Any:
+        row, time = what
+        if row.plain:
+            return call(x, time)
+        return model.answer(x, row.point, row.request)  # type: ignore[arg-type]
+
+    return ask, [(row, next(told) if row.plain else None) for row in evaluated]
 
 
 def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 
 from difftool.errors import DifftoolError
 from difftool.plan.affine import Value
-from difftool.plan.analysis import Array, Gaussian, exact_x0
+from difftool.plan.analysis import Array, Gaussian, beyond_x0, exact_x0, refuse_requests
 from difftool.plan.plan import Plan
 from difftool.plan.rows import last_uses
 from difftool.plan.trace import trace
@@ -50,13 +50,18 @@ class Stability(NamedTuple):
 
 
 def stability(sampler: Sampler) -> Stability | None:
-    """The stability intervals of a sampler; None where no plan holds it, or where it does not run on such a stretch."""
+    """The stability intervals of a sampler; None where no plan holds it, or where it does not run on such a stretch.
+
+    Or where it asks for more than x0.
+    """
     flow = Flow()
     middle = 0.5 + STEP * STEPS / 2
     path = Path(flow, [middle - STEP * i for i in range(STEPS + 1)])
     try:
         plan = trace(sampler, path, "step")
     except DifftoolError:
+        return None
+    if beyond_x0(plan) is not None:
         return None
     step = _one_step(plan)
     if step is None:
@@ -166,8 +171,10 @@ def guided_growth(plan: Plan, scale: float) -> float:
 def _gains(plan: Plan, slopes: Callable[[Point], Array]) -> tuple[Array, Array, Array]:
     """How the end of a run follows from a change of every state, answer and noise: (rows, n), (rows, n), (noises, n).
 
-    slopes: d x0 / d x at a point, of n linear models. The plan is gone through backwards, once.
+    slopes: d x0 / d x at a point, of n linear models. The plan is gone through backwards, once. `DifftoolError` where
+    it asks for more than x0.
     """
+    refuse_requests(plan)
     count = len(slopes(plan.rows[0].point))
     state, answer = np.zeros((2, len(plan.rows), count))
     noise = np.zeros((len(plan.noises), count))
@@ -178,8 +185,8 @@ def _gains(plan: Plan, slopes: Callable[[Point], Array]) -> tuple[Array, Array, 
             state[r] += answer[r] * slopes(row.point)
         for k, c in row.x:
             state[k] += c * state[r]
-        for (k, channel), c in row.m:
-            answer[k] += c * state[r] * (channel == 0)
+        for (k, _), c in row.m:
+            answer[k] += c * state[r]
         for j, c in row.z:
             noise[j] += c * state[r]
     return state, answer, noise

@@ -1,4 +1,9 @@
-"""Plans as JSON-able values, for the files of plans, of stopped runs and of recipes."""
+"""Plans as JSON-able values, for the files of plans, of stopped runs and of recipes.
+
+What a row asks for is written where it is not x0 alone: `answers`, `condition`, `to`. A row
+without them asks for as many answers as its `channels`: x0, or x0 and the learned variance. Version
+1 says no more than that; a plan that does is of version 2, so that an older difftool refuses it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,11 @@ from typing import Any
 from difftool.errors import DifftoolError
 from difftool.noise import NoiseKey
 from difftool.plan.rows import Row
+from difftool.request import PLAIN, WITH_VARIANCE, Request
 from difftool.schedules.base import Point
 
-VERSION = 1
+VERSION = 1  # of what is written, but for plans that ask for more than it says
+NEWEST = 2
 
 
 def table_to_dict(rows: Sequence[Row], noises: Sequence[NoiseKey], name: str) -> dict[str, Any]:
@@ -19,6 +26,7 @@ def table_to_dict(rows: Sequence[Row], noises: Sequence[NoiseKey], name: str) ->
     listed = [
         {
             "point": list(row.point), "kind": row.kind, "index": row.index, "channels": row.channels,
+            **_asked(row.request),
             "x": [list(t) for t in row.x], "m": [[*key, c] for key, c in row.m], "z": [list(t) for t in row.z],
         }
         for row in rows
@@ -26,7 +34,7 @@ def table_to_dict(rows: Sequence[Row], noises: Sequence[NoiseKey], name: str) ->
     keys = [{"call": n.call, "interval": _finite(n.interval)} for n in noises]
     return {
         "format": "difftool-plan",
-        "version": VERSION,
+        "version": VERSION if all(row.request in OLD for row in rows) else NEWEST,
         "name": name,
         "noises": keys,
         "rows": listed,
@@ -41,12 +49,12 @@ def table_from_dict(
     try:
         rows = tuple(
             Row(
-                Point(*map(float, r["point"])), r["kind"], _whole(r["index"]), _whole(r["channels"]),
+                Point(*map(float, r["point"])), r["kind"], _whole(r["index"]), _request(i, r),
                 tuple((_whole(k), float(c)) for k, c in r["x"]),
                 tuple(((_whole(k), _whole(channel)), float(c)) for k, channel, c in r["m"]),
                 tuple((_whole(j), float(c)) for j, c in r["z"]),
             )
-            for r in data["rows"]
+            for i, r in enumerate(data["rows"])
         )  # fmt: skip
         noises = tuple(
             NoiseKey(_whole(n["call"]), _infinite(n["interval"])) for n in data["noises"]
@@ -61,10 +69,45 @@ def check_version(data: Any, kind: str, origin: Any) -> None:
     if not isinstance(data, dict) or data.get("format") != kind:
         raise DifftoolError(f"{origin} is not a {kind} file")
     version = data.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int) or version > NEWEST:
         raise DifftoolError(
-            f"{origin} has format version {version}, this difftool reads up to {VERSION}; update it"
+            f"{origin} has format version {version}, this difftool reads up to {NEWEST}; update it"
         )
+
+
+OLD = (None, PLAIN, WITH_VARIANCE)  # by their number of channels, what version 1 says
+
+
+def _asked(request: Request | None) -> dict[str, Any]:
+    """What a row asks for, as far as it is not x0 alone."""
+    out: dict[str, Any] = {}
+    if request is None:
+        return out
+    if request.answers != PLAIN.answers:
+        out["answers"] = list(request.answers)
+    if request.condition is not None:
+        out["condition"] = request.condition
+    if request.to is not None:
+        out["to"] = list(request.to)
+    return out
+
+
+def _request(r: int, row: dict[str, Any]) -> Request | None:
+    """What row r asks for; `DifftoolError` for what is no request."""
+    channels = _whole(row["channels"])
+    if not row.keys() & {"answers", "condition", "to"}:
+        if not 0 <= channels < len(OLD):
+            raise DifftoolError(
+                f"row {r} of the plan has {channels} outputs without names, expected 0 to {len(OLD) - 1}"
+            )
+        return OLD[channels]
+    answers, to = row.get("answers", list(PLAIN.answers)), row.get("to")
+    if not isinstance(answers, list) or len(answers) != channels:
+        raise DifftoolError(
+            f"row {r} of the plan has {channels} outputs, expected as many as its answers {answers!r}"
+        )
+    target = None if to is None else Point(*map(float, to))
+    return Request(tuple(answers), row.get("condition"), target)
 
 
 def _whole(value: Any) -> int:

@@ -15,6 +15,7 @@ from difftool.plan.affine import Symbol, Value
 from difftool.plan.derived import Stop, with_derived
 from difftool.plan.plan import Plan
 from difftool.plan.rows import Kind, Row
+from difftool.request import request_of
 from difftool.samplers.base import Last, Sampler, finish, name_of, undefined_at
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -82,23 +83,24 @@ class _Tracer:
         self.asked: set[Symbol] = set()
         self.noises: list[NoiseKey] = []
 
-    def model(self, x: Any, p: Point, outputs: int = 1) -> Any:
+    def model(self, x: Any, p: Point, **asked: Any) -> Any:
         if not isinstance(x, Symbol):
             raise NotAffine(
                 f"the model was given a {type(x).__name__} that does not come from the state"
             )
+        request = request_of(asked)
         if p.sigma == 0:
-            return x / p.alpha
-        answers = tuple(Symbol() for _ in range(outputs))
+            return request.at_clean(x / p.alpha)
+        answers = tuple(Symbol() for _ in request.answers)
         first = self.stops[0]
         if x is self.start and not first.answers:
-            first.point, first.answers = p, answers
+            first.point, first.answers, first.request = p, answers, request
         else:
             if x in self.asked or not x.parts:  # the same state is another row
                 x = x * 1.0
             self.asked.add(x)
-            self.stops.append(Stop(p, x, answers))
-        return answers if outputs > 1 else answers[0]
+            self.stops.append(Stop(p, x, answers, request))
+        return request.unpacked(answers)
 
     def noise(self, now: Point | None = None, nxt: Point | None = None) -> Symbol:
         if self.correlated and now is not None and nxt is not None:
@@ -185,12 +187,11 @@ def _row(
                 combos[source.number].items() if combos else ((source.number, 1.0),)
             ):
                 z[j] = z.get(j, 0.0) + c * weight
-    channels = len(stop.answers)
     return Row(
         stop.point,
         kind,
         index,
-        channels,
+        stop.request if stop.answers else None,
         tuple(sorted(x)),
         tuple(sorted(m)),
         tuple(sorted(z.items())),

@@ -15,7 +15,7 @@ from difftool.names.text import parse
 from difftool.noise import Independent
 from difftool.outputs.files import check_kind
 from difftool.plan import Plan, compile_plan, load_plan
-from difftool.plan.analysis import Gaussian, error, path_error, prior_mismatch
+from difftool.plan.analysis import Gaussian, beyond_x0, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, guided_growth, stability
 from difftool.sampling import choose, decide, default
 from difftool.schedules import DDPMLinear
@@ -97,6 +97,9 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
     facts |= _network_error(plan, exact.predicts or "x0")
     if not isinstance(exact, GaussianMixture):
         return facts
+    reason = beyond_x0(plan)
+    if reason is not None:
+        return {**facts, "exact error": f"unknown: {reason}"}
     data = gaussian_of(exact)
     facts["exact error"] = (
         f"W2 {error(plan, data):.4g} to the Gaussian with the mean and covariance of {model}"
@@ -165,7 +168,7 @@ def _by_steps(predicts: str) -> str:
 
 def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
     """What errors of a network's answers become, together and one by one."""
-    if any(row.channels > 1 for row in plan.rows):
+    if beyond_x0(plan) is not None:
         return {}
     gains = ", ".join(
         f"{amplification(plan, errors_of(kind)):.3g} ({kind})"

@@ -1,5 +1,6 @@
 """Samplers: one file per family, each the loop of its paper."""
 
+from difftool.request import Request
 from difftool.samplers.adams import Adams
 from difftool.samplers.adaptive import AdaptiveODE
 from difftool.samplers.ancestral import Ancestral
@@ -88,6 +89,7 @@ __all__ = [
     "Picard",
     "PredictorCorrector",
     "Ralston",
+    "Request",
     "Restart",
     "ReverseDiffusion",
     "RungeKutta",

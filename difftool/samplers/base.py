@@ -5,6 +5,9 @@ A sampler is a frozen dataclass. Its fields are its options; calling it walks a 
     sampler(model, x, path, noise) -> x at the end of the path
 
     model(x, p)       x0 = E[x_0 | x_t = x] at the point p; x / alpha, free of charge, where sigma = 0
+    model(x, p, answers=("x0", "uncond")), model(x, p, condition="source"), model(x, p, to=q)
+                      more answers (a tuple), those under a named condition, or those of a flow
+                      map on the way to q: see `difftool.request`
     path              the points of the run and, between them, `at`, `drift`, `diffusion2`
     noise(now, nxt)   a unit normal like x for the step from now to nxt; noise(now) one of its own, drawn at now
 
@@ -32,7 +35,15 @@ Last = Literal["step", "mean"]
 class Denoiser(Protocol):
     """What a sampler is given as its model."""
 
-    def __call__(self, x: State, p: Point, outputs: int = 1) -> State: ...
+    def __call__(
+        self,
+        x: State,
+        p: Point,
+        *,
+        answers: tuple[str, ...] = ("x0",),
+        condition: str | None = None,
+        to: Point | None = None,
+    ) -> State: ...
 
 
 class NoiseSource(Protocol):

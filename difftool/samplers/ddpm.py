@@ -73,7 +73,10 @@ class DDPM(Sampler):
         )
         for now, nxt in pairwise(path):
             asks = fixed is None and nxt.sigma > 0
-            x0, v = model(x, now, outputs=2) if asks else (model(x, now), fixed)
+            if asks:
+                x0, v = model(x, now, answers=("x0", "variance"))
+            else:
+                x0, v = model(x, now), fixed
             r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
             x = nxt.alpha * (1 - r * r) * x0 + nxt.sigma / now.sigma * r * x
             if nxt.sigma > 0:

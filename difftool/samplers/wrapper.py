@@ -130,7 +130,7 @@ class Wrapper(Noised):
 def takes_single_steps(sampler: Sampler) -> bool:
     """Whether many steps at once are the same as one after another, tried on numbers; true if it takes tensors only."""
     path, x = Path(Flow(), tuple(0.95 - 0.1 * i for i in range(9))), 1.0
-    model, noise = lambda x, p, outputs=1: 0.2 * x + p.t**2, lambda now=None, nxt=None: 0.1
+    model, noise = lambda x, p, **asked: 0.2 * x + p.t**2, lambda now=None, nxt=None: 0.1
     try:
         at_once, one_by_one = sampler(model, x, path, noise), x
         for i in range(len(path) - 1):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from difftool.errors import DifftoolWarning
 from difftool.models import NetworkModel
@@ -67,9 +69,15 @@ def names_no_class(job: Job) -> str | None:
     while isinstance(model, Wrapped):
         model = model.model
     known = getattr(model.net, "classes", None) if isinstance(model, NetworkModel) else None
-    if not isinstance(known, int) or known < 1 or "label" in job.cond:
+    if not isinstance(known, int) or known < 1 or _has_label(job.cond):
         return None
     return (
         f"the network knows classes 0 to {known - 1}, and without one it draws by the small part of its training that "
         f"had none; name one, or all in turn: --class 0-{known - 1} (cond={{'label': ...}})"
     )
+
+
+def _has_label(cond: Mapping[str, Any]) -> bool:
+    """Whether the conditioning has a label, or one of its named conditions has."""
+    named = [value for value in cond.values() if isinstance(value, Mapping)]
+    return any("label" in each for each in (cond, *named))

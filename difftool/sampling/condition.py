@@ -16,7 +16,7 @@ from difftool.models.base import as_rows
 def conditioning(
     cond: Mapping[str, Any] | None, total: int, place: torch.device
 ) -> dict[str, Any]:
-    """Arrays and lists of numbers as tensors, a `label` for each sample. The rest as it is: tuples, say.
+    """Arrays and lists of numbers as tensors, a `label` for each sample, in named conditions too. The rest as it is.
 
     Raises `DifftoolError` if it is no mapping by name.
     """
@@ -29,10 +29,12 @@ def conditioning(
     rows = as_rows(cond or {})
     if "label" in rows:
         rows["label"] = _labels(rows["label"], total)
-    return {
-        name: value.to(place) if isinstance(value, Tensor) else value
-        for name, value in rows.items()
-    }
+    for name, value in rows.items():
+        if isinstance(value, Mapping):
+            rows[name] = conditioning(value, total, place)
+        elif isinstance(value, Tensor):
+            rows[name] = value.to(place)
+    return rows
 
 
 def _labels(value: Any, total: int) -> Any:

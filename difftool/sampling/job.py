@@ -19,10 +19,10 @@ from difftool.grids import Grid
 from difftool.models.base import BoundModel, Model, slice_cond
 from difftool.noise import Noise, Source
 from difftool.plan import Execution, Plan, Row, Runner
-from difftool.plan.runner import RowCallback
+from difftool.plan.runner import RowCallback, prepared
 from difftool.samplers.base import Last, Sampler, finish, name_of
 from difftool.sampling.decide import Decision
-from difftool.sampling.watch import Callback, Step, Watch, not_finite
+from difftool.sampling.watch import Callback, Step, Watch, first_lost, not_finite
 from difftool.schedules import Path, Point
 
 
@@ -208,7 +208,8 @@ class Planned(Decided):
     def _runner(self, bound: BoundModel) -> Runner:
         """The plan made ready for a batch; what the batches share is done once."""
         before = self._runners[-1] if self._runners else None
-        if before is not None and not bound.cond and bound.model is before.model.model:
+        shared = not bound.cond and not bound.conditions
+        if before is not None and shared and bound.model is before.model.model:
             return before
         runner = Runner(self.plan, bound, before.compiled if before else None)
         self._runners[:] = [runner]
@@ -217,23 +218,25 @@ class Planned(Decided):
     def _reporter(self, bound: BoundModel, first: int, callback: Callback) -> RowCallback:
         steps = self.steps
 
-        def report(row: Row, x: Tensor, answer: Tensor) -> None:
-            callback(Step(row.index, steps, row.point, x, first, answer, bound))
+        def report(row: Row, x: Tensor, answer: Any) -> None:
+            raw = bound if row.plain else None
+            estimate = row.request.estimate(answer)  # type: ignore[union-attr]
+            callback(Step(row.index, steps, row.point, x, first, estimate, raw))
 
         return report
 
     def _look(self, bound: BoundModel, source: Source, x: Tensor, first: int) -> None:
         """On raw answers, as `batch` does."""
-        asked = [row.point for row in self.plan.rows if row.channels]
-        call, times = bound.prepare(asked, x)
+        call, times = prepared(bound, self.plan.rows, x)
         execution = Execution(self.plan, noise=source, raw=bound)
         steps = execution.steps(x)
         y, p, row = next(steps)
         for time in times:
             answer = call(y, time)
-            if not bool(torch.isfinite(answer).all()):
+            lost = first_lost(row.request.parts(answer))  # type: ignore[union-attr]
+            if lost is not None:
                 state = execution.state() if source.resumable else None
-                reason = not_finite(answer, p, row.index, self.steps, first)
+                reason = not_finite(lost, p, row.index, self.steps, first)
                 raise NonFinite(reason, y.clone(), state)
             y, p, row = steps.send(answer)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from difftool.models import Clipped, Guided, Model
 from difftool.models.base import Wrapped
+from difftool.plan.analysis import beyond_x0
 from difftool.plan.stability import guided_growth, stability
 from difftool.sampling.default import LARGEST, NOISE, STEEP
 from difftool.sampling.job import Job
@@ -22,10 +23,13 @@ def will_run_away(job: Job) -> str | None:
     """The line about a guidance under which the plan is unstable, before a network is asked; None if it is not.
 
     By `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a stable run draws together. It says
-    nothing of negative guidance, whose very flow grows, and of models that are clipped.
+    nothing of negative guidance, whose very flow grows, of models that are clipped, and of plans
+    that ask for more than x0.
     """
     scale, plan = job.model.guidance, job.plan
     if plan is None or scale <= 1 or _clipped(job.model, guided=True):
+        return None
+    if beyond_x0(plan) is not None:
         return None
     growth = guided_growth(plan, scale)
     if growth <= LARGEST:

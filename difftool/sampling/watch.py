@@ -14,6 +14,7 @@ from difftool.errors import DifftoolError, NonFinite
 from difftool.models.base import BoundModel, one_each
 from difftool.plan.execution import version_of
 from difftool.plan.runner import WRITTEN
+from difftool.request import request_of
 from difftool.schedules import Path, Point
 
 
@@ -79,32 +80,34 @@ class Watch:
         self.held: Step | None = None
         self.nfe = 0
 
-    def __call__(self, x: Tensor, p: Point, outputs: int = 1) -> Any:
-        return self._ask(self.bound, None, x, p, outputs)
+    def __call__(self, x: Tensor, p: Point, **asked: Any) -> Any:
+        return self._ask(self.bound, None, x, p, **asked)
 
     def rows(self, index: Tensor, total: int) -> Callable[..., Tensor]:
         """The model of the samples number `index` of a batch of `total`; all are counted and reported here."""
         return partial(self._ask, self.bound.rows(index, total), index.tolist())
 
     def _ask(
-        self, bound: BoundModel, rows: list[int] | None, x: Tensor, p: Point, outputs: int = 1
+        self, bound: BoundModel, rows: list[int] | None, x: Tensor, p: Point, **asked: Any
     ) -> Any:
-        answers, own = bound(x, p, outputs), one_each(p)
+        request, own = request_of(asked), one_each(p)
+        answers = bound.answer(x, p, request)
         if not own and p.sigma == 0:
             return answers
-        answer = answers[0] if outputs > 1 else answers
         self.nfe += 1
         index = None if own else self.places.get(p)
         self.index = max(self.index, index or 0)
         # samplers with a point for each sample notice by themselves, without waiting for the device, and go on as NaN
-        lost = (self.check or (self.adaptive and not own)) and not bool(
-            torch.isfinite(answer).all()
-        )
-        if lost and (self.check or bool(torch.isfinite(x).all())):
-            text = not_finite(answer, p, self.index, self.steps, self.first, rows)
+        lost = None
+        if self.check or (self.adaptive and not own):
+            lost = first_lost(request.parts(answers))
+        if lost is not None and (self.check or bool(torch.isfinite(x).all())):
+            text = not_finite(lost, p, self.index, self.steps, self.first, rows)
             raise NonFinite(text, x.detach().clone())
         if self.callback is not None:
-            step = Step(index, self.steps, p, x, self.first, answer, rows=rows)
+            step = Step(
+                index, self.steps, p, x, self.first, request.estimate(answers), rows=rows
+            )
             self._report(step, self.callback)
         return answers
 
@@ -132,6 +135,11 @@ def _tell(callback: Callback, step: Step) -> None:
     callback(step)
     if version_of(step.x) != version:
         raise DifftoolError(WRITTEN)
+
+
+def first_lost(answers: tuple[Tensor, ...]) -> Tensor | None:
+    """The first of the answers to an evaluation that is not finite; None if all are."""
+    return next((answer for answer in answers if not bool(torch.isfinite(answer).all())), None)
 
 
 def not_finite(

@@ -71,10 +71,10 @@ def mixture(components: int = 5, size: int = 8) -> GaussianMixture:
 MODEL = mixture()
 
 
-def x0_of(x: Tensor, p: Point, outputs: int = 1) -> Any:
+def x0_of(x: Tensor, p: Point, answers: tuple[str, ...] = ("x0",)) -> Any:
     """The exact estimate, and a v for learned variances where two outputs are asked for; x / alpha at sigma = 0."""
     x0 = x / p.alpha if p.sigma == 0 else MODEL.x0(x, p)
-    return x0 if outputs == 1 else (x0, v_of(x))
+    return x0 if len(answers) == 1 else (x0, v_of(x))
 
 
 def v_of(x: Tensor) -> Tensor:

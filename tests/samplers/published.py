@@ -28,7 +28,7 @@ def ours(sampler: Sampler, path: Path, y: np.ndarray, noises: Sequence[np.ndarra
     """The sampler's loop on the same model, from y to y; it must draw all these noises."""
     left = list(noises)
     x = sampler(
-        lambda x, p, outputs=1: denoised(x / p.alpha, p.level),
+        lambda x, p, answers=("x0",): denoised(x / p.alpha, p.level),
         path[0].alpha * y,
         path,
         lambda now=None, nxt=None: left.pop(0),

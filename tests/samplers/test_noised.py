@@ -68,7 +68,7 @@ def test_churn_is_algorithm_2_of_edm(run, churn, s_min, s_max, s_noise):
 def test_churn_never_asks_above_the_start(path, churn):
     asked = []
 
-    def model(x, p, outputs=1):
+    def model(x, p, answers=("x0",)):
         asked.append(p.level)
         return 0.5 * x
 
@@ -217,7 +217,7 @@ def test_path_noise_is_not_drawn_twice():
         asked.append((now, nxt))
         return 0.0
 
-    Ancestral()(lambda x, p, outputs=1: 0.5 * x, 1.0, path, noise)
+    Ancestral()(lambda x, p, answers=("x0",): 0.5 * x, 1.0, path, noise)
     assert asked == [*pairwise(path[:-1])]  # a step's noise is that of its own levels
 
 
