@@ -99,6 +99,7 @@ class GaussianMap(Model):
     def x0(self, x, p, to=None):
         if to is None:
             return p.alpha / 4 / (p.alpha**2 / 4 + p.sigma**2) * x
+        assert to == self.schedule.at(to.t)  # on its own schedule, as p is
         v, w = (a.alpha**2 / 4 + a.sigma**2 for a in (p, to))
         ratio = to.sigma / p.sigma
         return ((w / v) ** 0.5 - ratio) * x / (to.alpha - p.alpha * ratio)
