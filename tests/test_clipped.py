@@ -153,7 +153,7 @@ def test_batches_are_judged_together(values, size):
     astray = Astray(job)
     for part in x.split(size):
         astray.count(part)
-    assert astray.told() == ran_away(job, x)
+    assert astray.line() == ran_away(job, x)
 
 
 def test_noise_that_is_left_is_allowed_for():
