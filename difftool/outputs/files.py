@@ -65,7 +65,8 @@ def check_kind(file: Path, suffixes: str, overwrite: bool = False) -> None:
 
 def digest(file: str | Path) -> str:
     """The SHA-256 of a file."""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    with Path(file).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def free_name(stem: str, folder: Path, suffix: str) -> Path:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import zipfile
-import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "difftool-recipe", 3
 SUFFIXES = (".png", ".npz", ".safetensors")
 KEY = "difftool"
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"  # how a file begins and ends
 
 
 def check_out(file: Path | None, force: bool) -> None:
@@ -138,23 +138,22 @@ def _recipe_text(file: Path) -> str:
 
 
 def _png_text(data: bytes) -> str:
-    """Our text chunk in a whole PNG file; the pixels are not decoded."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
+    """Our text chunk in a whole PNG file; the pixels are not decoded, so there may be any number of them."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    if not data.startswith(PNG):
         raise DifftoolError("it is not a PNG file")
-    place, text = 8, None
-    while True:
-        if place + 12 > len(data):
-            raise DifftoolError("it is cut short")
-        length, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length
-        if end > len(data) or struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(
-            data[place + 4 : end - 4]
-        ):
-            raise DifftoolError("it is cut short or changed")
-        if kind == b"tEXt" and data[place + 8 :].startswith(KEY.encode() + b"\0"):
-            text = data[place + 9 + len(KEY) : end - 4].decode("latin-1")
-        if kind == b"IEND":
-            if text is None:
-                raise DifftoolError("it holds no recipe")
-            return text
-        place = end
+    file = BytesIO(data)
+    try:
+        PngImageFile(
+            file
+        ).verify()  # stops after the name of the last chunk, before its check sum
+        whole = data.startswith(PNG_END, file.tell() - 8)
+    except (SyntaxError, OSError, ValueError):
+        whole = False
+    if not whole:
+        raise DifftoolError("it is cut short or changed")
+    text = PngImageFile(BytesIO(data)).info.get(KEY)
+    if text is None:
+        raise DifftoolError("it holds no recipe")
+    return str(text)
