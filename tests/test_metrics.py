@@ -15,7 +15,8 @@ from scipy.optimize import linear_sum_assignment
 
 from difftool.data.digits import SHAPE, digits
 from difftool.errors import DifftoolError
-from difftool.metrics import SlicedDistance, sliced_wasserstein
+from difftool.metrics import SlicedDistance, balls, sliced_wasserstein
+from difftool.metrics.balls import precision_and_coverage
 
 sizes = st.integers(1, 9)
 
@@ -185,3 +186,28 @@ def test_digits_are_those_of_scikit_learn():
     theirs, ours = sklearn.load_digits(), digits()
     assert np.array_equal(theirs.images, 8 * (ours.images[:, 0].astype(np.float64) + 1))
     assert np.array_equal(theirs.target, ours.labels)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7, 5.0])
+def test_precision_and_coverage_pair_by_pair(monkeypatch, shift):
+    monkeypatch.setattr(balls, "BLOCK", 7)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(23, 3, generator=g) + shift, torch.randn(31, 3, generator=g)
+    samples, reference, k = x.tolist(), y.tolist(), 4
+
+    def holds(centre, own, point):
+        others = sorted(math.dist(centre, other) for other in own if other is not centre)
+        return math.dist(centre, point) < others[k - 1]
+
+    around = [sum(holds(c, reference, a) for c in reference) for a in samples]
+    assert precision_and_coverage(x, y, k) == pytest.approx(
+        {
+            "precision": sum(count > 0 for count in around) / 23,
+            "recall": sum(any(holds(c, samples, b) for c in samples) for b in reference) / 31,
+            "density": sum(around) / (k * 23),
+            "coverage": sum(any(holds(c, reference, a) for a in samples) for c in reference) / 31,
+        },
+        abs=1e-12,
+    )
+    with pytest.raises(DifftoolError, match="precision and recall take more than 4 samples, got 4 and 31"):
+        precision_and_coverage(x[:4], y, k)

@@ -1,19 +1,16 @@
 """How far samples are from a data set: all figures at once, from batches that come one after another.
 
 Without a network    sliced Wasserstein distance, energy distance and MMD of the samples themselves
-With one             FID, KID (torchmetrics), precision, recall, density, coverage (prdc) of their features
+With one             FID, KID (torchmetrics), precision, recall, density, coverage of their features
 With an exact model  the mean log density of the samples under it
 
 Pictures stream: with a feature network no more of them is kept than what the figures without one look at, and of FID
-only moments. The source of precision and recall is Kynkaanniemi et al. 2019 (arXiv 1904.06991), of density and
-coverage Naeem et al. 2020 (arXiv 2002.09797), whose implementation, the package prdc, computes all four.
+only moments.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
 import math
 import warnings
 from collections.abc import Callable
@@ -23,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from difftool.errors import DifftoolError, missing
+from difftool.metrics.balls import precision_and_coverage
 from difftool.metrics.pairs import energy_distance, mmd
 from difftool.metrics.sliced import sliced_wasserstein
 
@@ -30,7 +28,6 @@ KEPT = 10_000  # samples of a set that are kept to be compared, at most,
 NUMBERS = 2**27  # and so many numbers of them
 WORK = 1e10  # numbers that are compared for an energy distance or an MMD, at most
 SUBSET = 1000  # samples of one of the 100 subsets of KID
-NEIGHBOURS = 5  # of precision, recall, density and coverage
 
 Net = Callable[[Tensor], Tensor]
 
@@ -54,7 +51,7 @@ class Scores:
         self.log_density = 0.0
         self._fid: Any = None
         if features is not None:
-            _libraries()  # before any picture is drawn
+            _check_library()  # before any picture is drawn
 
     def add(self, x: Tensor, real: bool) -> None:
         """More samples (B, ...), of the reference if `real`."""
@@ -110,7 +107,11 @@ class Scores:
 
     def _of_features(self) -> dict[str, float]:
         x, y = (torch.cat(self.vectors[real]) for real in (False, True))
-        return {"fid": float(self._fid.compute()), "kid": _kid(x, y), **_prdc(x, y)}
+        return {
+            "fid": float(self._fid.compute()),
+            "kid": _kid(x, y),
+            **precision_and_coverage(x, y),
+        }
 
 
 class _AsIs(nn.Module):
@@ -124,11 +125,10 @@ class _AsIs(nn.Module):
         return x
 
 
-def _libraries() -> None:
-    """Raise `DifftoolError` if a library for figures of features is missing."""
-    for name in ("torchmetrics", "prdc"):
-        if importlib.util.find_spec(name) is None:
-            raise missing("a figure of features", name, "metrics")
+def _check_library() -> None:
+    """Raise `DifftoolError` if the library for figures of features is missing."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        raise missing("a figure of features", "torchmetrics", "metrics")
 
 
 def _fid(size: int) -> Any:
@@ -150,21 +150,3 @@ def _kid(x: Tensor, y: Tensor) -> float:
         metric.update(y, real=True)
         metric.update(x, real=False)
         return float(metric.compute()[0])
-
-
-def _prdc(x: Tensor, y: Tensor) -> dict[str, float]:
-    from prdc import compute_prdc
-
-    if min(len(x), len(y)) <= NEIGHBOURS:
-        raise DifftoolError(
-            f"precision and recall take more than {NEIGHBOURS} samples, got {len(x)} and {len(y)}"
-        )
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(),
-    ):  # it prints the sizes
-        warnings.simplefilter("ignore")
-        found = compute_prdc(
-            real_features=y.numpy(), fake_features=x.numpy(), nearest_k=NEIGHBOURS
-        )
-    return {name: float(value) for name, value in found.items()}
