@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from difftool.errors import DifftoolError
+from difftool.errors.validation import check_positive
 
 if TYPE_CHECKING:
     from difftool.models import GaussianMixture, NetworkModel
@@ -83,6 +83,5 @@ def _shipped(name: str) -> NetworkModel:
 
 
 def _variance(std: float) -> float:
-    if not 0 < std < math.inf:
-        raise DifftoolError(f"std must be positive and finite, got {std}")
+    check_positive("std must be", std)
     return std * std

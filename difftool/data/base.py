@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import is_whole
 
 LOOKED_AT = 4096  # samples, for the range of a data set
 
@@ -76,7 +77,7 @@ class Part(Dataset):
     """
 
     def __init__(self, data: Dataset, count: int):
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(data):
+        if not is_whole(count, 1, len(data)):
             raise DifftoolError(
                 f"samples is a whole number from 1 to the {len(data)} that there are, got {count!r}"
             )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from difftool.data.base import Batch, Dataset
 from difftool.errors import DifftoolError, DifftoolWarning
+from difftool.errors.validation import check_side
 
 KEPT = 2**31  # bytes of decoded pictures that are kept in memory, at most
 LIMIT = 0.01  # share of pictures that may be unreadable; a few may always be
@@ -41,8 +42,7 @@ class Pictures(Dataset):
         size: int | None,
         grey: bool | None,
     ):
-        if size is not None and not 1 <= size <= 4096:
-            raise DifftoolError(f"pictures take a size from 1 to 4096 pixels, got {size}")
+        check_side(size)
         self.count, self.labels, self.classes, self.size = count, labels, classes, size
         self.skipped: dict[int, str] = {}
         self.grey = grey

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options, check_whole
 from difftool.schedules.base import Schedule, check_in_domain
 
 MOST_STEPS = 1_000_000
@@ -75,12 +75,9 @@ class Grid(ABC):
     def _check_falling(self, times: tuple[float, ...]) -> None:
         for i, (a, b) in enumerate(pairwise(times)):
             if not a > b:
-                rounded = math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-                way = (
-                    "take fewer steps"
-                    if rounded
-                    else "does the noise of the schedule rise with t?"
-                )
+                way = "does the noise of the schedule rise with t?"
+                if math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12):
+                    way = "take fewer steps"
                 raise DifftoolError(
                     f"{self.name or type(self).__name__} does not fall at {len(times) - 1} steps: time {i} is {a!r}, "
                     f"time {i + 1} is {b!r}; {way}"
@@ -89,18 +86,15 @@ class Grid(ABC):
 
 def check_steps(steps: object) -> None:
     """Raise `DifftoolError` unless steps is a whole number of at least 1."""
-    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
-        raise DifftoolError(f"steps must be a whole number of at least 1, got {steps!r}")
-    if operator.index(steps) > MOST_STEPS:
+    if check_whole("steps must be", steps, 1) > MOST_STEPS:
         raise DifftoolError(f"steps must be at most {MOST_STEPS}, got {steps}")
 
 
 def check_positive(name: str, **options: float) -> None:
     """Raise `DifftoolError` unless the options of that grid are finite numbers above 0."""
-    if not all(0 < value < math.inf for value in options.values()):
-        wanted = " and ".join(f"{key} > 0" for key in options)
-        got = ", ".join(f"{key}={value}" for key, value in options.items())
-        raise DifftoolError(f"the {name} grid takes {wanted}, got {got}")
+    fit = all(0 < value < math.inf for value in options.values())
+    wanted = " and ".join(f"{key} > 0" for key in options)
+    check_options(fit, f"the {name} grid takes {wanted}", **options)
 
 
 def fractions(steps: int) -> list[float]:

@@ -18,6 +18,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.grids.base import Grid
 from difftool.schedules.base import Schedule
 
@@ -33,10 +34,11 @@ class EntryGrid(Grid):
     refines = False
 
     def __post_init__(self) -> None:
-        if self.length is not None and not (isinstance(self.length, int) and self.length >= 1):
-            raise DifftoolError(
-                f"{self.name} takes a table of length >= 1 (entries), got length={self.length}"
-            )
+        check_options(
+            self.length is None or (isinstance(self.length, int) and self.length >= 1),
+            f"{self.name} takes a table of length >= 1 (entries)",
+            length=self.length,
+        )
 
     @property
     def spare(self) -> int:
@@ -82,10 +84,12 @@ class Leading(EntryGrid):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.offset, int) and self.offset >= 0 and self.extra in (0, 1)):
-            raise DifftoolError(
-                f"leading takes offset >= 0 and extra 0 or 1, got offset={self.offset}, extra={self.extra}"
-            )
+        check_options(
+            isinstance(self.offset, int) and self.offset >= 0 and self.extra in (0, 1),
+            "leading takes offset >= 0 and extra 0 or 1",
+            offset=self.offset,
+            extra=self.extra,
+        )
 
     @property
     def spare(self) -> int:
@@ -129,8 +133,7 @@ class Linspace(EntryGrid):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.extra not in (0, 1):
-            raise DifftoolError(f"linspace takes extra 0 or 1, got extra={self.extra}")
+        check_options(self.extra in (0, 1), "linspace takes extra 0 or 1", extra=self.extra)
 
     @property
     def spare(self) -> int:

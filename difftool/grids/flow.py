@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_choice
 from difftool.grids.base import Grid, check_positive, fractions, level_at_start
 from difftool.schedules.base import Schedule
 
@@ -62,10 +63,7 @@ class LinearQuadratic(Grid):
             raise DifftoolError(
                 f"linear-quadratic takes 0 < threshold_noise < 0.5, got {self.threshold_noise}"
             )
-        if self.variable not in ("flow", "level"):
-            raise DifftoolError(
-                f"linear-quadratic takes variable flow or level, got {self.variable!r}"
-            )
+        check_choice("linear-quadratic takes variable", self.variable, ("flow", "level"))
 
     @property
     def needs_level(self) -> bool:

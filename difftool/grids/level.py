@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
-from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.grids.base import Grid, check_positive, fractions, level_at_start
 from difftool.schedules.base import Schedule
 
@@ -28,10 +28,11 @@ class LevelGrid(Grid):
     refines = False
 
     def __post_init__(self) -> None:
-        if self.level_min is not None and not 0 < self.level_min < math.inf:
-            raise DifftoolError(
-                f"{self.name} takes a finite noise level level_min > 0, got level_min={self.level_min}"
-            )
+        check_options(
+            self.level_min is None or 0 < self.level_min < math.inf,
+            f"{self.name} takes a finite noise level level_min > 0",
+            level_min=self.level_min,
+        )
 
     @property
     def needs_level(self) -> bool:

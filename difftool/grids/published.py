@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from difftool.errors import DifftoolError
+from difftool.errors.validation import check_choice
 from difftool.grids.base import Grid, fractions, level_at_start
 from difftool.schedules.base import Schedule
 from difftool.schedules.table import ScaledLinear
@@ -102,8 +102,7 @@ class AYS(PublishedGrid):
     )
 
     def __post_init__(self) -> None:
-        if self.model not in (*AYS_ENTRIES, *AYS_LEVELS):
-            raise DifftoolError(f"ays takes model sd15, sdxl or svd, got {self.model!r}")
+        check_choice("ays takes model", self.model, (*AYS_ENTRIES, *AYS_LEVELS))
 
     def table(self, steps: int) -> list[float]:
         if self.model in AYS_LEVELS:

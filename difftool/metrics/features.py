@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftool.errors import DifftoolError, missing
+from difftool.errors.validation import check_options, check_side
 from difftool.outputs.files import digest
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -38,10 +39,7 @@ class Features:
         low: float = -1.0,
         high: float = 1.0,
     ):
-        if not low < high:
-            raise DifftoolError(
-                f"a feature network takes low < high, got low={low}, high={high}"
-            )
+        check_options(low < high, "a feature network takes low < high", low=low, high=high)
         self.net, self.channels, self.size, self.low, self.high = net, channels, size, low, high
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -92,8 +90,7 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
         ) from None
     first, *others = session.get_inputs()
     shape = first.shape
-    if size is not None and not 1 <= size <= 4096:
-        raise DifftoolError(f"pictures take a size from 1 to 4096 pixels, got {size}")
+    check_side(size)
     if others or len(shape) != 4 or isinstance(shape[0], int) or first.type != "tensor(float)":
         raise DifftoolError(
             f"{path} takes {first.type} of shape {shape}{' and more' * bool(others)}; export it with one input, "

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_positive
 
 BLOCK = 1024  # rows of one block of pairs
 FEW_ROWS, CANDIDATES = (
@@ -48,10 +49,7 @@ def mmd(x: Tensor, y: Tensor, bandwidth: float | None = None) -> float:
     if bandwidth is None:
         few = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:BLOCK]]
         bandwidth = float(torch.pdist(few).median())
-    if not 0 < bandwidth < math.inf:
-        raise DifftoolError(
-            f"the bandwidth of a kernel is positive and finite, got {bandwidth}"
-        )
+    check_positive("the bandwidth of a kernel is", bandwidth)
     kernel = lambda d: torch.exp(-0.5 * (d / bandwidth) ** 2)  # noqa: E731
     return _mean(x, change=kernel) + _mean(y, change=kernel) - 2 * _mean(x, y, kernel)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_whole
 
 
 class SlicedDistance:
@@ -56,8 +57,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
 
 def _directions(size: int, count: int, seed: int) -> Tensor:
     """`count` directions, uniform on the sphere: the columns of (size, count)."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise DifftoolError(f"directions must be a whole number of at least 1, got {count!r}")
+    count = check_whole("directions must be", count, 1)
     theta = torch.randn(
         size, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )

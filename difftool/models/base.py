@@ -18,7 +18,6 @@ another conditioning, for evaluations that ask for it by that name.
 
 from __future__ import annotations
 
-import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -336,17 +335,6 @@ def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
         schedule.t_at_level(level.clamp(max=top) if one_each(p) else min(level, top))
     )
     return q, (q.alpha + q.sigma) / (p.alpha + p.sigma)
-
-
-def as_range(limits: Any) -> tuple[float, float]:
-    """Two finite numbers, low < high; `DifftoolError` for anything else."""
-    try:
-        low, high = (math.nan if isinstance(v, (bool, str)) else float(v) for v in limits)
-    except (TypeError, ValueError, RuntimeError):
-        low = high = math.nan
-    if not -math.inf < low < high < math.inf:
-        raise DifftoolError(f"a range is two finite numbers, low < high, got {limits!r}")
-    return low, high
 
 
 def one_each(p: Point) -> bool:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.models.base import BoundModel, Evaluations, Model, Wrapped, as_range, check_output
+from difftool.errors.validation import as_range
+from difftool.models.base import BoundModel, Evaluations, Model, Wrapped, check_output
 from difftool.request import ESTIMATES, Request
 from difftool.schedules.base import Point, Schedule
 

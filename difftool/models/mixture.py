@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_whole
 from difftool.models.base import BoundModel, Model, one_each
 from difftool.models.labels import whole_labels
 from difftool.schedules.base import Point, Schedule
@@ -172,10 +173,7 @@ class GaussianMixture(Model):
 
     def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
         """`count` exact samples of x_0, (count, ...), float32; of one class if `label` >= 0."""
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise DifftoolError(
-                f"the number of samples is a whole number of at least 1, got {count!r}"
-            )
+        count = check_whole("the number of samples is", count, 1)
         g = torch.Generator().manual_seed(seed)
         weights = self._log_w.exp()
         if label is not None:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, unknown
+from difftool.errors.validation import as_range, check_positive
 from difftool.models.base import (
     Affine,
     BoundModel,
     Evaluations,
     Model,
-    as_range,
     check_output,
 )
 from difftool.models.labels import whole_labels
@@ -79,8 +79,7 @@ class NetworkModel(Model):
             raise unknown("parametrization", predicts, PARAMETRIZATIONS)
         if isinstance(time, str) and time not in TIMES:
             raise unknown("time", time, TIMES)
-        if not 0 < data_std < math.inf:
-            raise DifftoolError(f"data_std must be positive and finite, got {data_std}")
+        check_positive("data_std must be", data_std)
         if not callable(net) or not isinstance(schedule, Schedule):
             raise DifftoolError(
                 f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}"

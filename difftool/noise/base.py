@@ -13,17 +13,17 @@ its grid and continued from there draws what the uncut run draws, and no noise c
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, SupportsIndex
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import as_whole
 
 Shape = Sequence[int]
 Device = str | torch.device
@@ -160,11 +160,7 @@ class Source(ABC):
 
 def check_seed(seed: object) -> int:
     """The seed as an int; `DifftoolError` unless it is a whole number, 0 <= seed < 2**64."""
-    whole = (
-        -1
-        if isinstance(seed, bool) or not isinstance(seed, SupportsIndex)
-        else operator.index(seed)
-    )
-    if not 0 <= whole < 2**64:
+    whole = as_whole(seed)
+    if whole is None or not 0 <= whole < 2**64:
         raise DifftoolError(f"seed must be an int with 0 <= seed < 2**64, got {seed!r}")
     return whole

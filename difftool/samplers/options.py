@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from typing import Any, get_args
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, validation
+from difftool.errors.validation import either, is_number, is_whole
 
 
 def check_order(
     name: str, value: Any, allowed: range, option: str = "order", none: bool = True
 ) -> None:
     """Raise `DifftoolError` unless value is a whole number of the range (or none, where that is allowed)."""
-    if (value is None and none) or (
-        isinstance(value, int) and not isinstance(value, bool) and value in allowed
-    ):
+    if value is None and none:
         return
-    orders = [*map(str, allowed)]
-    listed = f"{', '.join(orders[:-1])} or {orders[-1]}" if len(orders) > 1 else orders[0]
-    raise DifftoolError(f"{name} takes {option} {listed}, got {value!r}{_plain(value)}")
+    if is_whole(value) and value in allowed:
+        return
+    raise DifftoolError(
+        f"{name} takes {option} {either(allowed)}, got {value!r}{_plain(value)}"
+    )
 
 
 def check_number(
@@ -32,20 +34,21 @@ def check_number(
     infinite: bool = False,
 ) -> None:
     """Raise `DifftoolError` unless low <= value <= high (low < value if `above`), and finite unless it may be."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    number = number and (math.isfinite(value) or (infinite and value > 0))
-    if number and value <= high and (low < value if above else low <= value):
-        return
-    sign = "<" if above else "<="
-    bounds = f"{option} {sign[0:1].replace('<', '>')}{'' if above else '='} {low:g}"
+    if is_number(value, low, high):
+        at_low = above and value == low
+        too_large = value > sys.float_info.max and not infinite
+        if not at_low and not too_large:
+            return
+    below, over = ("<", ">") if above else ("<=", ">=")
+    bounds = f"{option} {over} {low:g}"
     if high < math.inf:
-        bounds = f"{low:g} {sign} {option} <= {high:g}"
+        bounds = f"{low:g} {below} {option} <= {high:g}"
     raise DifftoolError(f"{name} takes {bounds}, got {value!r}{_plain(value)}")
 
 
 def check_whole(name: str, option: str, value: Any, low: int, high: int = 10_000) -> None:
     """Raise `DifftoolError` unless value is a whole number, low <= value <= high."""
-    if not (isinstance(value, int) and not isinstance(value, bool) and low <= value <= high):
+    if not is_whole(value, low, high):
         raise DifftoolError(
             f"{name} takes whole numbers {option} from {low} to {high}, got {value!r}{_plain(value)}"
         )
@@ -53,10 +56,7 @@ def check_whole(name: str, option: str, value: Any, low: int, high: int = 10_000
 
 def check_choice(name: str, option: str, value: Any, kind: Any) -> None:
     """Raise `DifftoolError` unless value is one of the `Literal` kind."""
-    allowed = get_args(kind)
-    if value not in allowed:
-        listed = ", ".join(map(str, allowed[:-1]))
-        raise DifftoolError(f"{name} takes {option} {listed} or {allowed[-1]}, got {value!r}")
+    validation.check_choice(f"{name} takes {option}", value, get_args(kind))
 
 
 def _plain(value: Any) -> str:

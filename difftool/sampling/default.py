@@ -29,6 +29,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 
+from difftool.errors.validation import check_kind
 from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, check_steps
 from difftool.models.base import Model
 from difftool.plan.stability import guided_growth
@@ -36,7 +37,7 @@ from difftool.plan.trace import trace
 from difftool.samplers import DDIM, ERSDE, Adams, FlowABM, FlowSDE, UniPC
 from difftool.samplers.base import Sampler
 from difftool.samplers.dpmpp import dpmpp_2m_sde
-from difftool.sampling.rule import DEFAULT_STEPS, as_grid, check_kind, check_nfe, make_path
+from difftool.sampling.rule import DEFAULT_STEPS, as_grid, check_nfe, make_path
 from difftool.schedules import Schedule
 
 NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha

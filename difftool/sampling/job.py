@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Self, SupportsIndex
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite, warn
+from difftool.errors.validation import check_whole
 from difftool.grids import Grid
 from difftool.models.base import BoundModel, Model, slice_cond
 from difftool.noise import Noise, Source
@@ -331,11 +331,5 @@ def batches(total: int, size: int | None) -> Iterator[tuple[int, int]]:
     """(first, count) of every batch; `DifftoolError` for a size below 1."""
     each = total
     if size is not None:
-        each = (
-            0
-            if isinstance(size, bool) or not isinstance(size, SupportsIndex)
-            else operator.index(size)
-        )
-    if each < 1:
-        raise DifftoolError(f"batch_size must be a whole number of at least 1, got {size!r}")
+        each = check_whole("batch_size must be", size, 1)
     return ((first, min(each, total - first)) for first in range(0, total, each))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from difftool.errors import DifftoolError, NotAffine
+from difftool.errors.validation import check_kind
 from difftool.grids import Grid
 from difftool.models.base import Model
 from difftool.noise import Independent, Noise
@@ -18,7 +19,6 @@ from difftool.samplers.base import Last, Sampler
 from difftool.sampling.condition import conditioning
 from difftool.sampling.decide import NAMED, Decision, decide
 from difftool.sampling.job import Job, Loop, Planned
-from difftool.sampling.rule import check_kind
 from difftool.schedules import Schedule
 
 DTYPES = (None, torch.float16, torch.bfloat16, torch.float32, torch.float64)

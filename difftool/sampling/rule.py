@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_kind, check_whole
 from difftool.grids import Explicit, Grid, check_steps
 from difftool.models.base import Model
 from difftool.samplers.base import (
@@ -219,34 +220,4 @@ def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
 
 def check_nfe(nfe: object) -> None:
     """Raise `DifftoolError` unless nfe is a whole number of at least 1."""
-    if (
-        isinstance(nfe, bool)
-        or not hasattr(nfe, "__index__")
-        or not 1 <= operator.index(nfe) <= MOST_NFE
-    ):
-        raise DifftoolError(f"nfe is a whole number from 1 to {MOST_NFE}, got {nfe!r}")
-
-
-def check_kind(name: str, value: Any, kind: Any) -> None:
-    """Raise `DifftoolError` unless the value is an object of that kind (or one of those kinds)."""
-    if not isinstance(value, kind):
-        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise DifftoolError(
-            f"{name} is an object of the kind {names}, got {_brief(value)}{_way_out(name, value, kind)}"
-        )
-
-
-def _brief(value: Any) -> str:
-    """A value in one short line: of a large one (a whole network) its kind."""
-    text = repr(value)
-    return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
-
-
-def _way_out(name: str, value: Any, kind: Any) -> str:
-    if isinstance(value, type) and issubclass(value, kind):
-        return f"; make one: {value.__name__}()"
-    if name == "model" and callable(value):
-        return "; wrap a network: NetworkModel(net, schedule)"
-    if isinstance(value, str):
-        return f"; difftool.specs.make({name + 's'!r}, {value!r}) makes one by name"
-    return ""
+    check_whole("nfe is", nfe, 1, MOST_NFE)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.schedules._math import cosh, exp, ratio, sinh, sqrt, where
 from difftool.schedules.base import Schedule
 
@@ -29,15 +29,15 @@ class Sigmoid(Schedule):
     reference = "Jabri et al. 2022, Scalable adaptive computation for iterative generation, arXiv 2212.11972"
 
     def __post_init__(self) -> None:
-        if not (
+        check_options(
             self.start < self.end
             and 0 < self.tau < math.inf
-            and max(-self.start, self.end) / self.tau < 600
-        ):
-            raise DifftoolError(
-                f"sigmoid takes tau > 0 and -600 tau < start < end < 600 tau, got start={self.start}, end={self.end}, "
-                f"tau={self.tau}"
-            )
+            and max(-self.start, self.end) / self.tau < 600,
+            "sigmoid takes tau > 0 and -600 tau < start < end < 600 tau",
+            start=self.start,
+            end=self.end,
+            tau=self.tau,
+        )
 
     def _halves(self, t: Any) -> tuple[Any, Any, Any]:
         """(u - s) / 2, (e - u) / 2, u / 2."""
@@ -92,10 +92,12 @@ class Laplace(Schedule):
     )
 
     def __post_init__(self) -> None:
-        if not (0 < self.b <= 100 and abs(self.mu) < 600):
-            raise DifftoolError(
-                f"laplace takes 0 < b <= 100 and -600 < mu < 600, got b={self.b}, mu={self.mu}"
-            )
+        check_options(
+            0 < self.b <= 100 and abs(self.mu) < 600,
+            "laplace takes 0 < b <= 100 and -600 < mu < 600",
+            b=self.b,
+            mu=self.mu,
+        )
 
     def _pair(self, t: Any) -> tuple[Any, Any]:
         """(alpha, sigma) up to a common factor: the larger one is 1."""

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.schedules._math import as_dtype, clip, exp, log, log_alpha_vp, where
 from difftool.schedules.base import Schedule
 
@@ -217,10 +218,10 @@ def even(first: float, last: float, length: int) -> tuple[float, ...]:
 
 def check_rates(name: str, beta_min: float, beta_max: float, length: int) -> None:
     """Raise `DifftoolError` unless 0 < beta_min <= beta_max < 1 and 2 <= length <= 100,000."""
-    if not (
-        0 < beta_min <= beta_max < 1 and isinstance(length, int) and 2 <= length <= 100_000
-    ):
-        raise DifftoolError(
-            f"{name} takes 0 < beta_min <= beta_max < 1 and length from 2 to 100000, got "
-            f"beta_min={beta_min}, beta_max={beta_max}, length={length}"
-        )
+    check_options(
+        0 < beta_min <= beta_max < 1 and isinstance(length, int) and 2 <= length <= 100_000,
+        f"{name} takes 0 < beta_min <= beta_max < 1 and length from 2 to 100000",
+        beta_min=beta_min,
+        beta_max=beta_max,
+        length=length,
+    )

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.schedules._math import clip, exp, log, log_alpha_vp, ratio, sqrt, where
 from difftool.schedules.base import Point, Schedule
 from difftool.schedules.flow import Flow
@@ -108,10 +109,8 @@ def shifted_cosine(size: int = 256, base: int = 64) -> Shifted:
     Options: `size`, and `base`, the size at which the cosine schedule is right as it is (pixels, > 0).
     Source: Hoogeboom et al. 2023, simple diffusion, arXiv 2301.11093, eq. 5. Raises `DifftoolError` for sizes below 1.
     """
-    if size < 1 or base < 1:
-        raise DifftoolError(
-            f"shifted-cosine takes sizes of at least 1 pixel, got size={size}, base={base}"
-        )
+    fit = not (size < 1 or base < 1)
+    check_options(fit, "shifted-cosine takes sizes of at least 1 pixel", size=size, base=base)
     return Shifted(Cosine(s=0.0), size / base)
 
 

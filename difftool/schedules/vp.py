@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.schedules._math import asinh, atan, exp, expm1, log_alpha_vp, ratio, sin, sqrt
 from difftool.schedules.base import Schedule
 
@@ -23,11 +24,12 @@ class _LinearRate(Schedule):
     beta_max: float = 20.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta_min <= self.beta_max < math.inf:
-            raise DifftoolError(
-                f"a linear rate takes 0 < beta_min <= beta_max < inf, got "
-                f"beta_min={self.beta_min}, beta_max={self.beta_max}"
-            )
+        check_options(
+            0 < self.beta_min <= self.beta_max < math.inf,
+            "a linear rate takes 0 < beta_min <= beta_max < inf",
+            beta_min=self.beta_min,
+            beta_max=self.beta_max,
+        )
 
     def log_alpha(self, t: Any) -> Any:
         """log(alpha(t))."""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_whole
 from difftool.metrics import Distance, SlicedDistance
 from difftool.metrics.floor import SETS
 from difftool.models import GaussianMixture
@@ -39,10 +40,7 @@ class SampleLaw:
     def __init__(
         self, exact: GaussianMixture, count: int, *, seed: int = 0, directions: int = 128
     ):
-        if not isinstance(count, int) or count < 2:
-            raise DifftoolError(
-                f"the number of samples is a whole number of at least 2, got {count!r}"
-            )
+        count = check_whole("the number of samples is", count, 2)
         self.exact, self.count, self.seed, self.directions = exact, count, seed, directions
         self._centres = exact.means.reshape(len(exact.means), -1)
         self._floors: dict[str, list[float]] = {}

@@ -12,6 +12,7 @@ from torch import nn
 
 from difftool.data.base import Dataset, Part
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_choice, check_whole
 from difftool.models.network import NetworkModel
 from difftool.names.registry import registry
 from difftool.names.specs import make, options_of
@@ -93,17 +94,9 @@ class Training:
         }
         numbers = self.numbers
         if self.epochs is not None:
-            if (
-                isinstance(self.epochs, bool)
-                or not isinstance(self.epochs, int)
-                or self.epochs < 1
-            ):
-                raise DifftoolError(
-                    f"epochs is a whole number of at least 1, got {self.epochs!r}"
-                )
-            numbers = replace(
-                numbers, steps=math.ceil(self.epochs * len(data) / numbers.batch_size)
-            )
+            epochs = check_whole("epochs is", self.epochs, 1)
+            steps = math.ceil(epochs * len(data) / numbers.batch_size)
+            numbers = replace(numbers, steps=steps)
         return replace(
             self, network=write(name, {**given, **told}), epochs=None, numbers=numbers
         )
@@ -158,8 +151,7 @@ def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     path: a file or a folder; weights: `ema` (their moving average) or `net` (as they are). Nothing is unpickled. Raises
     `DifftoolError` for what is no whole checkpoint, and for one of another network.
     """
-    if weights not in ("ema", "net"):
-        raise DifftoolError(f"weights are ema or net, got {weights!r}")
+    check_choice("weights are", weights, ("ema", "net"))
     saved = Checkpoint.load(Path(path), parts=(weights,))
     training = Training.of(saved, str(path))
     net = training.net()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_options
 from difftool.schedules.base import Schedule
 
 NEAREST = 1e-5  # of the way to the clean data: the time nearest to it that is drawn
@@ -106,7 +107,9 @@ def _within(schedule: Schedule, t: Tensor) -> Tensor:
 
 
 def _check(name: str, mean: float, std: float) -> None:
-    if not (math.isfinite(mean) and 0 < std < math.inf):
-        raise DifftoolError(
-            f"{name} times take a finite mean and std > 0, got mean={mean}, std={std}"
-        )
+    check_options(
+        math.isfinite(mean) and 0 < std < math.inf,
+        f"{name} times take a finite mean and std > 0",
+        mean=mean,
+        std=std,
+    )

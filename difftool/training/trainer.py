@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from difftool.data.base import Batch, Dataset
 from difftool.errors import DifftoolError, enough_memory, missing
+from difftool.errors.validation import is_number, is_whole
 from difftool.training.ema import EMA
 from difftool.training.objective import Objective
+
+MOST = 2**62 - 1  # of any whole number of a training
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,7 @@ class Hyperparameters:
         whole = {"steps": 1, "batch_size": 1, "warmup": 0, "seed": 0}
         for name, least in whole.items():
             value = getattr(self, name)
-            if (
-                not isinstance(value, int)
-                or isinstance(value, bool)
-                or not least <= value < 2**62
-            ):
+            if not is_whole(value, least, MOST):
                 raise DifftoolError(
                     f"{name} is a whole number of at least {least}, got {value!r}"
                 )
@@ -66,11 +65,7 @@ class Hyperparameters:
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not low <= value <= high
-            ):
+            if not is_number(value, low, high):
                 raise DifftoolError(
                     f"{name} is a number from {low:g} to {high:g}, got {value!r}"
                 )

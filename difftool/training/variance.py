@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.errors.validation import is_whole
 from difftool.models.base import like
 from difftool.schedules.base import Point, Schedule
 
@@ -35,8 +36,7 @@ class Hybrid:
     length: int = 1000
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.length, int) and not isinstance(self.length, bool)
-        if not (0 < self.weight < math.inf and whole and self.length >= 2):
+        if not (0 < self.weight < math.inf and is_whole(self.length, 2)):
             raise DifftoolError(
                 f"the hybrid loss takes weight > 0 and length >= 2, got weight={self.weight!r}, length={self.length!r}"
             )

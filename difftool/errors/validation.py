@@ -1,0 +1,122 @@
+"""Checks of what a user gives, one for each kind of value that many places take.
+
+`is_...` answers, `as_...` converts, `check_...` raises a `DifftoolError` of one line. Where a
+check takes `what`, its line begins with that: `check_whole("steps must be", 0, 1)` raises
+"steps must be a whole number of at least 1, got 0".
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from difftool.errors import DifftoolError
+
+MOST_PIXELS = 4096  # of a side of a picture
+
+
+def is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    """True for an `int` from low to high, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    """True for an `int` or a `float` from low to high, and no truth value; NaN is in no range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return bool(low <= value <= high)
+
+
+def as_whole(value: object) -> int | None:
+    """The `int` that a value is by `__index__`, as numpy's whole numbers are; None for others, True."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def as_range(limits: Any) -> tuple[float, float]:
+    """Two finite numbers, low < high; `DifftoolError` for anything else."""
+    try:
+        low, high = (math.nan if isinstance(v, (bool, str)) else float(v) for v in limits)
+    except (TypeError, ValueError, RuntimeError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise DifftoolError(f"a range is two finite numbers, low < high, got {limits!r}")
+    return low, high
+
+
+def either(words: Iterable[object]) -> str:
+    """`a, b or c`."""
+    *most, final = map(str, words)
+    if not most:
+        return final
+    return f"{', '.join(most)} or {final}"
+
+
+def check_whole(what: str, value: object, low: int, high: int | None = None) -> int:
+    """The whole number as an `int`; `DifftoolError` unless low <= value <= high (none: any from low on)."""
+    whole = as_whole(value)
+    if whole is not None and low <= whole and (high is None or whole <= high):
+        return whole
+    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+    raise DifftoolError(f"{what} a whole number {bounds}, got {value!r}")
+
+
+def check_positive(what: str, value: float) -> None:
+    """Raise `DifftoolError` unless 0 < value < infinity."""
+    if not 0 < value < math.inf:
+        raise DifftoolError(f"{what} positive and finite, got {value}")
+
+
+def check_choice(what: str, value: object, words: Iterable[object]) -> None:
+    """Raise `DifftoolError` unless the value is one of the words."""
+    allowed = tuple(words)
+    if value not in allowed:
+        raise DifftoolError(f"{what} {either(allowed)}, got {value!r}")
+
+
+def check_options(fit: bool, takes: str, /, **options: object) -> None:
+    """Raise `DifftoolError` with the values of the options unless they fit: `takes, got a=1, b=2`."""
+    if not fit:
+        got = ", ".join(f"{name}={value}" for name, value in options.items())
+        raise DifftoolError(f"{takes}, got {got}")
+
+
+def check_side(size: int | None) -> None:
+    """Raise `DifftoolError` unless size is one that pictures can be scaled to, in pixels, or none."""
+    if size is not None and not 1 <= size <= MOST_PIXELS:
+        raise DifftoolError(f"pictures take a size from 1 to {MOST_PIXELS} pixels, got {size}")
+
+
+def check_kind(name: str, value: Any, kind: Any) -> None:
+    """Raise `DifftoolError` unless the value is an object of that class, or of one of those classes."""
+    if isinstance(value, kind):
+        return
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    names = " or ".join(k.__name__ for k in kinds)
+    raise DifftoolError(
+        f"{name} is an object of the kind {names}, got {_brief(value)}{_way_out(name, value, kind)}"
+    )
+
+
+def _brief(value: Any) -> str:
+    """A value in one short line: of a large one (a whole network) its kind."""
+    text = repr(value)
+    if len(text) <= 80 and "\n" not in text:
+        return text
+    return f"a {type(value).__name__}"
+
+
+def _way_out(name: str, value: Any, kind: Any) -> str:
+    if isinstance(value, type) and issubclass(value, kind):
+        return f"; make one: {value.__name__}()"
+    if name == "model" and callable(value):
+        return "; wrap a network: NetworkModel(net, schedule)"
+    if isinstance(value, str):
+        return f"; difftool.specs.make({name + 's'!r}, {value!r}) makes one by name"
+    return ""
