@@ -87,9 +87,8 @@ class Part(Dataset):
             data.classes,
             data.text,
         )
-        self.rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[
-            :count
-        ]
+        g = torch.Generator().manual_seed(0)
+        self.rows = torch.randperm(len(data), generator=g)[:count]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,7 +115,8 @@ class Arrays(Dataset):
                     f"there are {len(self.x)} samples and {len(array)} {name}; give one for each"
                 )
         if self.texts is not None:
-            self.texts = self.texts[:, None] if self.texts.ndim == 2 else self.texts
+            if self.texts.ndim == 2:
+                self.texts = self.texts[:, None]
             if self.texts.ndim != 3 or not bool(torch.isfinite(self.texts).all()):
                 raise DifftoolError(
                     f"texts are finite, (N, L, D) or (N, D), got {tuple(self.texts.shape)}"

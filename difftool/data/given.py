@@ -38,14 +38,11 @@ def npz(path: Path) -> Arrays:
     except OSError as error:
         raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, KeyError) as error:
-        reason = (
-            "" if "pickle" in str(error) else f": {error}"
-        )  # whatever it is, it is not to be unpickled
-        folder = (
-            "; pictures are taken by the folder, folder:path=FOLDER"
-            if path.suffix.lower() in SUFFIXES
-            else ""
-        )
+        reason = folder = ""
+        if "pickle" not in str(error):  # whatever it is, it is not to be unpickled
+            reason = f": {error}"
+        if path.suffix.lower() in SUFFIXES:
+            folder = "; pictures are taken by the folder, folder:path=FOLDER"
         raise DifftoolError(f"{path} is no .npz file of plain arrays{reason}{folder}") from None
     x = found["x"]
     if x is None:

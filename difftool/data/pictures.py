@@ -123,11 +123,9 @@ class Pictures(Dataset):
         import numpy as np
         from PIL import Image, ImageOps
 
-        grey = (
-            picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
-            if self.grey is None
-            else self.grey
-        )
+        grey = self.grey
+        if grey is None:
+            grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
         picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):  # 16 bits, which `convert` would cut at 255
             picture = Image.fromarray(

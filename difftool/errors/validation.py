@@ -63,7 +63,9 @@ def check_whole(what: str, value: object, low: int, high: int | None = None) -> 
     whole = as_whole(value)
     if whole is not None and low <= whole and (high is None or whole <= high):
         return whole
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+    bounds = f"of at least {low}"
+    if high is not None:
+        bounds = f"from {low} to {high}"
     raise DifftoolError(f"{what} a whole number {bounds}, got {value!r}")
 
 

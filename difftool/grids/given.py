@@ -112,11 +112,8 @@ def from_file(
         raise DifftoolError(
             f"the grid file {path} is not text: one number a line, or a JSON list of numbers"
         ) from None
-    numbers = (
-        _from_json(path, text)
-        if text.lstrip().startswith(("[", "{"))
-        else _from_lines(path, text)
-    )
+    read = _from_json if text.lstrip().startswith(("[", "{")) else _from_lines
+    numbers = read(path, text)
     if len(numbers) < 2:
         raise DifftoolError(
             f"the grid file {path} takes at least two numbers, got {len(numbers)}"
@@ -149,6 +146,8 @@ def _number(path: Path, where: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        shown = repr(value) if len(repr(value)) < 40 else repr(value)[:36] + " ..."
+        shown = repr(value)
+        if len(shown) >= 40:
+            shown = shown[:36] + " ..."
         raise DifftoolError(f"{where} of the grid file {path} is {shown}, not a finite number")
     return number

@@ -97,4 +97,8 @@ def first_entry(schedule: Schedule, length: int, start: float, end: float) -> fl
     """The time of a table's first entry; halfway if the run starts at or below it, the end if that is above it."""
     low, high = schedule.domain
     bottom = low + (high - low) / length
-    return end if end >= bottom else bottom if bottom < start else (start + end) / 2
+    if end >= bottom:
+        return end
+    if bottom < start:
+        return bottom
+    return (start + end) / 2

@@ -97,7 +97,11 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
             f"pictures (B, C, H, W) in float32, B dynamic"
         )
     channels, height, width = (n if isinstance(n, int) else None for n in shape[1:])
-    fixed = (height, width) if height and width else None if size is None else (size, size)
+    fixed = None
+    if height and width:
+        fixed = height, width
+    elif size is not None:
+        fixed = size, size
 
     def net(x: Tensor) -> Tensor:
         try:

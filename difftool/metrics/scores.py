@@ -74,12 +74,8 @@ class Scores:
 
     def forget(self) -> None:
         """Forget the samples, but not the reference."""
-        self.samples[False], self.vectors[False], self.counts[False], self.log_density = (
-            [],
-            [],
-            0,
-            0.0,
-        )
+        self.samples[False], self.vectors[False] = [], []
+        self.counts[False], self.log_density = 0, 0.0
         if self._fid is not None:
             self._fid.reset()
 
@@ -103,7 +99,9 @@ class Scores:
         }
         if self.density is not None:
             out["log_density"] = self.log_density / self.counts[False]
-        return {**out, **(self._of_features() if self.features is not None else {})}
+        if self.features is not None:
+            out |= self._of_features()
+        return out
 
     def _of_features(self) -> dict[str, float]:
         x, y = (torch.cat(self.vectors[real]) for real in (False, True))

@@ -95,9 +95,9 @@ def make(axis: str, spec: str) -> Any:
     try:
         made = target(**values)
     except DifftoolError as error:
-        raise DifftoolError(
-            str(error) if str(error).startswith(f"{name} ") else f"{what}: {error}"
-        ) from None
+        if str(error).startswith(f"{name} "):
+            raise DifftoolError(str(error)) from None
+        raise DifftoolError(f"{what}: {error}") from None
     except (TypeError, ValueError, RuntimeError) as error:
         raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
     if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
@@ -186,19 +186,21 @@ def spell_value(value: Any) -> str:
         return "+".join(map(spell_value, value))
     if isinstance(value, float) and math.isfinite(value):
         near = Fraction(value).limit_denominator(12)
-        return (
-            str(near)
-            if near.denominator > 1 and float(near) == value and len(str(value)) > 8
-            else str(value)
-        )
+        if near.denominator > 1 and float(near) == value and len(str(value)) > 8:
+            return str(near)
+        return str(value)
     axis = _axis_of(type(value))
-    return str(value) if axis is None else spec_of(axis, value)
+    if axis is None:
+        return str(value)
+    return spec_of(axis, value)
 
 
 def _default(f: dataclasses.Field[Any]) -> Any:
     if f.default is not dataclasses.MISSING:
         return f.default
-    return MISSING if f.default_factory is dataclasses.MISSING else f.default_factory()
+    if f.default_factory is not dataclasses.MISSING:
+        return f.default_factory()
+    return MISSING
 
 
 def _why_no_option(name: str, target: Any, option: str) -> str | None:
@@ -217,15 +219,14 @@ def _why_no_option(name: str, target: Any, option: str) -> str | None:
 def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
     options = {option.name: option for option in options_of(target)}
     if key not in options:
-        reason = _why_no_option(entry.name, target, key) if entry.axis == "samplers" else None
-        what = f"option of {entry.axis[:-1]} {entry.name!r} named"
+        reason = None
+        if entry.axis == "samplers":
+            reason = _why_no_option(entry.name, target, key)
         if entry.axis == "grids" and key in ELSEWHERE:
             reason = f"{entry.name} takes no {key}: {ELSEWHERE[key]}"
-        raise (
-            DifftoolError(f"{reason}; its options: {', '.join(options) or 'none'}")
-            if reason
-            else unknown(what, key, options)
-        )
+        if reason is None:
+            raise unknown(f"option of {entry.axis[:-1]} {entry.name!r} named", key, options)
+        raise DifftoolError(f"{reason}; its options: {', '.join(options) or 'none'}")
     try:
         return _convert(text, options[key].type)
     except ValueError:

@@ -55,16 +55,21 @@ class Numbers:
 
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> int:
         """The number of the next noise that is drawn at `now`, for the step to `nxt` or for itself."""
-        place = self.origin if now is None else place_of(float(now.level))
-        first = place + ((nxt is None) << 32) if self.placed else 0
+        first, apart = 0, 1
+        if self.placed:
+            place = self.origin if now is None else place_of(float(now.level))
+            first, apart = place + ((nxt is None) << 32), 2**33
+        drawn = self._drawn[first]
         self._drawn[first] += 1
-        return first + (self._drawn[first] - 1) * (2**33 if self.placed else 1)
+        return first + drawn * apart
 
 
 def place_of(level: float) -> int:
     """A noise level from 0 to infinity as 32 bits, the same where levels differ by rounding only."""
-    if level <= 0 or math.isinf(level):
-        return 0 if level <= 0 else 2**32 - 1
+    if level <= 0:
+        return 0
+    if math.isinf(level):
+        return 2**32 - 1
     return min(max(round((math.log2(level) + 64) * 2**25), 1), 2**32 - 2)
 
 

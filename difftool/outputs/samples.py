@@ -39,11 +39,9 @@ def check_out(file: Path | None, force: bool) -> None:
     if not file.name or os.path.isdir(file):
         raise DifftoolError(f"--out takes the name of a file, {file} is a folder")
     if file.suffix.lower() not in SUFFIXES:
-        film = (
-            f"; a film of the way there is difftool trajectory --out {file}"
-            if file.suffix == ".gif"
-            else ""
-        )
+        film = ""
+        if file.suffix == ".gif":
+            film = f"; a film of the way there is difftool trajectory --out {file}"
         raise DifftoolError(f"--out {file} must end in {', '.join(SUFFIXES)}{film}")
     check_writable(file, force)
 

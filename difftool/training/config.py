@@ -22,10 +22,8 @@ from difftool.training.objective import Objective
 from difftool.training.trainer import Hyperparameters
 from difftool.training.variance import Hybrid
 
-TABLE_TIMES = (
-    "index",
-    "rounded-index",
-)  # that follow from the number of entries of the schedule's table
+# times that follow from the number of entries of the schedule's table
+TABLE_TIMES = "index", "rounded-index"
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,8 @@ class Training:
     @classmethod
     def from_dict(cls, data: Any, what: str = "the training") -> Self:
         """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
-        try:
-            return cls(
-                **{**data, "numbers": Hyperparameters(**data["numbers"])}
-            )  # what is not said has its default
+        try:  # what is not said has its default
+            return cls(**{**data, "numbers": Hyperparameters(**data["numbers"])})
         except (KeyError, TypeError) as error:
             raise DifftoolError(
                 f"{what} is not described as this difftool does it: {error}"

@@ -83,12 +83,12 @@ class Hyperparameters:
 
     def rate(self, step: int) -> float:
         """The learning rate of step number `step`, from 0, as a part of the whole one."""
-        rise = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
-        if self.decay == "none" or step < self.warmup:
-            return rise
-        return (
-            1 + math.cos(math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1))
-        ) / 2
+        if step < self.warmup:
+            return min((step + 1) / self.warmup, 1.0)
+        if self.decay == "none":
+            return 1.0
+        angle = math.pi * (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return (1 + math.cos(angle)) / 2
 
 
 class Trainer:
@@ -113,13 +113,8 @@ class Trainer:
     ):
         self.accelerator = _accelerator(numbers.precision, device)
         place = self.accelerator.device
-        self.net, self.data, self.objective, self.numbers = (
-            net.to(place),
-            data,
-            objective,
-            numbers,
-        )
-        self.conditional = conditional
+        self.net, self.data, self.objective = net.to(place), data, objective
+        self.numbers, self.conditional = numbers, conditional
         _try(self.net, data, objective, conditional)
         self.ema = EMA(self.net, numbers.ema)
         optimizer = torch.optim.AdamW(
@@ -131,13 +126,10 @@ class Trainer:
         ready = torch.compile(self.net) if numbers.compile else self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
         self.step = 0
-        self._permuted: tuple[int, Tensor] | None = (
-            None  # the epoch that was asked for last, and its order
-        )
-        self.processes, self.rank = (
-            self.accelerator.num_processes,
-            self.accelerator.process_index,
-        )
+        # the epoch that was asked for last, and its order
+        self._permuted: tuple[int, Tensor] | None = None
+        self.processes = self.accelerator.num_processes
+        self.rank = self.accelerator.process_index
         if numbers.batch_size % self.processes:
             raise DifftoolError(
                 f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes"
@@ -239,10 +231,8 @@ def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool)
         with torch.no_grad(), torch.random.fork_rng():
             objective.loss(net, batch.x, batch.cond if conditional else {})
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape, reason = (
-            tuple(batch.x.shape[1:]),
-            (str(error).splitlines() or [type(error).__name__])[0],
-        )
+        shape = tuple(batch.x.shape[1:])
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         kinds = "unet and dit are for pictures (channels, H, W), mlp for points (number,)"
         raise DifftoolError(
             f"the network does not take samples {shape} of this data: {reason}; {kinds}"
