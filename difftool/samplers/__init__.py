@@ -24,7 +24,7 @@ from difftool.samplers.ipndm import IPNDM
 from difftool.samplers.karras import DPM2, HeunPP2
 from difftool.samplers.langevin import AnnealedLangevin, PredictorCorrector
 from difftool.samplers.multistep import Multistep
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.picard import Picard
 from difftool.samplers.pndm import PNDM
 from difftool.samplers.reab import REAB
@@ -73,7 +73,6 @@ __all__ = [
     "Euler",
     "EulerMaruyama",
     "FlowABM",
-    "FlowODE",
     "FlowSDE",
     "GottaGoFast",
     "GradientEstimation",
@@ -88,6 +87,7 @@ __all__ = [
     "NoiseSource",
     "Picard",
     "PredictorCorrector",
+    "ProbabilityFlow",
     "Ralston",
     "Request",
     "Restart",

@@ -16,17 +16,19 @@ solved exactly, so that x0 and eps in half-log-snr are the exponential Adams met
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import Currency, Variable, currency, step, weights
-from difftool.samplers.multistep import Multistep, Start, accurate_step
+from difftool.samplers.base import NoiseSource, State
+from difftool.samplers.currencies import CURRENCIES, CurrencyName
+from difftool.samplers.interpolate import History, advance
+from difftool.samplers.multistep import Predictor, Start
 from difftool.samplers.options import check_choice
+from difftool.samplers.variables import VARIABLES, VariableName
+from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class Adams(Multistep):
+class Adams(Predictor):
     """The Adams-Bashforth methods: answers interpolated in the variable of your choice, the linear part exact.
 
     x_b = A x_a + sum_j w_j q_j, with w_j the integral of the j-th Lagrange polynomial (see `interpolate`). One
@@ -42,8 +44,8 @@ class Adams(Multistep):
     Where half-log-snr or the level is infinite that answer is left out. Raises `DifftoolError` for other values.
     """
 
-    interpolates: Currency = "flow"
-    variable: Variable = "flow"
+    interpolates: CurrencyName = "flow"
+    variable: VariableName = "flow"
 
     name = "adams"
     reference = (
@@ -53,29 +55,26 @@ class Adams(Multistep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.name, "interpolates", self.interpolates, Currency)
-        check_choice(self.name, "variable", self.variable, Variable)
+        check_choice(self.name, "interpolates", self.interpolates, CurrencyName)
+        check_choice(self.name, "variable", self.variable, VariableName)
 
     @property
     def usual(self) -> int:
-        return 4 if (self.interpolates, self.variable) == ("eps", "level") else 3
+        is_lms = (self.interpolates, self.variable) == ("eps", "level")
+        return 4 if is_lms else 3
 
     @property
     def divides_by_alpha(self) -> bool:
         return self.interpolates == "eps"
 
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list = []
-        for i, (now, nxt) in enumerate(pairwise(path)):
-            x0 = model(x, now)
-            past = [(now, currency(self.interpolates, x, x0, now)), *past][: self.full]
-            if self.begins(i, nxt):
-                x = accurate_step(model, x, x0, now, nxt, path)
-            else:
-                nodes, q = zip(*past[: self.reach(i, len(path) - 1)], strict=True)
-                gain, w = weights(now, nxt, nodes, path, self.interpolates, self.variable)
-                x = step(gain, x, w, q)
-        return x
+    def answer(self, x: State, x0: State, p: Point) -> State:
+        return CURRENCIES[self.interpolates].answer(x, x0, p)
+
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        currency, variable = CURRENCIES[self.interpolates], VARIABLES[self.variable]
+        return advance(x, now, nxt, known, path, currency, variable)
 
 
 def lms(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
@@ -91,7 +90,7 @@ def deis(
     order: int | None = None,
     start: Start = "ramp",
     taper: bool = False,
-    variable: Variable = "half-log-snr",
+    variable: VariableName = "half-log-snr",
 ) -> Adams:
     """Diffusion exponential integrator sampler: eps interpolated in log rho, rho or t, order 3 where none is named.
 

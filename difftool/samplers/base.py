@@ -74,6 +74,9 @@ class Sampler(ABC):
                     f"{cls.__name__}.{claim} is a claim and not an option: write {claim} = ... without a type"
                 )
 
+    def __post_init__(self) -> None:  # noqa: B027
+        """Checks the options: none here, where the calls of a class with two parents end."""
+
     @abstractmethod
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         """x at the end of the path, from x at its start."""
@@ -170,7 +173,14 @@ CLAIMS = {name for name, value in vars(Sampler).items() if isinstance(value, pro
 
 def eps_of(x: State, x0: State, p: Point) -> State:
     """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for a smooth density, 0."""
-    return 0.0 * x if p.sigma == 0 else (x - p.alpha * x0) / p.sigma
+    if p.sigma == 0:
+        return 0.0 * x
+    return (x - p.alpha * x0) / p.sigma
+
+
+def free_evaluations(path: Path) -> int:
+    """How many of a run's evaluations cost nothing, as one at sigma = 0 does: 1 if the path begins there, else 0."""
+    return int(path[0].sigma == 0)
 
 
 def finish(

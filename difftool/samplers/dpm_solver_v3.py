@@ -24,8 +24,15 @@ from functools import cached_property
 from itertools import pairwise
 
 from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import lagrange, panels, step
-from difftool.samplers.multistep import Multistep, accurate_step
+from difftool.samplers.interpolate import (
+    History,
+    combine,
+    has_half_log_snr,
+    lagrange,
+    points,
+)
+from difftool.samplers.multistep import Multistep, starting_step
+from difftool.samplers.quadrature import panels
 from difftool.samplers.statistics import Statistics
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -94,47 +101,39 @@ class DPMSolverV3(Multistep):
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         fitted = self.fitted
-        past: list[tuple[Point, State]] = []
-        before, p = None, 0
+        l = fitted.curves[0]  # noqa: E741
+        known: History = []  # f
+        y, p = x, 0  # the corrected state, and the order of the prediction from it
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
-            if math.isinf(now.half_log_snr) or math.isinf(nxt.half_log_snr):
+            if not has_half_log_snr(now, nxt):
                 x, p = nxt.alpha * x0 + nxt.sigma * eps_of(x, x0, now), 0
                 continue
-            past = [
-                (now, (1 - fitted.curves[0](now.half_log_snr)) / now.alpha * x - x0),
-                *past,
-            ][: self.full + 1]
-            c = min(p + self.pseudo_corrector, len(past))
-            if (
-                self.corrector and c > 1
-            ):  # the step before, with the newest answer second in the order of nodes
-                x = _advance(
-                    before, [past[1], past[0], *past[2:c]], now, fitted, self.pseudo_corrector
-                )
-            before, p = x, min(self.reach(i, len(path) - 1), len(past))
-            if self.begins(i, nxt):
-                x, p = accurate_step(model, x, x0, now, nxt, path), 0
+            f = (1 - l(now.half_log_snr)) / now.alpha * x - x0
+            known = [(now, f), *known][: self.full + 1]
+            c = min(p + 1 if self.pseudo_corrector else p, len(known))
+            if self.corrector and c > 1:  # the step before; its start is the first of the nodes
+                nodes = [known[1], known[0], *known[2:c]]
+                y = _advance(y, nodes, now, fitted, self.pseudo_corrector)
             else:
-                x = _advance(x, past[:p], nxt, fitted, self.pseudo_predictor)
+                y = x
+            if self.starts(i, nxt):
+                x, p = starting_step(model, y, x0, now, nxt, path), 0
+            else:
+                p = min(self.order_at(i, path), len(known))
+                x = _advance(y, known[:p], nxt, fitted, self.pseudo_predictor)
         return x
 
 
-def _advance(
-    x: State, past: Sequence[tuple[Point, State]], nxt: Point, fitted: Statistics, pseudo: bool
-) -> State:
-    """The state at nxt from x at the first point of `past`, by the f there."""
-    now = past[0][0]
-    gain, w, constant = weights(
-        now.half_log_snr, nxt.half_log_snr, [p.half_log_snr for p, _ in past], fitted, pseudo
-    )
-    x = step(
-        nxt.alpha / now.alpha * gain,
-        x,
-        [-nxt.alpha * weight for weight in w],
-        [f for _, f in past],
-    )
-    return x - nxt.alpha * constant if constant else x
+def _advance(x: State, known: History, nxt: Point, fitted: Statistics, pseudo: bool) -> State:
+    """The state at nxt from x at the first of the known points, by the f there."""
+    now, nodes = known[0][0], [p.half_log_snr for p in points(known)]
+    gain, w, constant = weights(now.half_log_snr, nxt.half_log_snr, nodes, fitted, pseudo)
+    w = [-nxt.alpha * weight for weight in w]
+    x = combine(nxt.alpha / now.alpha * gain, x, w, known)
+    if constant:
+        x = x - nxt.alpha * constant
+    return x
 
 
 def weights(

@@ -17,13 +17,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import currency, noise_std, step, weights
-from difftool.samplers.multistep import Multistep, Start, accurate_step
+from difftool.samplers.base import NoiseSource, State
+from difftool.samplers.currencies import CURRENCIES
+from difftool.samplers.interpolate import (
+    History,
+    add_noise,
+    combine,
+    has_half_log_snr,
+    midpoint,
+    points,
+    weights,
+)
+from difftool.samplers.multistep import Predictor, Start
 from difftool.samplers.options import check_choice, check_number
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -31,7 +41,23 @@ Variant = Literal["2m", "2m-exact", "3m", "3m-published"]
 
 
 @dataclass(frozen=True)
-class DPMpp(Multistep):
+class Rule:
+    """What a variant does with its answers: the most of them, and how their polynomial is integrated."""
+
+    order: int
+    integral: Literal["exact", "midpoint", "published"]  # published: midpoint for 2 answers
+
+
+RULES: dict[Variant, Rule] = {
+    "2m": Rule(2, "midpoint"),
+    "2m-exact": Rule(2, "exact"),
+    "3m": Rule(3, "exact"),
+    "3m-published": Rule(3, "published"),
+}
+
+
+@dataclass(frozen=True)
+class DPMpp(Predictor):
     """DPM-Solver++ multistep, of order 1, 2 or 3, with as much of the SDE's noise as you like.
 
     x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-(1+eta) h)) D + sigma_b sqrt(1 - e^(-2 eta h)) z, with D
@@ -66,7 +92,7 @@ class DPMpp(Multistep):
             check_choice(self.name, "variant", self.variant, Variant)
         check_choice(self.name, "interpolates", self.interpolates, Literal["x0", "eps"])
         check_number(self.name, "eta", self.eta, 0.0)
-        if self.order == 3 and self.kind[0] == "2":
+        if self.full > self.rule.order:
             raise DifftoolError(
                 f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; dpmpp-3m is of order 3"
             )
@@ -76,18 +102,21 @@ class DPMpp(Multistep):
             )
 
     @property
-    def kind(self) -> Variant:
-        """The variant, named or not."""
-        return self.variant or ("3m" if self.order == 3 else "2m")
+    def rule(self) -> Rule:
+        """That of the variant, named or not."""
+        if self.variant is not None:
+            return RULES[self.variant]
+        return RULES["3m" if self.order == 3 else "2m"]
 
     @property
     def usual(self) -> int:
-        return int(self.kind[0])
+        return self.rule.order
 
     @property
     def accuracy(self) -> float | None:
-        claimed = super().accuracy
-        return 2 if claimed == 3 and self.kind == "3m-published" else claimed
+        if self.rule.integral == "published":
+            return min(self.full, 2)
+        return super().accuracy
 
     @property
     def weak_order(self) -> float | None:
@@ -101,47 +130,32 @@ class DPMpp(Multistep):
     def divides_by_alpha(self) -> bool:
         return self.interpolates == "eps"
 
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list[Any] = []
-        for i, (now, nxt) in enumerate(pairwise(path)):
-            x0 = model(x, now)
-            past = [(now, currency(self.interpolates, x, x0, now)), *past][: self.full]
-            if self.begins(i, nxt):
-                x = accurate_step(model, x, x0, now, nxt, path)
-                continue
-            nodes, answers = zip(*past[: self.reach(i, len(path) - 1)], strict=True)
-            gain, w = self._weights(now, nxt, nodes, path)
-            x = step(gain, x, w, answers)
-            std = noise_std(now, nxt, self.eta)
-            if std > 0:
-                x = x + std * noise(now, nxt)
-        return x
+    def answer(self, x: State, x0: State, p: Point) -> State:
+        return CURRENCIES[self.interpolates].answer(x, x0, p)
 
-    def _weights(
-        self, now: Point, nxt: Point, nodes: tuple[Point, ...], path: Path
-    ) -> tuple[float, list[float]]:
-        """A and the weights of the answers."""
-        gain, w = weights(
-            now, nxt, nodes, path, self.interpolates, "half-log-snr", 1 + self.eta
-        )
-        if len(nodes) < 2 or not all(math.isfinite(p.half_log_snr) for p in (nxt, *nodes)):
-            return gain, w
-        h, h0 = nxt.half_log_snr - now.half_log_snr, now.half_log_snr - nodes[1].half_log_snr
-        if len(nodes) == 2 and self.kind in ("2m", "3m-published"):
-            slope = sum(w) * h / (2 * h0)
-            return gain, [sum(w) + slope, -slope]
-        if len(nodes) == 3 and self.kind == "3m-published":
-            h1 = nodes[1].half_log_snr - nodes[2].half_log_snr
-            scale, z = (
-                (nxt.alpha, -(1 + self.eta) * h)
-                if self.interpolates == "x0"
-                else (nxt.sigma, h)
-            )
-            half = scale * h * h / (h0 + h1) * (0.5 - (math.expm1(z) - z) / (z * z))
-            w = [
-                a - half * b for a, b in zip(w, (1 / h0, -1 / h0 - 1 / h1, 1 / h1), strict=True)
-            ]
-        return gain, w
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        currency, k, nodes = CURRENCIES[self.interpolates], 1 + self.eta, points(known)
+        gain, w = weights(now, nxt, nodes, path, currency, HALF_LOG_SNR, k)
+        if self.rule.integral != "exact" and has_half_log_snr(nxt, *nodes):
+            if len(known) == 2:
+                w = midpoint(now, nxt, nodes, constant=sum(w), slope=sum(w))
+            elif len(known) == 3:
+                w = self._without_the_factor(now, nxt, nodes, w)
+        return add_noise(combine(gain, x, w, known), now, nxt, self.eta, noise)
+
+    def _without_the_factor(
+        self, now: Point, nxt: Point, nodes: list[Point], w: list[float]
+    ) -> list[float]:
+        """The exact weights less half of the second difference's, as published: D2 lacks its factor 2."""
+        h, h0, h1 = (b.half_log_snr - a.half_log_snr for b, a in pairwise([nxt, *nodes]))
+        scale, z = nxt.alpha, -(1 + self.eta) * h
+        if self.interpolates == "eps":
+            scale, z = nxt.sigma, h
+        half = scale * h * h / (h0 + h1) * (0.5 - (math.expm1(z) - z) / (z * z))
+        second = 1 / h0, -1 / h0 - 1 / h1, 1 / h1
+        return [a - half * b for a, b in zip(w, second, strict=True)]
 
 
 def dpmpp_2m(

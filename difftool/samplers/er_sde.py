@@ -13,20 +13,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import noise_std, step, weights
-from difftool.samplers.multistep import Multistep, accurate_step
+from difftool.samplers.base import NoiseSource, State
+from difftool.samplers.currencies import X0
+from difftool.samplers.interpolate import History, add_noise, combine, points, weights
+from difftool.samplers.multistep import Predictor
 from difftool.samplers.noised import NoisedSDE
 from difftool.samplers.options import check_choice, check_whole
+from difftool.samplers.variables import LEVEL
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class ERSDE(NoisedSDE, Multistep):
+class ERSDE(NoisedSDE, Predictor):
     """ER-SDE-Solver: x0 interpolated in the noise level, in an SDE whose noise is large where the noise level is.
 
     x_b = sigma_b / sigma_a q x_a + sum_j w_j D_j + sigma_b sqrt(1 - q^2) z,   q = (psi(l_b) / psi(l_a))^eta,
@@ -59,7 +60,6 @@ class ERSDE(NoisedSDE, Multistep):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Multistep.__post_init__(self)
         check_choice(self.name, "variant", self.variant, Literal["exact", "published"])
         check_whole(self.name, "points", self.points, 1)
 
@@ -69,25 +69,19 @@ class ERSDE(NoisedSDE, Multistep):
 
     @property
     def accuracy(self) -> float | None:
-        return None if self.variant == "published" and self.full > 1 else super().accuracy
+        if self.variant == "published" and self.full > 1:
+            return None
+        return super().accuracy
 
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list[Any] = []
-        for i, (now, nxt) in enumerate(pairwise(path)):
-            past = [(now, model(x, now)), *past][: self.full]
-            if self.begins(i, nxt):
-                x = accurate_step(model, x, past[0][1], now, nxt, path)
-                continue
-            nodes, answers = zip(*past[: self.reach(i, len(path) - 1)], strict=True)
-            k = self.power(now, nxt)
-            gain, w = weights(now, nxt, nodes, path, "x0", "level", k)
-            if self.variant == "published":
-                w = self._published(now, nxt, nodes, gain)
-            x = step(gain, x, w, answers)
-            std = noise_std(now, nxt, k - 1)
-            if std > 0:
-                x = x + self.s_noise * std * noise(now, nxt)
-        return x
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        k, nodes = self.power(now, nxt), points(known)
+        gain, w = weights(now, nxt, nodes, path, X0, LEVEL, k)
+        if self.variant == "published":
+            w = self._published(now, nxt, nodes, gain)
+        x = combine(gain, x, w, known)
+        return add_noise(x, now, nxt, k - 1, noise, self.s_noise)
 
     def power(self, now: Point, nxt: Point) -> float:
         """k of phi ~ l^k between the two points: log(phi_b / phi_a) / log(l_b / l_a)."""

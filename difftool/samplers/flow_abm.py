@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from difftool.grids import FlowGrid, Grid
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
-from difftool.samplers.interpolate import currency, step, weights
+from difftool.samplers.currencies import FLOW_VELOCITY
+from difftool.samplers.interpolate import History, advance
 from difftool.samplers.options import check_order
+from difftool.samplers.variables import FLOW_TIME
+from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 HIGHER = 40, 80, 160  # steps from which on one order more is stable
@@ -54,25 +57,28 @@ class FlowABM(Sampler):
     def needs_steps(self) -> int:
         return self.order or 1
 
+    def order_for(self, steps: int) -> int:
+        """p."""
+        if self.order is not None:
+            return self.order
+        return 2 + sum(steps >= limit for limit in HIGHER)
+
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         n = len(path) - 1
-        p = 2 + sum(n >= limit for limit in HIGHER) if self.order is None else self.order
-        past: list[Any] = []
-        y = before = None
+        p = self.order_for(n)
+        v: History = []
+        y, before = x, None
         for i, (now, nxt) in enumerate(pairwise(path)):
-            past = [(now, currency("flow", x, model(x, now), now)), *past][: p + 1]
-            y = (
-                x
-                if before is None
-                else _advance(y, before, now, past[: min(p + 1, i + 1, n - i + 2)], path)
-            )
-            x = _advance(y, now, nxt, past[: min(p, i + 1, n - i + 1)], path)
+            v = [(now, FLOW_VELOCITY.answer(x, model(x, now), now)), *v][: p + 1]
+            if before is None:
+                y = x
+            else:
+                y = _integrate(y, before, now, v[: min(p + 1, i + 1, n - i + 2)], path)
+            x = _integrate(y, now, nxt, v[: min(p, i + 1, n - i + 1)], path)
             before = now
         return x
 
 
-def _advance(y: State, a: Any, b: Any, past: list[Any], path: Path) -> State:
-    """The state at b from that at a, by the velocities in `past`."""
-    nodes, v = zip(*past, strict=True)
-    gain, w = weights(a, b, nodes, path, "flow", "flow")
-    return step(gain, y, w, v)
+def _integrate(y: State, a: Point, b: Point, v: History, path: Path) -> State:
+    """The state at b from that at a, by these velocities."""
+    return advance(y, a, b, v, path, FLOW_VELOCITY, FLOW_TIME)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from difftool.grids import FlowGrid, Grid
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
-from difftool.samplers.interpolate import noise_std, step, weights
+from difftool.samplers.currencies import X0
+from difftool.samplers.interpolate import History, add_noise, advance
 from difftool.samplers.options import check_number
+from difftool.samplers.variables import FLOW_TIME
 from difftool.schedules.path import Path
 
 
@@ -46,14 +48,10 @@ class FlowSDE(Sampler):
         return self.tau > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list[Any] = []
+        known: History = []
         for now, nxt in pairwise(path):
-            past = [(now, model(x, now)), *past][:2]
+            known = [(now, model(x, now)), *known][:2]
             tau2 = self.tau**2 * now.flow
-            nodes, x0 = zip(*past, strict=True)
-            gain, w = weights(now, nxt, nodes, path, "x0", "flow", 1 + tau2)
-            x = step(gain, x, w, x0)
-            std = noise_std(now, nxt, tau2)
-            if std > 0:
-                x = x + std * noise(now, nxt)
+            x = advance(x, now, nxt, known, path, X0, FLOW_TIME, 1 + tau2)
+            x = add_noise(x, now, nxt, tau2, noise)
         return x

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import (
+    Denoiser,
+    NoiseSource,
+    Sampler,
+    State,
+    eps_of,
+    free_evaluations,
+)
 from difftool.samplers.options import check_number
 from difftool.schedules.path import Path
 
@@ -50,4 +57,4 @@ class GradientEstimation(Sampler):
         return x
 
     def nfe(self, path: Path) -> int:
-        return len(path) - 1 - (path[0].sigma == 0)
+        return len(path) - 1 - free_evaluations(path)

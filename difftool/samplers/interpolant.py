@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import (
+    Denoiser,
+    NoiseSource,
+    Sampler,
+    State,
+    eps_of,
+    free_evaluations,
+)
 from difftool.samplers.options import check_choice, check_number
 from difftool.schedules.path import Path
 
@@ -92,4 +99,4 @@ class Interpolant(Sampler):
         }[self.form]()
 
     def nfe(self, path: Path) -> int:
-        return len(path) - 1 - (path[0].sigma == 0)
+        return len(path) - 1 - free_evaluations(path)

@@ -19,9 +19,9 @@ from itertools import pairwise
 from typing import Literal
 
 from difftool.samplers.adams import Adams, lms
-from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import step
-from difftool.samplers.multistep import Multistep, Start, accurate_step
+from difftool.samplers.base import NoiseSource, State, eps_of
+from difftool.samplers.interpolate import History, combine, points
+from difftool.samplers.multistep import Predictor, Start
 from difftool.samplers.options import check_choice
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -35,14 +35,14 @@ UNIFORM = {
 Coefficients = Literal["uniform", "published"]
 
 
-def phi(x: State, eps: Sequence[State], c: Sequence[float], now: Point, nxt: Point) -> State:
+def phi(x: State, eps: History, c: Sequence[float], now: Point, nxt: Point) -> State:
     """DDIM's step with sum_j c_j eps_j in place of eps."""
     h = nxt.alpha * (nxt.level - now.level)
-    return step(nxt.alpha / now.alpha, x, [h * weight for weight in c], eps)
+    return combine(nxt.alpha / now.alpha, x, [h * weight for weight in c], eps)
 
 
 @dataclass(frozen=True)
-class IPNDM(Multistep):
+class IPNDM(Predictor):
     """Improved pseudo-linear multistep: Adams-Bashforth weights of equal steps on eps, with DDIM's step.
 
     x_b = alpha_b (x_a / alpha_a + (l_b - l_a) sum_j c_j eps_j), l = sigma / alpha. One evaluation per step. It has the
@@ -89,22 +89,17 @@ class IPNDM(Multistep):
     def divides_by_alpha(self) -> bool:
         return True
 
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list = []
-        for i, (now, nxt) in enumerate(pairwise(path)):
-            x0 = model(x, now)
-            past = [eps_of(x, x0, now), *past][: self.full]
-            if self.begins(i, nxt):
-                x = accurate_step(model, x, x0, now, nxt, path)
-            else:
-                p = self.reach(i, len(path) - 1)
-                c = (
-                    UNIFORM[p]
-                    if self.coefficients == "uniform"
-                    else published(path.points[i + 1 - p : i + 2])
-                )
-                x = phi(x, past[:p], c, now, nxt)
-        return x
+    def answer(self, x: State, x0: State, p: Point) -> State:
+        return eps_of(x, x0, p)
+
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        if self.coefficients == "uniform":
+            c = UNIFORM[len(known)]
+        else:
+            c = published([nxt, *points(known)][::-1])
+        return phi(x, known, c, now, nxt)
 
 
 def ipndm_v(
@@ -121,8 +116,8 @@ def ipndm_v(
     Other options as of `adams`, orders 1 to 4. Source: Liu et al. 2022, arXiv 2202.09778; Zhang & Chen 2022, arXiv
     2204.13902.
     """
-    made = IPNDM(order, start, taper, "published")
-    return made if published else lms(order, start, taper)
+    as_published = IPNDM(order, start, taper, "published")
+    return as_published if published else lms(order, start, taper)
 
 
 def published(points: Sequence[Point]) -> tuple[float, ...]:

@@ -12,12 +12,15 @@ high the order is, unless it starts in pure noise, where all is constant and not
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, Sampler, State
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, free_evaluations
+from difftool.samplers.interpolate import History
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.options import check_choice, check_order
 from difftool.samplers.runge_kutta import Euler
 from difftool.samplers.tableau import CLASSICAL, rk_step
@@ -26,7 +29,7 @@ from difftool.schedules.path import Path
 
 Start = Literal["ramp", "runge-kutta"]
 
-_FLOW: FlowODE = Euler()  # the ODE in the flow time
+_FLOW_TIME: ProbabilityFlow = Euler()  # the ODE in the flow time
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,9 @@ class Multistep(Sampler):
     def global_order(self) -> float | None:
         if self.accuracy is None:
             return None
-        ends = min(self.full, 2) if self.taper or self.start == "ramp" else self.full
-        return ends
+        if self.taper or self.start == "ramp":
+            return min(self.full, 2)
+        return self.full
 
     @property
     def needs_steps(self) -> int:
@@ -76,24 +80,52 @@ class Multistep(Sampler):
     def evaluations(self) -> int | None:
         return 1
 
-    def reach(self, i: int, steps: int) -> int:
-        """The order of step i: 0, 1, .. steps - 1."""
+    def order_at(self, i: int, path: Path) -> int:
+        """The order of step i: 0, 1, .. of the path."""
         order = min(self.full, i + 1)
-        return min(order, steps - i) if self.taper else order
+        if self.taper:
+            order = min(order, len(path) - 1 - i)
+        return order
 
-    def begins(self, i: int, nxt: Point) -> bool:
+    def starts(self, i: int, nxt: Point) -> bool:
         """Whether step i is one of the accurate first ones."""
         return self.start == "runge-kutta" and i < self.full - 1 and nxt.sigma > 0
 
     def nfe(self, path: Path) -> int:
         """One evaluation a step, four in the accurate first ones; none at sigma = 0."""
-        return sum(
-            4 * self.begins(i, p) + (not self.begins(i, p)) for i, p in enumerate(path[1:])
-        ) - (path[0].sigma == 0)
+        total = 0
+        for i, nxt in enumerate(path[1:]):
+            total += 4 if self.starts(i, nxt) else 1
+        return total - free_evaluations(path)
 
 
-def accurate_step(
+class Predictor(Multistep):
+    """A multistep method that predicts and never corrects; a family says what it keeps, and what a step is."""
+
+    def answer(self, x: State, x0: State, p: Point) -> State:
+        """What is kept of the estimate of x0 at p."""
+        return x0
+
+    @abstractmethod
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        """The state at nxt from x at now, by as many known answers as the order of the step."""
+
+    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
+        known: History = []
+        for i, (now, nxt) in enumerate(pairwise(path)):
+            x0 = model(x, now)
+            known = [(now, self.answer(x, x0, now)), *known][: self.full]
+            if self.starts(i, nxt):
+                x = starting_step(model, x, x0, now, nxt, path)
+            else:
+                x = self.step(x, now, nxt, known[: self.order_at(i, path)], path, noise)
+        return x
+
+
+def starting_step(
     model: Denoiser, x: State, x0: State, now: Point, nxt: Point, path: Path
 ) -> State:
     """A step by the classical Runge-Kutta method in the flow time, with x0 the answer at `now`."""
-    return rk_step(_FLOW, CLASSICAL, model, x, now, nxt, path, x0)
+    return rk_step(_FLOW_TIME, CLASSICAL, model, x, now, nxt, path, x0)

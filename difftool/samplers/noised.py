@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
-from difftool.samplers.base import Sampler
+from difftool.samplers.base import Sampler, free_evaluations
 from difftool.samplers.options import check_number
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
@@ -20,6 +20,7 @@ class Noised(Sampler):
 
     def __post_init__(self) -> None:
         check_number(self.name, "s_noise", self.s_noise, 0.0, above=True)
+        super().__post_init__()
 
     @property
     def order_of_law(self) -> float | None:
@@ -46,8 +47,8 @@ class NoisedSDE(Noised):
     noise_option = "eta"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_number(self.name, "eta", self.eta, 0.0, self.most_eta)
+        super().__post_init__()
 
     @property
     def stochastic(self) -> bool:
@@ -64,6 +65,5 @@ def stages(now: Point, nxt: Point, path: Path, parts: Sequence[float]) -> list[P
 
 def staged_nfe(path: Path, parts: Sequence[float]) -> int:
     """Evaluations of a method that has these stages beside the first one; none at sigma = 0."""
-    return sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path)) - (
-        path[0].sigma == 0
-    )
+    total = sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path))
+    return total - free_evaluations(path)

@@ -16,24 +16,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from difftool.samplers.base import Last, Sampler, State, eps_of, name_of
+from difftool.samplers.currencies import EPS, FLOW_VELOCITY
 from difftool.samplers.options import check_choice
+from difftool.samplers.variables import VARIABLES
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
-Variable = Literal["t", "level", "flow"]
+ODEVariable = Literal["t", "level", "flow"]
+
+VELOCITIES = {"level": EPS, "flow": FLOW_VELOCITY}  # answers that are dy/du
 
 
 @dataclass(frozen=True)
-class FlowODE(Sampler):
+class ProbabilityFlow(Sampler):
     """A method on the probability-flow ODE in the variable of your choice: `t`, `level` or `flow` (the default).
 
     Raises `DifftoolError` for another variable.
     """
 
-    variable: Variable = "flow"
+    variable: ODEVariable = "flow"
 
     def __post_init__(self) -> None:
-        check_choice(name_of(self), "variable", self.variable, Variable)
+        check_choice(name_of(self), "variable", self.variable, ODEVariable)
 
     @property
     def divides_by_alpha(self) -> bool:
@@ -49,29 +53,20 @@ class FlowODE(Sampler):
 
     def coordinate(self, p: Point) -> float:
         """u at p."""
-        return {"t": p.t, "level": p.level, "flow": p.flow}[self.variable]
+        return VARIABLES[self.variable].coordinate(p)
 
     def scale(self, p: Point) -> float:
         """x / y at p."""
-        return {"t": 1.0, "level": p.alpha, "flow": p.alpha + p.sigma}[self.variable]
+        return VARIABLES[self.variable].scale(p)
 
     def place(self, u: float, path: Path) -> Point:
         """The point at u."""
-        if self.variable == "t":
-            return path.at(u)
-        return path.at(
-            path.schedule.t_at_level(u)
-            if self.variable == "level"
-            else path.schedule.t_at_flow(u)
-        )
+        return path.at(VARIABLES[self.variable].time(u, path))
 
     def slope_of(self, x: State, x0: State, p: Point, path: Path) -> State:
         """dy/du at p, from the state and the model's answer."""
-        eps = eps_of(x, x0, p)
-        if self.variable == "level":
-            return eps
-        if self.variable == "flow":
-            return eps - x0
+        if self.variable != "t":
+            return VELOCITIES[self.variable].answer(x, x0, p)
         if p.sigma == 0:
             return path.drift(p) * x
-        return path.drift(p) * x + path.diffusion2(p) / (2 * p.sigma) * eps
+        return path.drift(p) * x + path.diffusion2(p) / (2 * p.sigma) * eps_of(x, x0, p)

@@ -15,13 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.base import Denoiser, NoiseSource, State, free_evaluations
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class Picard(FlowODE):
+class Picard(ProbabilityFlow):
     """Parallel in time: Jacobi sweeps over a window of Euler steps, of DDIM with `variable` flow or level.
 
     y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j), from y^0_i = y_0, for the steps of one window after the other.
@@ -89,7 +89,7 @@ class Picard(FlowODE):
 
     def nfe(self, path: Path) -> int:
         """steps - k in sweep k = 0, 1, .. of a window; none at sigma = 0."""
-        total = -int(path[0].sigma == 0)
+        total = -free_evaluations(path)
         for piece in self._windows(path):
             steps = len(piece) - 1
             total += sum(steps - k for k in range(min(self.sweeps, steps)))

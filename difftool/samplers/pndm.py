@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, eps_of
+from difftool.samplers.base import (
+    Denoiser,
+    NoiseSource,
+    Sampler,
+    State,
+    eps_of,
+    free_evaluations,
+)
 from difftool.samplers.ipndm import UNIFORM
 from difftool.samplers.options import check_choice
 from difftool.schedules.base import Point
@@ -70,12 +77,11 @@ class PNDM(Sampler):
 
     def nfe(self, path: Path) -> int:
         """One evaluation a step; three more in the first three, or one more in the first; none at sigma = 0."""
-        more = (
-            sum(3 if p.sigma > 0 else 1 for p in path[1:4])
-            if self.begin == "prk"
-            else int(path[1].sigma > 0)
-        )
-        return len(path) - 1 + more - (path[0].sigma == 0)
+        if self.begin == "prk":
+            more = sum(3 if p.sigma > 0 else 1 for p in path[1:4])
+        else:
+            more = int(path[1].sigma > 0)
+        return len(path) - 1 + more - free_evaluations(path)
 
 
 def _phi(x0: State, e: State, d: State, a: Point, b: Point) -> State:

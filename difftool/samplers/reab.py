@@ -18,17 +18,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import coordinate, lagrange, panels, step
-from difftool.samplers.multistep import Multistep, accurate_step
+from difftool.samplers.base import NoiseSource, State, eps_of
+from difftool.samplers.interpolate import History, combine, lagrange, points
+from difftool.samplers.multistep import Predictor
+from difftool.samplers.quadrature import panels
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class REAB(Multistep):
+class REAB(Predictor):
     """Rosenbrock-type exponential Adams-Bashforth: v interpolated in half-log-snr, integrated over the angle.
 
     x_b / r_b = x_a / r_a + sum_j v_j int L_j dphi, v = (alpha eps - sigma x0) / r, r^2 = alpha^2 + sigma^2, tan(phi) =
@@ -48,28 +49,24 @@ class REAB(Multistep):
         "Analysis 47; for diffusion: azula's REABSampler, after Zheng et al. 2023, arXiv 2310.13268"
     )
 
-    def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list = []
-        for i, (now, nxt) in enumerate(pairwise(path)):
-            x0 = model(x, now)
-            r = math.hypot(now.alpha, now.sigma)
-            v = now.alpha / r * eps_of(x, x0, now) - now.sigma / r * x0
-            past = [(now, v), *past][: self.full]
-            if self.begins(i, nxt):
-                x = accurate_step(model, x, x0, now, nxt, path)
-            else:
-                nodes, v = zip(*past[: self.reach(i, len(path) - 1)], strict=True)
-                scale = math.hypot(nxt.alpha, nxt.sigma)
-                x = step(scale / r, x, [scale * w for w in angle_weights(now, nxt, nodes)], v)
-        return x
+    def answer(self, x: State, x0: State, p: Point) -> State:
+        r = math.hypot(p.alpha, p.sigma)
+        return p.alpha / r * eps_of(x, x0, p) - p.sigma / r * x0  # v
+
+    def step(
+        self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
+    ) -> State:
+        r_a, r_b = math.hypot(now.alpha, now.sigma), math.hypot(nxt.alpha, nxt.sigma)
+        w = [r_b * weight for weight in angle_weights(now, nxt, points(known))]
+        return combine(r_b / r_a, x, w, known)
 
 
 def angle_weights(now: Point, nxt: Point, nodes: Sequence[Point]) -> list[float]:
     """int L_j dphi over the step, L_j the Lagrange polynomials in log l through the nodes; dphi = du / (2 cosh u)."""
     total = math.atan2(nxt.sigma, nxt.alpha) - math.atan2(now.sigma, now.alpha)
-    u = [coordinate("half-log-snr", p) for p in nodes]
+    u = [HALF_LOG_SNR.coordinate(p) for p in nodes]
     known = [value for value in u if math.isfinite(value)]
-    a, b = coordinate("half-log-snr", now), coordinate("half-log-snr", nxt)
+    a, b = HALF_LOG_SNR.coordinate(now), HALF_LOG_SNR.coordinate(nxt)
     if len(known) < 2 or not (math.isfinite(a) and math.isfinite(b)):
         return [total] + [0.0] * (len(u) - 1)
     out = dict.fromkeys(known, 0.0)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.tableau import (
     CLASSICAL,
     EULER,
@@ -27,7 +27,7 @@ from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class _RungeKutta(FlowODE):
+class _RungeKutta(ProbabilityFlow):
     """The loop that the methods share."""
 
     @property

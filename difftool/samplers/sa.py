@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import noise_std, step, weights
-from difftool.samplers.multistep import Multistep, accurate_step
+from difftool.samplers.currencies import X0
+from difftool.samplers.interpolate import (
+    History,
+    combine,
+    has_half_log_snr,
+    midpoint,
+    noise_std,
+    points,
+    weights,
+)
+from difftool.samplers.multistep import Multistep, starting_step
 from difftool.samplers.options import check_choice, check_number, check_order
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -60,16 +70,15 @@ class SASolver(Multistep):
     @property
     def accuracy(self) -> float | None:
         full = min(self.full, 2) if self.taper else self.full
-        return min(self.corrector_order, full + 1) if self.corrector_order else full
+        if self.corrector_order:
+            return min(self.corrector_order, full + 1)
+        return full
 
     @property
     def global_order(self) -> float | None:
-        ramped = self.start == "ramp" or self.taper
-        return (
-            min(self.accuracy or 0, 3 if self.corrector_order else 2)
-            if ramped
-            else self.accuracy
-        )
+        if self.start == "runge-kutta" and not self.taper:
+            return self.accuracy
+        return min(self.accuracy or 0, 3 if self.corrector_order else 2)
 
     @property
     def weak_order(self) -> float | None:
@@ -80,41 +89,41 @@ class SASolver(Multistep):
         return self.tau > 0
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list[Any] = []
+        known: History = []
         y, k, fresh = x, 1.0, 0.0
-        before: Point | None = None
+        before: Point | None = None  # where the prediction that is to be corrected began
         for i, (now, nxt) in enumerate(pairwise(path)):
-            past = [(now, model(x, now)), *past][: max(self.full, self.corrector_order)]
-            if (
-                before is None
-                or not self.corrector_order
-                or not math.isfinite(before.half_log_snr)
-            ):
-                y = x  # nothing to correct by
+            x0 = model(x, now)
+            known = [(now, x0), *known][: max(self.full, self.corrector_order)]
+            if before is not None and self.corrector_order and has_half_log_snr(before):
+                y = self._advance(y, before, now, known[: self.corrector_order], path, k)
+                y = y + fresh
             else:
-                y = self._advance(y, before, now, past[: self.corrector_order], path, k) + fresh
-            if self.begins(i, nxt):
-                x, before = accurate_step(model, y, past[0][1], now, nxt, path), None
+                y = x
+            if self.starts(i, nxt):
+                x, before = starting_step(model, y, x0, now, nxt, path), None
                 continue
-            tau2 = self.tau**2 * (self.level_min <= now.level <= self.level_max)
+            tau2 = self._tau2(now)
             k, std = 1 + tau2, noise_std(now, nxt, tau2)
             fresh = std * noise(now, nxt) if std > 0 else 0.0
-            x = (
-                self._advance(y, now, nxt, past[: self.reach(i, len(path) - 1)], path, k)
-                + fresh
-            )
+            x = self._advance(y, now, nxt, known[: self.order_at(i, path)], path, k) + fresh
             before = now
         return x
 
+    def _tau2(self, now: Point) -> float:
+        """tau^2 in the step from now."""
+        if self.level_min <= now.level <= self.level_max:
+            return self.tau**2
+        return 0.0
+
     def _advance(
-        self, y: State, a: Point, b: Point, known: list[Any], path: Path, k: float
+        self, y: State, now: Point, nxt: Point, known: History, path: Path, k: float
     ) -> State:
-        """The state at b from that at a by the known estimates, newest first; without the noise."""
-        nodes, answers = zip(*known, strict=True)
-        gain, w = weights(a, b, nodes, path, "x0", "half-log-snr", k)
-        lambdas = [p.half_log_snr for p in (b, *nodes)]
-        if self.variant == "published" and len(nodes) == 2 and all(map(math.isfinite, lambdas)):
-            newest, h = nodes[0] == a, b.half_log_snr - a.half_log_snr
-            slope = b.alpha * k * h * h / (2 * (lambdas[1] - lambdas[2]))
-            w = [sum(w) * newest + slope, sum(w) * (not newest) - slope]
-        return step(gain, y, w, answers)
+        """The state at nxt from y at now by the known estimates, without the noise."""
+        nodes = points(known)
+        gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR, k)
+        published = self.variant == "published" and len(known) == 2
+        if published and has_half_log_snr(nxt, *nodes):
+            h = nxt.half_log_snr - now.half_log_snr
+            w = midpoint(now, nxt, nodes, constant=sum(w), slope=nxt.alpha * k * h)
+        return combine(gain, y, w, known)

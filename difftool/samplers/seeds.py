@@ -14,13 +14,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import noise_std, step, weights
+from difftool.samplers.currencies import X0
+from difftool.samplers.interpolate import (
+    History,
+    combine,
+    midpoint_inside,
+    noise_std,
+    points,
+    weights,
+)
 from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
 from difftool.samplers.options import check_choice, check_number
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -37,8 +46,8 @@ class _Seeds(NoisedSDE):
         return ()
 
     @property
-    def share(self) -> float | None:
-        """Of the newest answer at the end of a step; None: by exact integration."""
+    def middle(self) -> float | None:
+        """The stage whose midpoint rule ends a step, in parts of it; None: the line is integrated exactly."""
         return None
 
     @property
@@ -55,35 +64,38 @@ class _Seeds(NoisedSDE):
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):
-            x = self._step(model, x, now, nxt, path, noise)
+            y, p, z = x, now, None  # the newest stage, its point, and its noise since now
+            known: History = []  # the answers at that stage and at now
+            for q in [*stages(now, nxt, path, self.parts), nxt]:
+                known = [(p, model(y, p)), *known[-1:]]
+                y = self._advance(x, now, q, known, path, last=q is nxt)
+                z = self._noise(z, p, q, noise)
+                if z is not None:
+                    y = y + self.s_noise * z
+                p = q
+            x = y
         return x
 
-    def _step(
-        self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, noise: NoiseSource
+    def _advance(
+        self, x: State, now: Point, q: Point, known: History, path: Path, last: bool
     ) -> State:
-        y, p, z = x, now, None
-        known: list[Any] = []
-        for q in [*stages(now, nxt, path, self.parts), nxt]:
-            known = [(p, model(y, p)), *known[-1:]]
-            nodes, answers = zip(*known, strict=True)
-            gain, w = weights(now, q, nodes, path, "x0", "half-log-snr", 1 + self.eta)
-            if q is nxt and self.share is not None and len(w) > 1:
-                w = [sum(w) * self.share, sum(w) * (1 - self.share)]
-            y = step(gain, x, w, answers)
-            z = self._noise(z, p, q, noise)
-            if z is not None:
-                y = y + self.s_noise * z
-            p = q
-        return y
+        """The state at q from x at now by the known answers, without the noise."""
+        gain, w = weights(now, q, points(known), path, X0, HALF_LOG_SNR, 1 + self.eta)
+        if last and self.middle is not None and len(known) == 2:
+            w = midpoint_inside(sum(w), self.middle)
+        return combine(gain, x, w, known)
 
     def _noise(self, z: State | None, p: Point, q: Point, noise: NoiseSource) -> State | None:
-        """The noise of the step at q, from that at p."""
-        std = noise_std(p, q, self.eta) if q != p else 0.0
+        """The noise of the step at q, from z at p: what is left of it, and fresh noise."""
         if z is not None:
             z = (q.sigma / p.sigma) * (q.level / p.level) ** self.eta * z
-        if std > 0:
-            z = std * noise(p, q) if z is None else z + std * noise(p, q)
-        return z
+        if p == q:
+            return z
+        std = noise_std(p, q, self.eta)
+        if std == 0:
+            return z
+        fresh = std * noise(p, q)
+        return fresh if z is None else z + fresh
 
     def nfe(self, path: Path) -> int:
         return staged_nfe(path, self.parts)
@@ -144,8 +156,8 @@ class Seeds2(_Seeds):
         return (self.r,)
 
     @property
-    def share(self) -> float | None:
-        return None if self.variant == "exact" else 1 / (2 * self.r)
+    def middle(self) -> float | None:
+        return None if self.variant == "exact" else self.r
 
 
 @dataclass(frozen=True)

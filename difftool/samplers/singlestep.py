@@ -14,9 +14,11 @@ from itertools import pairwise
 from typing import Literal
 
 from difftool.errors import DifftoolError
-from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State
-from difftool.samplers.interpolate import currency, step, weights
+from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, free_evaluations
+from difftool.samplers.currencies import CURRENCIES
+from difftool.samplers.interpolate import History, combine, midpoint_inside, points, weights
 from difftool.samplers.options import check_choice, check_number, check_order
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -117,37 +119,37 @@ class Singlestep(Sampler):
         ]
 
     def nfe(self, path: Path) -> int:
-        return sum(self.orders(path)) - (path[0].sigma == 0)
+        return sum(self.orders(path)) - free_evaluations(path)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for (now, nxt), order in zip(pairwise(path), self.orders(path), strict=True):
-            x = self.advance(model, x, now, nxt, path, order)
+            x = self._step(model, x, now, nxt, path, order)
         return x
 
-    def advance(
+    def _step(
         self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int
     ) -> State:
         """One step of that order."""
-        stages = {
-            1: (),
-            2: (self.first if self.order == 2 else 1 / 2,),
-            3: (self.first, self.second),
-        }[order]
+        currency, parts = CURRENCIES[self.interpolates], self._parts(order)
         h = nxt.half_log_snr - now.half_log_snr
-        start, p, y = x, now, x
-        nodes: list[Point] = []
-        answers: list[State] = []
-        for r in (*stages, None):
-            nodes.append(p)
-            answers.append(currency(self.interpolates, y, model(y, p), p))
-            p = nxt if r is None else path.at_half_log_snr(now.half_log_snr + r * h)
-            near = [nodes[-1], nodes[0]][: len(nodes)]
-            gain, w = weights(now, p, near, path, self.interpolates, "half-log-snr")
-            if order == 2 and r is None and self.variant == "midpoint":
-                share = 1 / (2 * stages[0])
-                w = [sum(w) * share, sum(w) * (1 - share)]
-            y = step(gain, start, w, [answers[-1], answers[0]][: len(nodes)])
+        stages = [path.at_half_log_snr(now.half_log_snr + r * h) for r in parts]
+        y, p = x, now  # the newest stage and its point
+        known: History = []  # the answers at that stage and at now
+        for q in [*stages, nxt]:
+            known = [(p, currency.answer(y, model(y, p), p)), *known[-1:]]
+            gain, w = weights(now, q, points(known), path, currency, HALF_LOG_SNR)
+            if order == 2 and q is nxt and self.variant == "midpoint":
+                w = midpoint_inside(sum(w), parts[0])
+            y, p = combine(gain, x, w, known), q
         return y
+
+    def _parts(self, order: int) -> tuple[float, ...]:
+        """Where the stages of a step of that order are, in parts of it in half-log-snr."""
+        if order == 1:
+            return ()
+        if order == 3:
+            return (self.first, self.second)
+        return (self.first if self.order == 2 else 1 / 2,)
 
 
 def dpm_solver_1() -> Singlestep:

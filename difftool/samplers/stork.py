@@ -21,16 +21,17 @@ from itertools import pairwise
 from typing import Literal
 
 from difftool.samplers.adams import Adams, flow_ab
-from difftool.samplers.base import Denoiser, NoiseSource, State, eps_of
-from difftool.samplers.interpolate import lagrange
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.base import Denoiser, NoiseSource, State
+from difftool.samplers.currencies import EPS, FLOW_VELOCITY
+from difftool.samplers.interpolate import History, lagrange, points
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.options import check_choice, check_order, check_whole
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
 @dataclass(frozen=True)
-class Stork(FlowODE):
+class Stork(ProbabilityFlow):
     """Stabilized Taylor orthogonal Runge-Kutta of order 2 (STORK-2): RKG2 stages on extrapolated answers.
 
     One evaluation per step, of order 2: the first step knows one answer and is of order 1. The published code takes the
@@ -61,58 +62,48 @@ class Stork(FlowODE):
         check_whole("stork", "stages", self.stages, 3, 1000)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list = []
+        currency = EPS if self.variable == "t" else FLOW_VELOCITY
+        known: History = []
         for now, nxt in pairwise(path):
-            x0 = model(x, now)
-            eps = eps_of(x, x0, now)
-            past = [(now, eps if self.variable == "t" else eps - x0), *past][
-                : self.derivatives + 1
-            ]
-            x = self.scale(nxt) * self._step(x / self.scale(now), now, nxt, past, path)
+            answer = currency.answer(x, model(x, now), now)
+            known = [(now, answer), *known][: self.derivatives + 1]
+            x = self.scale(nxt) * self._step(x / self.scale(now), now, nxt, known, path)
         return x
 
-    def _step(
-        self, y: State, now: Point, nxt: Point, past: list[tuple[Point, State]], path: Path
-    ) -> State:
+    def _step(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
         """RKG2 from now to nxt."""
         s, u, h = self.stages, self.coordinate(now), self.coordinate(nxt) - self.coordinate(now)
         w = 6 / ((s + 4) * (s - 1))
-        f0 = self._slope(y, u, past, path)
+        f0 = self._slope(y, u, known, path)
         before, last = y, y + w * h * f0
         for j in range(2, s + 1):
             c = w if j == 2 else (j - 2) * (j + 3) / ((s - 1) * (s + 4))
             mu, nu = (2 * j + 1) * _b(j) / (j * _b(j - 1)), -(j + 1) * _b(j) / (j * _b(j - 2))
             gamma = -mu * w * (1 - j * (j + 1) * _b(j - 1) / 2)
-            f = self._slope(last, u + c * h, past, path)
+            f = self._slope(last, u + c * h, known, path)
             before, last = (
                 last,
                 mu * last + nu * before + (1 - mu - nu) * y + mu * w * h * f + gamma * h * f0,
             )
         return last
 
-    def _slope(self, y: State, u: float, past: list[tuple[Point, State]], path: Path) -> State:
+    def _slope(self, y: State, u: float, known: History, path: Path) -> State:
         """dy/du at u, with the answer there extrapolated."""
-        points, answers = zip(*past, strict=True)
-        q = sum(
-            c * a
-            for c, a in zip(
-                lagrange([self.coordinate(p) for p in points], u), answers, strict=True
-            )
-        )
+        basis = lagrange([self.coordinate(p) for p in points(known)], u)
+        q = sum(c * answer for c, (_, answer) in zip(basis, known, strict=True))
         if self.variable == "flow":
             return q
         p = path.at(u)
-        return path.drift(p) * y + (
-            path.diffusion2(p) / (2 * p.sigma) * q if p.sigma > 0 else 0.0
-        )
+        forcing = path.diffusion2(p) / (2 * p.sigma) * q if p.sigma > 0 else 0.0
+        return path.drift(p) * y + forcing
 
 
 def _b(j: int) -> float:
-    return (
-        (1.0, 1 / 3)[j]
-        if j < 2
-        else 4 * (j - 1) * (j + 4) / (3 * j * (j + 1) * (j + 2) * (j + 3))
-    )
+    if j == 0:
+        return 1.0
+    if j == 1:
+        return 1 / 3
+    return 4 * (j - 1) * (j + 4) / (3 * j * (j + 1) * (j + 2) * (j + 3))
 
 
 def stork_4(derivatives: int | None = None) -> Adams:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, State
-from difftool.samplers.ode import FlowODE
+from difftool.samplers.ode import ProbabilityFlow
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -96,7 +96,7 @@ def inner(tableau: Tableau) -> Tableau:
 
 
 def rk_step(
-    ode: FlowODE,
+    ode: ProbabilityFlow,
     tableau: Tableau,
     model: Denoiser,
     x: State,

@@ -9,15 +9,23 @@ paper takes the weight 1/2 in front of B(h), with B = h (bh1) or e^h - 1 (bh2), 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from difftool.samplers.base import Denoiser, NoiseSource, State
-from difftool.samplers.interpolate import step, weights
-from difftool.samplers.multistep import Multistep, Start, accurate_step
+from difftool.samplers.currencies import X0
+from difftool.samplers.interpolate import (
+    History,
+    combine,
+    has_half_log_snr,
+    midpoint,
+    points,
+    weights,
+)
+from difftool.samplers.multistep import Multistep, Start, starting_step
 from difftool.samplers.options import check_choice
+from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
@@ -51,49 +59,48 @@ class UniPC(Multistep):
 
     @property
     def accuracy(self) -> float | None:
-        return (min(self.full, 2) if self.taper else self.full) + self.corrector
+        order = min(self.full, 2) if self.taper else self.full
+        return order + 1 if self.corrector else order
 
     @property
     def global_order(self) -> float | None:
-        if self.taper:
-            return min(
-                self.full + self.corrector, 2
-            )  # the last step is of order 1, and nothing corrects it
-        return (
-            self.full if self.start == "runge-kutta" else min(self.full, 2)
-        ) + self.corrector
+        corrected = 1 if self.corrector else 0
+        if self.taper:  # the last step is of order 1, and nothing corrects it
+            return min(self.full + corrected, 2)
+        if self.start == "runge-kutta":
+            return self.full + corrected
+        return min(self.full, 2) + corrected
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        past: list[Any] = []
-        y, used = x, 0
+        known: History = []
+        y, p = (
+            x,
+            0,
+        )  # the corrected state, and the order of the prediction from it; 0: not to be corrected
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
-            if used and self.corrector and math.isfinite(past[0][0].half_log_snr):
-                y = self._advance(y, past[0][0], now, [(now, x0), *past[:used]], path)
+            if p and self.corrector and has_half_log_snr(path[i - 1]):
+                y = self._advance(y, path[i - 1], now, [(now, x0), *known[:p]], path)  # UniC-p
             else:
                 y = x
-            past = [(now, x0), *past][: self.full]
-            if self.begins(i, nxt):
-                x, used = accurate_step(model, y, x0, now, nxt, path), 0
+            known = [(now, x0), *known][: self.full]
+            if self.starts(i, nxt):
+                x, p = starting_step(model, y, x0, now, nxt, path), 0
             else:
-                used = self.reach(i, len(path) - 1)
-                x = self._advance(y, now, nxt, past[:used], path)
+                p = self.order_at(i, path)
+                x = self._advance(y, now, nxt, known[:p], path)  # UniP-p
         return x
 
-    def _advance(self, y: State, a: Point, b: Point, known: list[Any], path: Path) -> State:
-        """The state at b from that at a by the known answers, newest first."""
-        nodes, answers = zip(*known, strict=True)
-        gain, w = weights(a, b, nodes, path, "x0", "half-log-snr")
-        lambdas = [p.half_log_snr for p in (b, *nodes)]
-        if len(nodes) == 2 and all(
-            map(math.isfinite, lambdas)
-        ):  # one difference: the paper's 1/2
-            h = b.half_log_snr - a.half_log_snr
-            scale = sum(w) if self.bh == "bh2" else b.alpha * h
-            slope = scale * h / (2 * (nodes[0].half_log_snr - nodes[1].half_log_snr))
-            newest = nodes[0] == a
-            w = [sum(w) * newest + slope, sum(w) * (not newest) - slope]
-        return step(gain, y, w, answers)
+    def _advance(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
+        """The state at nxt from y at now by the known answers, that at nxt among them in the corrector."""
+        nodes = points(known)
+        gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR)
+        if len(known) == 2 and has_half_log_snr(nxt, *nodes):  # one difference: the paper's 1/2
+            slope = sum(w)
+            if self.bh == "bh1":
+                slope = nxt.alpha * (nxt.half_log_snr - now.half_log_snr)
+            w = midpoint(now, nxt, nodes, constant=sum(w), slope=slope)
+        return combine(gain, y, w, known)
 
 
 def unip(

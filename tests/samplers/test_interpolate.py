@@ -11,17 +11,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from difftool.samplers import interpolate
-from difftool.samplers.interpolate import coordinate, lagrange, noise_std, weights
+from difftool.samplers import quadrature
+from difftool.samplers.currencies import CURRENCIES, X0
+from difftool.samplers.interpolate import lagrange, noise_std, weights
+from difftool.samplers.variables import HALF_LOG_SNR, VARIABLES
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Path, VPLinear
 
-CURRENCIES, VARIABLES = ["eps", "x0", "flow"], ["half-log-snr", "level", "flow", "t"]
 SMOOTH = [VPLinear(), Cosine(), VE(), Flow()]
 
 
 def test_the_nodes_are_those_of_gauss_and_legendre():
     nodes, w = np.polynomial.legendre.leggauss(8)
-    ours = sorted([(s * x, v) for x, v in interpolate._GAUSS for s in (-1, 1)])
+    ours = sorted([(s * x, v) for x, v in quadrature.GAUSS for s in (-1, 1)])
     assert np.array(ours) == pytest.approx(np.stack([nodes, w], 1), abs=1e-15)
 
 
@@ -35,16 +36,16 @@ def histories(draw):
     return Path(schedule, [schedule.t_at_half_log_snr(v) for v in lambdas])
 
 
-@given(histories(), st.sampled_from(CURRENCIES), st.sampled_from(VARIABLES), st.sampled_from([1.0, 1.3, 2.0]))
+@given(histories(), st.sampled_from([*CURRENCIES]), st.sampled_from([*VARIABLES]), st.sampled_from([1.0, 1.3, 2.0]))
 def test_weights_are_the_integrals(path, currency, variable, k):
     """Of every Lagrange polynomial, by scipy's adaptive quadrature over the noise level."""
     k = k if currency == "x0" else 1.0
     now, nxt, nodes = path[-2], path[-1], list(path[:-1])[::-1]
-    gain, w = weights(now, nxt, nodes, path, currency, variable, k)
-    u = [coordinate(variable, p) for p in nodes]
+    gain, w = weights(now, nxt, nodes, path, CURRENCIES[currency], VARIABLES[variable], k)
+    u = [VARIABLES[variable].coordinate(p) for p in nodes]
 
     def place(level):
-        return coordinate(variable, path.at(path.schedule.t_at_level(level)))
+        return VARIABLES[variable].coordinate(path.at(path.schedule.t_at_level(level)))
 
     density = {
         "eps": lambda level: nxt.alpha,
@@ -64,18 +65,18 @@ def test_weights_are_the_integrals(path, currency, variable, k):
     assert gain == pytest.approx(size[0] / size[1] * (nxt.level / now.level) ** (k - 1), rel=1e-12)
 
 
-@given(histories(), st.sampled_from(CURRENCIES), st.sampled_from(VARIABLES))
+@given(histories(), st.sampled_from([*CURRENCIES]), st.sampled_from([*VARIABLES]))
 def test_a_constant_answer_is_integrated_exactly(path, currency, variable):
     """Data at a single point mu with noise e: x = alpha mu + sigma e, whatever the answers are interpolated in."""
     mu, e = 0.7, -1.3
     now, nxt, nodes = path[-2], path[-1], list(path[:-1])[::-1]
-    gain, w = weights(now, nxt, nodes, path, currency, variable)
+    gain, w = weights(now, nxt, nodes, path, CURRENCIES[currency], VARIABLES[variable])
     answer = {"eps": e, "x0": mu, "flow": e - mu}[currency]
     x = gain * (now.alpha * mu + now.sigma * e) + sum(w) * answer
     assert x == pytest.approx(nxt.alpha * mu + nxt.sigma * e, abs=1e-9)
 
 
-@given(st.sampled_from(CURRENCIES), st.sampled_from(VARIABLES), st.sampled_from([*SMOOTH, DDPMLinear()]))
+@given(st.sampled_from([*CURRENCIES]), st.sampled_from([*VARIABLES]), st.sampled_from([*SMOOTH, DDPMLinear()]))
 def test_both_ends_are_finite(currency, variable, schedule):
     """From the start of the domain (pure noise on flow and cosine) to sigma = 0; the point mass is kept."""
     mu, e = 0.7, -1.3
@@ -84,7 +85,7 @@ def test_both_ends_are_finite(currency, variable, schedule):
     path = Path(schedule, [schedule.domain[1], *middle, schedule.domain[0]])
     answer = {"eps": e, "x0": mu, "flow": e - mu}[currency]
     for i, (now, nxt) in enumerate(pairwise(path)):
-        gain, w = weights(now, nxt, list(path[: i + 1])[::-1], path, currency, variable)
+        gain, w = weights(now, nxt, list(path[: i + 1])[::-1], path, CURRENCIES[currency], VARIABLES[variable])
         assert all(map(math.isfinite, [gain, *w]))
         x = gain * (now.alpha * mu + now.sigma * e) + sum(w) * answer
         assert x == pytest.approx(nxt.alpha * mu + nxt.sigma * e, abs=1e-9)
@@ -94,6 +95,6 @@ def test_both_ends_are_finite(currency, variable, schedule):
 def test_the_noise_is_that_of_the_reverse_sde(tau2, schedule):
     """On a point mass the variance stays sigma^2: A^2 sigma_a^2 + std^2 = sigma_b^2."""
     path = Path(schedule, [schedule.t_at_level(level) for level in (2.0, 0.6)])
-    gain, _ = weights(path[0], path[1], [path[0]], path, "x0", "half-log-snr", 1 + tau2)
+    gain, _ = weights(path[0], path[1], [path[0]], path, X0, HALF_LOG_SNR, 1 + tau2)
     std = noise_std(path[0], path[1], tau2)
     assert gain**2 * path[0].sigma ** 2 + std**2 == pytest.approx(path[1].sigma ** 2, rel=1e-9)
