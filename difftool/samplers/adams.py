@@ -61,7 +61,9 @@ class Adams(Predictor):
     @property
     def usual(self) -> int:
         is_lms = (self.interpolates, self.variable) == ("eps", "level")
-        return 4 if is_lms else 3
+        if is_lms:
+            return 4
+        return 3
 
     @property
     def divides_by_alpha(self) -> bool:

@@ -91,7 +91,9 @@ class AdaptiveODE(Sampler):
 
         first, final = path[0], path[-1]
         y = x / (first.alpha + first.sigma)
-        solve = self._scipy if self.method in SCIPY else self._torchdiffeq
+        solve = self._torchdiffeq
+        if self.method in SCIPY:
+            solve = self._scipy
         return (final.alpha + final.sigma) * solve(slope, y, first.flow, final.flow)
 
     def _torchdiffeq(self, slope: Any, y: State, s0: float, s1: float) -> State:

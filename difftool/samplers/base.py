@@ -94,7 +94,9 @@ class Sampler(ABC):
     @property
     def run_order(self) -> float | None:
         """The order over a whole run: `global_order`, else `accuracy`."""
-        return self.accuracy if self.global_order is None else self.global_order
+        if self.global_order is None:
+            return self.accuracy
+        return self.global_order
 
     @property
     def weak_order(self) -> float | None:
@@ -165,7 +167,9 @@ class Sampler(ABC):
 
     def nfe(self, path: Path) -> int | None:
         """Network evaluations along the path; None if that is only known after the run."""
-        return None if self.evaluations is None else self.evaluations * (len(path) - 1)
+        if self.evaluations is None:
+            return None
+        return self.evaluations * (len(path) - 1)
 
 
 CLAIMS = {name for name, value in vars(Sampler).items() if isinstance(value, property)}
@@ -212,7 +216,9 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
         return sampler.nfe(path)
     before = sampler.nfe(path[:-1]) if len(path) > 2 else 0
-    return None if before is None else before + 1
+    if before is None:
+        return None
+    return before + 1
 
 
 def undefined_at(what: str, path: Path, p: Point) -> DifftoolError:

@@ -65,18 +65,23 @@ class DDPM(Sampler):
 
     @property
     def weak_order(self) -> float | None:
-        return None if self.variance == "learned" else 1
+        if self.variance == "learned":
+            return None
+        return 1
+
+    @property
+    def _fixed(self) -> float | None:
+        """Where the variance lies between its bounds; None: it is learned."""
+        if self.variance == "between" and self.v is not None:
+            return self.v
+        return {"small": 0.0, "large": 1.0, "between": 0.5}.get(self.variance)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        fixed = {"small": 0.0, "large": 1.0, "between": 0.5 if self.v is None else self.v}.get(
-            self.variance
-        )
         for now, nxt in pairwise(path):
-            asks = fixed is None and nxt.sigma > 0
-            if asks:
+            if self.variance == "learned" and nxt.sigma > 0:
                 x0, v = model(x, now, answers=("x0", "variance"))
             else:
-                x0, v = model(x, now), fixed
+                x0, v = model(x, now), self._fixed
             r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)
             x = nxt.alpha * (1 - r * r) * x0 + nxt.sigma / now.sigma * r * x
             if nxt.sigma > 0:

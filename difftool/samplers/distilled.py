@@ -96,7 +96,9 @@ class TCD(Sampler):
         low = path.schedule.domain[0]
         for now, nxt in pairwise(path):
             x0 = model(x, now)
-            s = path.at(low + (1 - self.gamma) * (nxt.t - low)) if self.stochastic else nxt
+            s = nxt
+            if self.stochastic:
+                s = path.at(low + (1 - self.gamma) * (nxt.t - low))
             ratio = nxt.alpha / s.alpha
             x = ratio * (s.alpha * x0 + s.sigma * eps_of(x, x0, now))
             variance = nxt.sigma**2 - (ratio * s.sigma) ** 2

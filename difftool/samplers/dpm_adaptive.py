@@ -44,7 +44,9 @@ class PID:
 
     def __call__(self, inverse: Host, past: Host | None) -> tuple[Host, Host]:
         p, i, d = self.gains
-        last, before = (inverse, inverse) if past is None else past.unbind(1)
+        last = before = inverse
+        if past is not None:
+            last, before = past.unbind(1)
         product = inverse ** ((p + i + d) / self.order) * last ** (-(p + 2 * d) / self.order)
         factor = 1 + (product * before ** (d / self.order) - 1).atan()
         return factor >= self.safety, factor
@@ -88,8 +90,8 @@ class DPMAdaptive(Sampler):
     def __post_init__(self) -> None:
         check_order("dpm-adaptive", self.order, range(2, 4), none=False)
         check_tolerances("dpm-adaptive", self.rtol, self.atol, self.h_init)
-        gains = self.pid if isinstance(self.pid, tuple) and len(self.pid) == 3 else (None,)
-        if not all(isinstance(gain, (int, float)) and math.isfinite(gain) for gain in gains):
+        three = isinstance(self.pid, tuple) and len(self.pid) == 3
+        if not three or not all(map(_is_gain, self.pid)):
             raise DifftoolError(
                 f"dpm-adaptive takes the three gains of its control as pid=P+I+D, got {self.pid}"
             )
@@ -136,3 +138,7 @@ class DPMAdaptive(Sampler):
         )
         d2 = walk.eps(x2 - column(p2.sigma * 2 * phi2, x) * d1, p2) - eps
         return second, first - column(nxt.sigma * 1.5 * phi, x) * d2
+
+
+def _is_gain(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

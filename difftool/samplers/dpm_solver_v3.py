@@ -89,11 +89,15 @@ class DPMSolverV3(Multistep):
     def accuracy(self) -> float:
         if self.corrector and self.pseudo_corrector:
             return 2
-        return min(self.full, 2 if self.pseudo_predictor or self.taper else 3)
+        if self.pseudo_predictor:
+            return min(self.full, 2)
+        return self.step_order
 
     @property
     def global_order(self) -> float:
-        return min(self.accuracy, 2) if self.taper or self.start == "ramp" else self.accuracy
+        if self.taper or self.start == "ramp":
+            return min(self.accuracy, 2)
+        return self.accuracy
 
     @property
     def point_mass(self) -> bool:
@@ -111,7 +115,9 @@ class DPMSolverV3(Multistep):
                 continue
             f = (1 - l(now.half_log_snr)) / now.alpha * x - x0
             known = [(now, f), *known][: self.full + 1]
-            c = min(p + 1 if self.pseudo_corrector else p, len(known))
+            c = p
+            if self.pseudo_corrector:
+                c = min(p + 1, len(known))
             if self.corrector and c > 1:  # the step before; its start is the first of the nodes
                 nodes = [known[1], known[0], *known[2:c]]
                 y = _advance(y, nodes, now, fitted, self.pseudo_corrector)

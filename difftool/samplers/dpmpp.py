@@ -106,7 +106,9 @@ class DPMpp(Predictor):
         """That of the variant, named or not."""
         if self.variant is not None:
             return RULES[self.variant]
-        return RULES["3m" if self.order == 3 else "2m"]
+        if self.order == 3:
+            return RULES["3m"]
+        return RULES["2m"]
 
     @property
     def usual(self) -> int:
@@ -120,7 +122,9 @@ class DPMpp(Predictor):
 
     @property
     def weak_order(self) -> float | None:
-        return min(self.full, 2) if self.eta > 0 else None
+        if self.eta > 0:
+            return min(self.full, 2)
+        return None
 
     @property
     def stochastic(self) -> bool:
@@ -171,7 +175,8 @@ def dpmpp_2m(
     elsewhere. Source: Lu et al. 2022, arXiv 2211.01095.
     """
     check_choice("dpmpp-2m", "variant", variant, Literal["midpoint", "exact"])
-    return DPMpp(order, start, taper, "2m" if variant == "midpoint" else "2m-exact", eta)
+    names: dict[str, Variant] = {"midpoint": "2m", "exact": "2m-exact"}
+    return DPMpp(order, start, taper, names[variant], eta)
 
 
 def dpmpp_3m(
@@ -190,7 +195,8 @@ def dpmpp_3m(
     Options as of `dpmpp`. Source: Lu et al. 2022, arXiv 2211.01095, appendix B.
     """
     check_choice("dpmpp-3m", "variant", variant, Literal["exact", "published"])
-    return DPMpp(order, start, taper, "3m" if variant == "exact" else "3m-published", eta)
+    names: dict[str, Variant] = {"exact": "3m", "published": "3m-published"}
+    return DPMpp(order, start, taper, names[variant], eta)
 
 
 def dpmpp_2m_sde(

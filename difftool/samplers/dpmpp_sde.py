@@ -59,7 +59,9 @@ class DPMppSDE(NoisedSDE):
 
     @property
     def order_of_law(self) -> float:
-        return 2 if self.noise == "shared" else 1
+        if self.noise == "shared":
+            return 2
+        return 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):
@@ -93,7 +95,9 @@ class DPMppSDE(NoisedSDE):
         carried, _, _ = self._step(mid, nxt)
         of_stage = carried * self._step(now, mid)[2]
         rest = math.sqrt(max((std - of_stage) * (std + of_stage), 0.0))
-        return carried * z + rest * noise(mid, nxt) if mid != nxt else carried * z
+        if mid != nxt:
+            return carried * z + rest * noise(mid, nxt)
+        return carried * z
 
     def _step(self, now: Point, nxt: Point) -> tuple[float, float, float]:
         """A, the weight of x0 and the noise of a step."""

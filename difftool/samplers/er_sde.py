@@ -65,7 +65,9 @@ class ERSDE(NoisedSDE, Predictor):
 
     @property
     def order_of_law(self) -> float:
-        return 1 if self.variant == "published" else min(self.full, 2)
+        if self.variant == "published":
+            return 1
+        return min(self.full, 2)
 
     @property
     def accuracy(self) -> float | None:

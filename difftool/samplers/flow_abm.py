@@ -51,7 +51,9 @@ class FlowABM(Sampler):
 
     @property
     def accuracy(self) -> float:
-        return 2 if self.order == 1 else 3  # of the last corrected step, which is tapered
+        if self.order == 1:
+            return 2
+        return 3  # of the last corrected step, which is tapered
 
     @property
     def needs_steps(self) -> int:

@@ -118,7 +118,9 @@ class GottaGoFast(Sampler):
 
     @property
     def weak_order(self) -> float | None:
-        return 0 if self.rejected == "fresh" else None  # steps are kept for their noise
+        if self.rejected == "fresh":
+            return 0
+        return None  # steps are kept for their noise
 
     @property
     def stochastic(self) -> bool:

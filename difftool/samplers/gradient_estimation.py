@@ -43,7 +43,9 @@ class GradientEstimation(Sampler):
 
     @property
     def global_order(self) -> float:
-        return 2 if self.gamma == 1.5 else 1
+        if self.gamma == 1.5:
+            return 2
+        return 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         old: State | None = None
@@ -53,7 +55,8 @@ class GradientEstimation(Sampler):
             x = nxt.alpha * x0 + nxt.sigma * eps  # the Euler step, defined at alpha = 0 as well
             if old is not None:
                 x = x + nxt.alpha * (nxt.level - now.level) * (self.gamma - 1) * (eps - old)
-            old = eps if now.sigma > 0 else None
+            if now.sigma > 0:
+                old = eps
         return x
 
     def nfe(self, path: Path) -> int:

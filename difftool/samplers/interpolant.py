@@ -65,7 +65,9 @@ class Interpolant(Sampler):
 
     @property
     def weak_order(self) -> float | None:
-        return 1 if self.stochastic else None
+        if self.stochastic:
+            return 1
+        return None
 
     @property
     def point_mass(self) -> bool:

@@ -57,7 +57,7 @@ def weights(
     ends = variable.coordinate(now), variable.coordinate(nxt)
     w = [0.0] * len(nodes)
     if len(finite) < 2 or not all(map(math.isfinite, ends)):
-        newest = finite[0] if finite else 0
+        newest = next(iter(finite), 0)
         w[newest] = constant
         return gain, w
     known = [u[j] for j in finite]

@@ -75,7 +75,9 @@ class IPNDM(Predictor):
     def accuracy(self) -> float:
         if self.full == 1 or self.coefficients == "uniform":
             return 1
-        return 0 if self.full == 4 and not self.taper else 2
+        if self.full == 4 and not self.taper:
+            return 0
+        return 2
 
     @property
     def point_mass(self) -> bool:
@@ -117,7 +119,9 @@ def ipndm_v(
     2204.13902.
     """
     as_published = IPNDM(order, start, taper, "published")
-    return as_published if published else lms(order, start, taper)
+    if published:
+        return as_published
+    return lms(order, start, taper)
 
 
 def published(points: Sequence[Point]) -> tuple[float, ...]:
@@ -128,7 +132,9 @@ def published(points: Sequence[Point]) -> tuple[float, ...]:
     h2 / h3 is right.
     """
     h, h1, h2, h3 = ([a.level - b.level for a, b in pairwise(points)][::-1] + [1.0] * 3)[:4]
-    c = [1.0] if len(points) == 2 else [1 + h / h1 / 2, -h / h1 / 2]
+    c = [1.0]
+    if len(points) > 2:
+        c = [1 + h / h1 / 2, -h / h1 / 2]
     q, r = h1 / h2, h * (h + h1) / (h1 * (h1 + h2))
     if len(points) > 3:
         t = (1 - h / (3 * (h + h1)) * r) / 2

@@ -52,9 +52,12 @@ class DPM2(Sampler):
         return x
 
     def nfe(self, path: Path) -> int:
-        return sum(
-            2 if a.sigma > 0 and b.sigma > 0 else int(a.sigma > 0) for a, b in pairwise(path)
-        )
+        """Two evaluations a step, one into sigma = 0, none from there."""
+        total = 0
+        for now, nxt in pairwise(path):
+            if now.sigma > 0:
+                total += 2 if nxt.sigma > 0 else 1
+        return total
 
 
 @dataclass(frozen=True)

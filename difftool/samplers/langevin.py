@@ -162,11 +162,9 @@ class PredictorCorrector(_Langevin):
 
     @property
     def evaluations(self) -> int | None:
-        return (
-            None
-            if self.predictor.evaluations is None
-            else self.predictor.evaluations + self.corrections
-        )
+        if self.predictor.evaluations is None:
+            return None
+        return self.predictor.evaluations + self.corrections
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for i, nxt in enumerate(path[1:]):

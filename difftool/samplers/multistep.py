@@ -58,11 +58,20 @@ class Multistep(Sampler):
     @property
     def full(self) -> int:
         """The order once the history is long enough."""
-        return self.usual if self.order is None else self.order
+        if self.order is None:
+            return self.usual
+        return self.order
+
+    @property
+    def step_order(self) -> int:
+        """The order of a step, the last ones included: at most 2 where they taper."""
+        if self.taper:
+            return min(self.full, 2)
+        return self.full
 
     @property
     def accuracy(self) -> float | None:
-        return min(self.full, 2) if self.taper else self.full
+        return self.step_order
 
     @property
     def global_order(self) -> float | None:

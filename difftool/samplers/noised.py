@@ -31,7 +31,9 @@ class Noised(Sampler):
     def weak_order(self) -> float | None:
         if not self.stochastic:
             return None
-        return self.order_of_law if self.s_noise == 1 else 0
+        if self.s_noise == 1:
+            return self.order_of_law
+        return 0
 
     @property
     def point_mass(self) -> bool:

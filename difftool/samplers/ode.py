@@ -49,7 +49,9 @@ class ProbabilityFlow(Sampler):
 
     @property
     def last(self) -> Last:
-        return "mean" if self.variable == "t" else "step"
+        if self.variable == "t":
+            return "mean"
+        return "step"
 
     def coordinate(self, p: Point) -> float:
         """u at p."""

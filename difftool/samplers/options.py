@@ -62,4 +62,6 @@ def check_choice(name: str, option: str, value: Any, kind: Any) -> None:
 def _plain(value: Any) -> str:
     """What helps where a number is of another library's type, whose arithmetic is another too."""
     foreign = isinstance(value, numbers.Real) and not isinstance(value, (int, float))
-    return "; give a plain int or float" if foreign else ""
+    if foreign:
+        return "; give a plain int or float"
+    return ""

@@ -75,8 +75,10 @@ class Walk:
         accept, factor = self.control(inverse, self.past)
         bad = ~error.isfinite()
         accept, factor = accept & ~bad, factor.where(~bad, NOT_FINITE)
-        last = inverse if self.past is None else self.past[:, 0]
-        before = torch.stack([inverse, inverse], 1) if self.past is None else self.past
+        before = self.past
+        if before is None:
+            before = torch.stack([inverse, inverse], 1)
+        last = before[:, 0]
         self.past = torch.where(accept[:, None], torch.stack([inverse, last], 1), before)
         self.u = torch.where(accept, self.u + step, self.u)
         self.u = torch.where((self.end - self.u).abs() < 1e-12 * self.length, self.end, self.u)
@@ -103,7 +105,8 @@ class Walk:
         self.rows, self.u, self.h, self.lost = (
             v[staying] for v in (self.rows, self.u, self.h, self.lost)
         )
-        self.past = None if self.past is None else self.past[staying]
+        if self.past is not None:
+            self.past = self.past[staying]
         if self.going and hasattr(self.whole, "rows"):
             self.model = self.whole.rows(self.rows, self.total)
         return tuple(v[to_device_of(staying, v)] for v in (x, *others))
@@ -165,7 +168,7 @@ class PI:
 
     def __call__(self, inverse: Host, past: Host | None) -> tuple[Host, Host]:
         accept = inverse >= 1 / (1 + 1e-8)
-        smooth = inverse ** (0.7 / self.k) * (
-            1.0 if past is None else past[:, 0] ** (-0.4 / self.k)
-        )
+        smooth = inverse ** (0.7 / self.k)
+        if past is not None:
+            smooth = smooth * past[:, 0] ** (-0.4 / self.k)
         return accept, (0.9 * smooth.where(accept, inverse ** (1 / self.k))).clamp(0.2, 5.0)

@@ -54,11 +54,15 @@ class Picard(ProbabilityFlow):
 
     @property
     def accuracy(self) -> float | None:
-        return None if self.window is None else 1
+        if self.window is None:
+            return None
+        return 1
 
     @property
     def weak_order(self) -> float | None:
-        return 0 if self.window is None else None
+        if self.window is None:
+            return 0
+        return None
 
     @property
     def point_mass(self) -> bool:

@@ -68,10 +68,8 @@ class PNDM(Sampler):
             elif i == 0 and nxt.sigma > 0:
                 d = _stage(model, x0, e, 0.0, now, nxt) / 2
             else:
-                d = sum(
-                    c * (old - e)
-                    for c, old in zip(UNIFORM[len(past)][1:], past[1:], strict=True)
-                )
+                older = zip(UNIFORM[len(past)][1:], past[1:], strict=True)
+                d = sum(c * (old - e) for c, old in older)
             x = _phi(x0, e, d, now, nxt)
         return x
 

@@ -79,7 +79,9 @@ class Restart(Wrapper):
 
     @property
     def order_of_law(self) -> float | None:
-        return super().order_of_law if self.restart_steps is None else 0
+        if self.restart_steps is None:
+            return super().order_of_law
+        return 0
 
     def ways(self, path: Path) -> list[Path]:
         levels, begin = [p.level for p in path], 0
@@ -90,7 +92,9 @@ class Restart(Wrapper):
             if loop is not None and repeats:
                 first = [path[begin : end + 1]] if end > begin else []
                 out, begin = [*out, *first, *[loop] * repeats], end
-        return [*out, path[begin:]] if begin < len(path) - 1 else out
+        if begin < len(path) - 1:
+            return [*out, path[begin:]]
+        return out
 
     def _loop(
         self, path: Path, levels: list[float], end: int, high: float, steps: int | None

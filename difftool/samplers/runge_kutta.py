@@ -23,6 +23,7 @@ from difftool.samplers.tableau import (
     inner,
     rk_step,
 )
+from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 
@@ -45,24 +46,24 @@ class _RungeKutta(ProbabilityFlow):
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):
-            x = rk_step(
-                self,
-                inner(self.tableau) if nxt.sigma == 0 else self.tableau,
-                model,
-                x,
-                now,
-                nxt,
-                path,
-            )
+            x = rk_step(self, self._tableau_into(nxt), model, x, now, nxt, path)
         return x
 
     def nfe(self, path: Path) -> int:
         """Stages of all steps, those at sigma = 0 excepted."""
         total = 0
         for now, nxt in pairwise(path):
-            tableau = inner(self.tableau) if nxt.sigma == 0 else self.tableau
-            total += len(tableau.b) - (tableau.c.count(0.0) if now.sigma == 0 else 0)
+            tableau = self._tableau_into(nxt)
+            total += len(tableau.b)
+            if now.sigma == 0:
+                total -= tableau.c.count(0.0)
         return total
+
+    def _tableau_into(self, nxt: Point) -> Tableau:
+        """The method of a step that ends at nxt."""
+        if nxt.sigma == 0:
+            return inner(self.tableau)
+        return self.tableau
 
 
 @dataclass(frozen=True)

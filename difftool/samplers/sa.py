@@ -69,10 +69,9 @@ class SASolver(Multistep):
 
     @property
     def accuracy(self) -> float | None:
-        full = min(self.full, 2) if self.taper else self.full
         if self.corrector_order:
-            return min(self.corrector_order, full + 1)
-        return full
+            return min(self.corrector_order, self.step_order + 1)
+        return self.step_order
 
     @property
     def global_order(self) -> float | None:
@@ -82,7 +81,9 @@ class SASolver(Multistep):
 
     @property
     def weak_order(self) -> float | None:
-        return min(self.accuracy or 0, 2) if self.tau > 0 else None
+        if self.tau > 0:
+            return min(self.accuracy or 0, 2)
+        return None
 
     @property
     def stochastic(self) -> bool:
@@ -104,8 +105,9 @@ class SASolver(Multistep):
                 x, before = starting_step(model, y, x0, now, nxt, path), None
                 continue
             tau2 = self._tau2(now)
-            k, std = 1 + tau2, noise_std(now, nxt, tau2)
-            fresh = std * noise(now, nxt) if std > 0 else 0.0
+            k, std, fresh = 1 + tau2, noise_std(now, nxt, tau2), 0.0
+            if std > 0:
+                fresh = std * noise(now, nxt)
             x = self._advance(y, now, nxt, known[: self.order_at(i, path)], path, k) + fresh
             before = now
         return x

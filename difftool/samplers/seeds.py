@@ -95,7 +95,9 @@ class _Seeds(NoisedSDE):
         if std == 0:
             return z
         fresh = std * noise(p, q)
-        return fresh if z is None else z + fresh
+        if z is None:
+            return fresh
+        return z + fresh
 
     def nfe(self, path: Path) -> int:
         return staged_nfe(path, self.parts)
@@ -157,7 +159,9 @@ class Seeds2(_Seeds):
 
     @property
     def middle(self) -> float | None:
-        return None if self.variant == "exact" else self.r
+        if self.variant == "exact":
+            return None
+        return self.r
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,9 @@ class Seeds3(_Seeds):
 
     @property
     def accuracy(self) -> float:
-        return 3 if math.isclose(self.r2, 2 / 3) else 2
+        if math.isclose(self.r2, 2 / 3):
+            return 3
+        return 2
 
     @property
     def parts(self) -> tuple[float, ...]:

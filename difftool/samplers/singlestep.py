@@ -80,12 +80,18 @@ class Singlestep(Sampler):
     @property
     def first(self) -> float:
         """r1."""
-        return self.r1 if self.r1 is not None else 1 / 3 if self.order == 3 else 1 / 2
+        if self.r1 is not None:
+            return self.r1
+        if self.order == 3:
+            return 1 / 3
+        return 1 / 2
 
     @property
     def second(self) -> float:
         """r2."""
-        return 2 / 3 if self.r2 is None else self.r2
+        if self.r2 is None:
+            return 2 / 3
+        return self.r2
 
     @property
     def accuracy(self) -> float:
@@ -98,7 +104,9 @@ class Singlestep(Sampler):
     @property
     def _full_order(self) -> int:
         """The order of the steps before the ending: order 3 needs its second stage at 2/3."""
-        return 2 if self.order == 3 and self.second != 2 / 3 else self.order
+        if self.order == 3 and self.second != 2 / 3:
+            return 2
+        return self.order
 
     @property
     def evaluations(self) -> int:
@@ -149,7 +157,9 @@ class Singlestep(Sampler):
             return ()
         if order == 3:
             return (self.first, self.second)
-        return (self.first if self.order == 2 else 1 / 2,)
+        if self.order == 2:
+            return (self.first,)
+        return (1 / 2,)  # of a step in the ending
 
 
 def dpm_solver_1() -> Singlestep:

@@ -62,7 +62,7 @@ class Stork(ProbabilityFlow):
         check_whole("stork", "stages", self.stages, 3, 1000)
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        currency = EPS if self.variable == "t" else FLOW_VELOCITY
+        currency = {"t": EPS, "flow": FLOW_VELOCITY}[self.variable]
         known: History = []
         for now, nxt in pairwise(path):
             answer = currency.answer(x, model(x, now), now)
@@ -77,7 +77,9 @@ class Stork(ProbabilityFlow):
         f0 = self._slope(y, u, known, path)
         before, last = y, y + w * h * f0
         for j in range(2, s + 1):
-            c = w if j == 2 else (j - 2) * (j + 3) / ((s - 1) * (s + 4))
+            c = (j - 2) * (j + 3) / ((s - 1) * (s + 4))
+            if j == 2:
+                c = w
             mu, nu = (2 * j + 1) * _b(j) / (j * _b(j - 1)), -(j + 1) * _b(j) / (j * _b(j - 2))
             gamma = -mu * w * (1 - j * (j + 1) * _b(j - 1) / 2)
             f = self._slope(last, u + c * h, known, path)
@@ -93,8 +95,9 @@ class Stork(ProbabilityFlow):
         q = sum(c * answer for c, (_, answer) in zip(basis, known, strict=True))
         if self.variable == "flow":
             return q
-        p = path.at(u)
-        forcing = path.diffusion2(p) / (2 * p.sigma) * q if p.sigma > 0 else 0.0
+        p, forcing = path.at(u), 0.0
+        if p.sigma > 0:
+            forcing = path.diffusion2(p) / (2 * p.sigma) * q
         return path.drift(p) * y + forcing
 
 
@@ -114,4 +117,6 @@ def stork_4(derivatives: int | None = None) -> Adams:
     and third derivatives with the weights of equal steps.) Source: Tan et al. 2025, arXiv 2505.24210.
     """
     check_order("stork-4", derivatives, range(1, 4), "derivatives")
-    return flow_ab(None if derivatives is None else derivatives + 1)
+    if derivatives is None:
+        return flow_ab()
+    return flow_ab(derivatives + 1)

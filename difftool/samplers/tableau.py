@@ -92,7 +92,9 @@ INNER = {
 
 def inner(tableau: Tableau) -> Tableau:
     """The method for a step into sigma = 0: itself, or one of an order less that does not look at its end."""
-    return tableau if 1.0 not in tableau.c else INNER[max(tableau.order - 1, 1)]
+    if 1.0 not in tableau.c:
+        return tableau
+    return INNER[max(tableau.order - 1, 1)]
 
 
 def rk_step(
@@ -110,9 +112,15 @@ def rk_step(
     y = x / ode.scale(now)
     slopes: list[State] = []
     for row, c in zip(tableau.a, tableau.c, strict=True):
-        p = now if c == 0 else nxt if c == 1 else ode.place(u + c * h, path)
-        state = x if c == 0 else ode.scale(p) * _sum(y, h, row, slopes)
-        answer = x0 if c == 0 and x0 is not None else model(state, p)
+        if c == 0:
+            p, state = now, x
+        else:
+            p = nxt if c == 1 else ode.place(u + c * h, path)
+            state = ode.scale(p) * _sum(y, h, row, slopes)
+        if c == 0 and x0 is not None:
+            answer = x0
+        else:
+            answer = model(state, p)
         slopes.append(ode.slope_of(state, answer, p, path))
     return ode.scale(nxt) * _sum(y, h, tableau.b, slopes)
 

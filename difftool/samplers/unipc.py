@@ -59,24 +59,28 @@ class UniPC(Multistep):
 
     @property
     def accuracy(self) -> float | None:
-        order = min(self.full, 2) if self.taper else self.full
-        return order + 1 if self.corrector else order
+        return self._corrected(self.step_order)
 
     @property
     def global_order(self) -> float | None:
-        corrected = 1 if self.corrector else 0
         if self.taper:  # the last step is of order 1, and nothing corrects it
-            return min(self.full + corrected, 2)
+            return min(self._corrected(self.full), 2)
         if self.start == "runge-kutta":
-            return self.full + corrected
-        return min(self.full, 2) + corrected
+            return self._corrected(self.full)
+        return self._corrected(min(self.full, 2))
+
+    def _corrected(self, order: int) -> int:
+        """One order more with the corrector."""
+        if self.corrector:
+            return order + 1
+        return order
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         known: History = []
         y, p = (
             x,
             0,
-        )  # the corrected state, and the order of the prediction from it; 0: not to be corrected
+        )  # the corrected state, and the order of the step from it; 0: none to correct
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
             if p and self.corrector and has_half_log_snr(path[i - 1]):

@@ -63,7 +63,10 @@ class Wrapper(Noised):
         begin = now = path[0]
         for way in [*self.ways(path), path[-1:]]:
             if way[0] != now:
-                z = noise(begin, way[0]) if self.own_interval else noise(now)
+                if self.own_interval:
+                    z = noise(begin, way[0])
+                else:
+                    z = noise(now)
                 x = raise_noise(x, now, way[0], self.s_noise, z)
             if len(way) > 1:
                 x = self.solver(model, x, way, _independent(noise))
@@ -71,12 +74,15 @@ class Wrapper(Noised):
         return x
 
     def nfe(self, path: Path) -> int | None:
-        ways = self.ways(path) if self.own_noise else [path]
-        return sum(self.solver.nfe(way) or 0 for way in ways)
+        if not self.own_noise:
+            return self.solver.nfe(path) or 0
+        return sum(self.solver.nfe(way) or 0 for way in self.ways(path))
 
     @property
     def noise_option(self) -> str | None:
-        return None if self.solver.stochastic else self.option
+        if self.solver.stochastic:
+            return None
+        return self.option
 
     @property
     def stochastic(self) -> bool:
@@ -100,11 +106,9 @@ class Wrapper(Noised):
 
     @property
     def order_of_law(self) -> float | None:
-        return (
-            self.solver.weak_order
-            if self.solver.stochastic
-            else self.solver.global_order or self.solver.accuracy
-        )
+        if self.solver.stochastic:
+            return self.solver.weak_order
+        return self.solver.global_order or self.solver.accuracy
 
     @property
     def evaluations(self) -> int | None:
