@@ -183,7 +183,7 @@ def eps_of(x: State, x0: State, p: Point) -> State:
 
 
 def free_evaluations(path: Path) -> int:
-    """How many of a run's evaluations cost nothing, as one at sigma = 0 does: 1 if the path begins there, else 0."""
+    """Evaluations of a run that cost nothing: 1 if the path begins at sigma = 0, else 0."""
     return int(path[0].sigma == 0)
 
 

@@ -29,7 +29,7 @@ from difftool.samplers.interpolate import (
     combine,
     has_half_log_snr,
     lagrange,
-    points,
+    nodes_of,
 )
 from difftool.samplers.multistep import Multistep, starting_step
 from difftool.samplers.quadrature import panels
@@ -133,7 +133,7 @@ class DPMSolverV3(Multistep):
 
 def _advance(x: State, known: History, nxt: Point, fitted: Statistics, pseudo: bool) -> State:
     """The state at nxt from x at the first of the known points, by the f there."""
-    now, nodes = known[0][0], [p.half_log_snr for p in points(known)]
+    now, nodes = known[0][0], [p.half_log_snr for p in nodes_of(known)]
     gain, w, constant = weights(now.half_log_snr, nxt.half_log_snr, nodes, fitted, pseudo)
     w = [-nxt.alpha * weight for weight in w]
     x = combine(nxt.alpha / now.alpha * gain, x, w, known)

@@ -28,7 +28,7 @@ from difftool.samplers.interpolate import (
     combine,
     has_half_log_snr,
     midpoint,
-    points,
+    nodes_of,
     weights,
 )
 from difftool.samplers.multistep import Predictor, Start
@@ -42,7 +42,7 @@ Variant = Literal["2m", "2m-exact", "3m", "3m-published"]
 
 @dataclass(frozen=True)
 class Rule:
-    """What a variant does with its answers: the most of them, and how their polynomial is integrated."""
+    """A variant: the most answers in its polynomial, and how that is integrated."""
 
     order: int
     integral: Literal["exact", "midpoint", "published"]  # published: midpoint for 2 answers
@@ -140,7 +140,7 @@ class DPMpp(Predictor):
     def step(
         self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
     ) -> State:
-        currency, k, nodes = CURRENCIES[self.interpolates], 1 + self.eta, points(known)
+        currency, k, nodes = CURRENCIES[self.interpolates], 1 + self.eta, nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, currency, HALF_LOG_SNR, k)
         if self.rule.integral != "exact" and has_half_log_snr(nxt, *nodes):
             if len(known) == 2:
@@ -152,7 +152,7 @@ class DPMpp(Predictor):
     def _without_the_factor(
         self, now: Point, nxt: Point, nodes: list[Point], w: list[float]
     ) -> list[float]:
-        """The exact weights less half of the second difference's, as published: D2 lacks its factor 2."""
+        """The published weights: the exact ones less half of D2's, which lacks its factor 2."""
         h, h0, h1 = (b.half_log_snr - a.half_log_snr for b, a in pairwise([nxt, *nodes]))
         scale, z = nxt.alpha, -(1 + self.eta) * h
         if self.interpolates == "eps":

@@ -17,7 +17,7 @@ from typing import Literal
 
 from difftool.samplers.base import NoiseSource, State
 from difftool.samplers.currencies import X0
-from difftool.samplers.interpolate import History, add_noise, combine, points, weights
+from difftool.samplers.interpolate import History, add_noise, combine, nodes_of, weights
 from difftool.samplers.multistep import Predictor
 from difftool.samplers.noised import NoisedSDE
 from difftool.samplers.options import check_choice, check_whole
@@ -78,7 +78,7 @@ class ERSDE(NoisedSDE, Predictor):
     def step(
         self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
     ) -> State:
-        k, nodes = self.power(now, nxt), points(known)
+        k, nodes = self.power(now, nxt), nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, LEVEL, k)
         if self.variant == "published":
             w = self._published(now, nxt, nodes, gain)

@@ -1,15 +1,16 @@
-"""One step of the probability flow with the model's answers interpolated: the arithmetic of all multistep methods.
+"""One step of the probability flow with the model's answers interpolated, as in all multistep methods.
 
-The step from a to b is exactly x_b = A x_a + int q over the step, for the answer q in one of three currencies (see
-`currencies`). Replacing q by the polynomial in a variable u (t, l, s or log l = -half_log_snr) through known answers
-q_j gives
+The step from a to b is exactly x_b = A x_a + an integral of the answer q, in one of three currencies
+(see `currencies`). Replacing q by the polynomial in a variable u (t, l, s or log l = -half_log_snr)
+through known answers q_j gives
 
     x_b = A x_a + sum_j w_j q_j
 
-`weights` gives A and w, and `advance` x_b. Where u is infinite (log l at either end of a run) an answer is left out,
-and a step from or to such a place holds the newest answer constant: no infinite half-log-SNR ever enters. The reverse
-SDE with noise tau adds sigma_b sqrt(1 - (l_b / l_a)^(2 tau^2)) of fresh noise. Sources: Adams 1883; Zhang & Chen 2022
-(arXiv 2204.13902); Lu et al. 2022 (2211.01095); Xue et al. 2023 (2309.05019).
+`weights` gives A and w, and `advance` x_b. Where u is infinite (log l at either end of a run) an
+answer is left out, and a step from or to such a place holds the newest answer constant: no infinite
+half-log-SNR ever enters. The reverse SDE with noise tau adds sigma_b sqrt(1 - (l_b / l_a)^(2 tau^2))
+of fresh noise. Sources: Adams 1883; Zhang & Chen 2022 (arXiv 2204.13902); Lu et al. 2022
+(2211.01095); Xue et al. 2023 (2309.05019).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def advance(
     variable: Variable,
     k: float = 1.0,
 ) -> State:
-    """x_nxt = A x_now + sum_j w_j q_j, by the polynomial through the known answers; without fresh noise."""
-    gain, w = weights(now, nxt, points(known), path, currency, variable, k)
+    """x_nxt = A x_now + sum_j w_j q_j, by the polynomial through the known answers; without noise."""
+    gain, w = weights(now, nxt, nodes_of(known), path, currency, variable, k)
     return combine(gain, x, w, known)
 
 
@@ -76,7 +77,7 @@ def combine(gain: float, x: State, w: Sequence[float], known: History) -> State:
     return x
 
 
-def points(known: History) -> list[Point]:
+def nodes_of(known: History) -> list[Point]:
     """Where the known answers are."""
     return [p for p, _ in known]
 
@@ -96,12 +97,12 @@ def lagrange(nodes: Sequence[float], u: float) -> list[float]:
 def midpoint(
     now: Point, nxt: Point, nodes: Sequence[Point], constant: float, slope: float
 ) -> list[float]:
-    """The weights of two answers whose one difference is weighted by 1/2, as the midpoint rule does.
+    """The weights of two answers whose one difference has the weight 1/2, as of the midpoint rule.
 
     x_nxt = A x_now + constant q_now + slope (h / 2) (q_0 - q_1) / (lambda_0 - lambda_1)
 
-    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now; q_0, the newer
-    answer, is at `now` in a predictor and at `nxt` in a corrector.
+    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now; q_0, the
+    newer answer, is at `now` in a predictor and at `nxt` in a corrector.
     """
     newer, older = (p.half_log_snr for p in nodes)
     h = nxt.half_log_snr - now.half_log_snr

@@ -20,7 +20,7 @@ from typing import Literal
 
 from difftool.samplers.adams import Adams, lms
 from difftool.samplers.base import NoiseSource, State, eps_of
-from difftool.samplers.interpolate import History, combine, points
+from difftool.samplers.interpolate import History, combine, nodes_of
 from difftool.samplers.multistep import Predictor, Start
 from difftool.samplers.options import check_choice
 from difftool.schedules.base import Point
@@ -100,7 +100,7 @@ class IPNDM(Predictor):
         if self.coefficients == "uniform":
             c = UNIFORM[len(known)]
         else:
-            c = published([nxt, *points(known)][::-1])
+            c = published([nxt, *nodes_of(known)][::-1])
         return phi(x, known, c, now, nxt)
 
 

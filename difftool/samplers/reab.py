@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from difftool.samplers.base import NoiseSource, State, eps_of
-from difftool.samplers.interpolate import History, combine, lagrange, points
+from difftool.samplers.interpolate import History, combine, lagrange, nodes_of
 from difftool.samplers.multistep import Predictor
 from difftool.samplers.quadrature import panels
 from difftool.samplers.variables import HALF_LOG_SNR
@@ -57,7 +57,7 @@ class REAB(Predictor):
         self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
     ) -> State:
         r_a, r_b = math.hypot(now.alpha, now.sigma), math.hypot(nxt.alpha, nxt.sigma)
-        w = [r_b * weight for weight in angle_weights(now, nxt, points(known))]
+        w = [r_b * weight for weight in angle_weights(now, nxt, nodes_of(known))]
         return combine(r_b / r_a, x, w, known)
 
 

@@ -14,8 +14,8 @@ from difftool.samplers.interpolate import (
     combine,
     has_half_log_snr,
     midpoint,
+    nodes_of,
     noise_std,
-    points,
     weights,
 )
 from difftool.samplers.multistep import Multistep, starting_step
@@ -122,7 +122,7 @@ class SASolver(Multistep):
         self, y: State, now: Point, nxt: Point, known: History, path: Path, k: float
     ) -> State:
         """The state at nxt from y at now by the known estimates, without the noise."""
-        nodes = points(known)
+        nodes = nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR, k)
         published = self.variant == "published" and len(known) == 2
         if published and has_half_log_snr(nxt, *nodes):

@@ -23,8 +23,8 @@ from difftool.samplers.interpolate import (
     History,
     combine,
     midpoint_inside,
+    nodes_of,
     noise_std,
-    points,
     weights,
 )
 from difftool.samplers.noised import NoisedSDE, staged_nfe, stages
@@ -47,7 +47,7 @@ class _Seeds(NoisedSDE):
 
     @property
     def middle(self) -> float | None:
-        """The stage whose midpoint rule ends a step, in parts of it; None: the line is integrated exactly."""
+        """Where the stage is by whose midpoint rule a step ends; None: by exact integration."""
         return None
 
     @property
@@ -80,7 +80,7 @@ class _Seeds(NoisedSDE):
         self, x: State, now: Point, q: Point, known: History, path: Path, last: bool
     ) -> State:
         """The state at q from x at now by the known answers, without the noise."""
-        gain, w = weights(now, q, points(known), path, X0, HALF_LOG_SNR, 1 + self.eta)
+        gain, w = weights(now, q, nodes_of(known), path, X0, HALF_LOG_SNR, 1 + self.eta)
         if last and self.middle is not None and len(known) == 2:
             w = midpoint_inside(sum(w), self.middle)
         return combine(gain, x, w, known)

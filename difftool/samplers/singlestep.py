@@ -16,7 +16,7 @@ from typing import Literal
 from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, NoiseSource, Sampler, State, free_evaluations
 from difftool.samplers.currencies import CURRENCIES
-from difftool.samplers.interpolate import History, combine, midpoint_inside, points, weights
+from difftool.samplers.interpolate import History, combine, midpoint_inside, nodes_of, weights
 from difftool.samplers.options import check_choice, check_number, check_order
 from difftool.samplers.variables import HALF_LOG_SNR
 from difftool.schedules.base import Point
@@ -145,7 +145,7 @@ class Singlestep(Sampler):
         known: History = []  # the answers at that stage and at now
         for q in [*stages, nxt]:
             known = [(p, currency.answer(y, model(y, p), p)), *known[-1:]]
-            gain, w = weights(now, q, points(known), path, currency, HALF_LOG_SNR)
+            gain, w = weights(now, q, nodes_of(known), path, currency, HALF_LOG_SNR)
             if order == 2 and q is nxt and self.variant == "midpoint":
                 w = midpoint_inside(sum(w), parts[0])
             y, p = combine(gain, x, w, known), q

@@ -23,7 +23,7 @@ from typing import Literal
 from difftool.samplers.adams import Adams, flow_ab
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.currencies import EPS, FLOW_VELOCITY
-from difftool.samplers.interpolate import History, lagrange, points
+from difftool.samplers.interpolate import History, lagrange, nodes_of
 from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.options import check_choice, check_order, check_whole
 from difftool.schedules.base import Point
@@ -91,7 +91,7 @@ class Stork(ProbabilityFlow):
 
     def _slope(self, y: State, u: float, known: History, path: Path) -> State:
         """dy/du at u, with the answer there extrapolated."""
-        basis = lagrange([self.coordinate(p) for p in points(known)], u)
+        basis = lagrange([self.coordinate(p) for p in nodes_of(known)], u)
         q = sum(c * answer for c, (_, answer) in zip(basis, known, strict=True))
         if self.variable == "flow":
             return q

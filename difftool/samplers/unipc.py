@@ -20,7 +20,7 @@ from difftool.samplers.interpolate import (
     combine,
     has_half_log_snr,
     midpoint,
-    points,
+    nodes_of,
     weights,
 )
 from difftool.samplers.multistep import Multistep, Start, starting_step
@@ -96,8 +96,8 @@ class UniPC(Multistep):
         return x
 
     def _advance(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
-        """The state at nxt from y at now by the known answers, that at nxt among them in the corrector."""
-        nodes = points(known)
+        """The state at nxt from y at now by the known answers; a corrector knows that at nxt."""
+        nodes = nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR)
         if len(known) == 2 and has_half_log_snr(nxt, *nodes):  # one difference: the paper's 1/2
             slope = sum(w)

@@ -1,4 +1,4 @@
-"""The variables in which equations are solved and answers interpolated: coordinates of the noise.
+"""The variables in which equations are solved and answers interpolated: how much noise there is.
 
     name            coordinate u                       scale c of y = x / c
     half-log-snr    log l = -half_log_snr              alpha
@@ -6,7 +6,8 @@
     flow            s = sigma / (alpha + sigma)        alpha + sigma
     t               t                                  1
 
-All grow with the noise; log l is infinite at both ends of a run, l at alpha = 0, the flow time s nowhere.
+All grow with the noise; log l is infinite at both ends of a run, l at alpha = 0, the flow time s
+nowhere.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ VariableName = Literal["half-log-snr", "level", "flow", "t"]
 class Variable:
     """A coordinate u of the noise, and the scale of the state whose equation is written in it.
 
-    coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of a path's schedule.
-    time: t at a u of a path's schedule. scale: c at a point, of the state y = x / c.
+    coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of a
+    path's schedule. time: t at a u of a path's schedule. scale: c at a point, of the state y = x / c.
     """
 
     name: VariableName
