@@ -1,16 +1,17 @@
 """The currencies in which answers are interpolated, and a step of the probability flow in each.
 
-With the noise level l = sigma / alpha, the flow time s = l / (1 + l) and an answer q the step from a
-to b is exactly
+With the noise level l = sigma / alpha, the flow time s = l / (1 + l) and an answer q the step from
+a to b is exactly
 
     q           x_b
     eps         alpha_b (x_a / alpha_a + int_a^b eps dl)
     eps - x0    (alpha_b + sigma_b) (x_a / (alpha_a + sigma_a) + int_a^b (eps - x0) ds)
-    x0          sigma_b / sigma_a (l_b / l_a)^(k-1) x_a + alpha_b int_b^a x0 k (l_b / l)^k dl / l
+    x0          sigma_b / sigma_a (l_b / l_a)^(k-1) x_a
+                + alpha_b int_b^a x0 k (l_b / l)^k dl / l
 
 (k = 1 for the ODE; k = 1 + tau^2 for the reverse SDE with noise tau, x0 only.) The first two are
-velocities: q = dy/du of the state y = x / c, in the variable u in which polynomials are integrated
-exactly.
+velocities: q = dy/du of the state y = x / c, in the variable u in which polynomials are
+integrated exactly.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NEAR = 0.25  # below this level integrals down to l = 0 run in l itself
 
 @dataclass(frozen=True)
 class Currency(ABC):
-    """What is interpolated: x_b = A x_a + an integral of q, with q the answer in this currency."""
+    """What is interpolated: x_b = A x_a + an integral of q, the answer in this currency."""
 
     name: CurrencyName
 
@@ -62,8 +63,8 @@ class Currency(ABC):
 class Velocity(Currency):
     """q = dy/du of y = x / c in a variable u: x_b = c_b (x_a / c_a + int_a^b q du).
 
-    variable: u, with c its scale. density: du/dl at a noise level l. convert: q from x, x0 and the
-    point.
+    variable: u, with c its scale. density: du/dl at a noise level l. convert: q from x, x0 and
+    the point.
     """
 
     variable: Variable
@@ -107,8 +108,8 @@ class CleanData(Currency):
 
     x_b = sigma_b / sigma_a (l_b / l_a)^(k-1) x_a + alpha_b int_b^a x0 k (l_b / l)^k dl / l
 
-    Into sigma = 0 all the weight is at the end; from there x_b = alpha_b / alpha_a x_a, for there is
-    no noise in x yet.
+    Into sigma = 0 all the weight is at the end; from there x_b = alpha_b / alpha_a x_a, for
+    there is no noise in x yet.
     """
 
     def answer(self, x: State, x0: State, p: Point) -> State:

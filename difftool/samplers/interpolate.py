@@ -1,16 +1,16 @@
-"""One step of the probability flow with the model's answers interpolated, as in all multistep methods.
+"""One step of the probability flow with the model's answers interpolated: multistep methods.
 
-The step from a to b is exactly x_b = A x_a + an integral of the answer q, in one of three currencies
-(see `currencies`). Replacing q by the polynomial in a variable u (t, l, s or log l = -half_log_snr)
-through known answers q_j gives
+The step from a to b is exactly x_b = A x_a + an integral of the answer q, in one of three
+currencies (see `currencies`). Replacing q by the polynomial in a variable u (t, l, s or
+log l = -half_log_snr) through known answers q_j gives
 
     x_b = A x_a + sum_j w_j q_j
 
 `weights` gives A and w, and `advance` x_b. Where u is infinite (log l at either end of a run) an
-answer is left out, and a step from or to such a place holds the newest answer constant: no infinite
-half-log-SNR ever enters. The reverse SDE with noise tau adds sigma_b sqrt(1 - (l_b / l_a)^(2 tau^2))
-of fresh noise. Sources: Adams 1883; Zhang & Chen 2022 (arXiv 2204.13902); Lu et al. 2022
-(2211.01095); Xue et al. 2023 (2309.05019).
+answer is left out, and a step from or to such a place holds the newest answer constant: no
+infinite half-log-SNR ever enters. The reverse SDE with noise tau adds
+sigma_b sqrt(1 - (l_b / l_a)^(2 tau^2)) of fresh noise. Sources: Adams 1883; Zhang & Chen 2022
+(arXiv 2204.13902); Lu et al. 2022 (2211.01095); Xue et al. 2023 (2309.05019).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def advance(
     variable: Variable,
     k: float = 1.0,
 ) -> State:
-    """x_nxt = A x_now + sum_j w_j q_j, by the polynomial through the known answers; without noise."""
+    """x_nxt = A x_now + sum_j w_j q_j by the known answers, without fresh noise."""
     gain, w = weights(now, nxt, nodes_of(known), path, currency, variable, k)
     return combine(gain, x, w, known)
 
@@ -97,12 +97,13 @@ def lagrange(nodes: Sequence[float], u: float) -> list[float]:
 def midpoint(
     now: Point, nxt: Point, nodes: Sequence[Point], constant: float, slope: float
 ) -> list[float]:
-    """The weights of two answers whose one difference has the weight 1/2, as of the midpoint rule.
+    """The weights of two answers whose one difference has the weight 1/2.
 
     x_nxt = A x_now + constant q_now + slope (h / 2) (q_0 - q_1) / (lambda_0 - lambda_1)
 
-    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now; q_0, the
-    newer answer, is at `now` in a predictor and at `nxt` in a corrector.
+    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now; the newer
+    answer q_0 is at `now` in a predictor and at `nxt` in a corrector. In the step of
+    DPM-Solver++(2M) this is the midpoint rule: constant = slope = the weight of a constant answer.
     """
     newer, older = (p.half_log_snr for p in nodes)
     h = nxt.half_log_snr - now.half_log_snr
@@ -113,9 +114,10 @@ def midpoint(
 
 
 def midpoint_inside(constant: float, r: float) -> list[float]:
-    """The same for q_0 at r of the step and q_1 at its start: shares 1 / (2 r) and 1 - 1 / (2 r).
+    """The same with q_0 at r of the step, q_1 at its start and slope = constant.
 
-    It is `midpoint` with slope = constant but for the last bit: the paper writes it as shares.
+    Papers write it as shares of the constant's weight, 1 / (2 r) and 1 - 1 / (2 r), and so do we:
+    `midpoint` differs in the last bit.
     """
     share = 1 / (2 * r)
     return [constant * share, constant * (1 - share)]

@@ -96,7 +96,7 @@ class UniPC(Multistep):
         return x
 
     def _advance(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
-        """The state at nxt from y at now by the known answers; a corrector knows that at nxt."""
+        """The state at nxt from y at now by the known answers: in a corrector, also at nxt."""
         nodes = nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR)
         if len(known) == 2 and has_half_log_snr(nxt, *nodes):  # one difference: the paper's 1/2

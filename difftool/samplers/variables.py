@@ -1,4 +1,4 @@
-"""The variables in which equations are solved and answers interpolated: how much noise there is.
+"""The variables in which equations are solved and answers interpolated.
 
     name            coordinate u                       scale c of y = x / c
     half-log-snr    log l = -half_log_snr              alpha
@@ -6,8 +6,7 @@
     flow            s = sigma / (alpha + sigma)        alpha + sigma
     t               t                                  1
 
-All grow with the noise; log l is infinite at both ends of a run, l at alpha = 0, the flow time s
-nowhere.
+All grow with the noise; log l is infinite at both ends of a run, l at alpha = 0, s nowhere.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Variable:
     """A coordinate u of the noise, and the scale of the state whose equation is written in it.
 
     coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of a
-    path's schedule. time: t at a u of a path's schedule. scale: c at a point, of the state y = x / c.
+    path's schedule. time: t at a u of a path's schedule. scale: c at a point, of y = x / c.
     """
 
     name: VariableName
