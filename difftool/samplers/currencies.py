@@ -1,7 +1,7 @@
 """The currencies in which answers are interpolated, and a step of the probability flow in each.
 
-With the noise level l = sigma / alpha, the flow time s = l / (1 + l) and an answer q the step from
-a to b is exactly
+With the noise level l = sigma / alpha, the flow time s = l / (1 + l) and an answer q, the step
+from a to b is exactly
 
     q           x_b
     eps         alpha_b (x_a / alpha_a + int_a^b eps dl)
@@ -9,8 +9,8 @@ a to b is exactly
     x0          sigma_b / sigma_a (l_b / l_a)^(k-1) x_a
                 + alpha_b int_b^a x0 k (l_b / l)^k dl / l
 
-(k = 1 for the ODE; k = 1 + tau^2 for the reverse SDE with noise tau, x0 only.) The first two are
-velocities: q = dy/du of the state y = x / c, in the variable u in which polynomials are
+(k = 1 for the ODE; k = 1 + tau^2 for the reverse SDE with noise tau, x0 only.) The first two
+are velocities: q = dy/du of the state y = x / c, in the variable u in which polynomials are
 integrated exactly.
 """
 

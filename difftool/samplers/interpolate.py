@@ -6,8 +6,8 @@ log l = -half_log_snr) through known answers q_j gives
 
     x_b = A x_a + sum_j w_j q_j
 
-`weights` gives A and w, and `advance` x_b. Where u is infinite (log l at either end of a run) an
-answer is left out, and a step from or to such a place holds the newest answer constant: no
+`weights` gives A and w, and `advance` x_b. Where u is infinite (log l at either end of a run),
+an answer is left out, and a step from or to such a place holds the newest answer constant: no
 infinite half-log-SNR ever enters. The reverse SDE with noise tau adds
 sigma_b sqrt(1 - (l_b / l_a)^(2 tau^2)) of fresh noise. Sources: Adams 1883; Zhang & Chen 2022
 (arXiv 2204.13902); Lu et al. 2022 (2211.01095); Xue et al. 2023 (2309.05019).
@@ -101,9 +101,9 @@ def midpoint(
 
     x_nxt = A x_now + constant q_now + slope (h / 2) (q_0 - q_1) / (lambda_0 - lambda_1)
 
-    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now; the newer
-    answer q_0 is at `now` in a predictor and at `nxt` in a corrector. In the step of
-    DPM-Solver++(2M) this is the midpoint rule: constant = slope = the weight of a constant answer.
+    with lambda the half-log-snr, finite at all points, and h = lambda_nxt - lambda_now. The
+    newer answer q_0 is at `now` in a predictor and at `nxt` in a corrector. In DPM-Solver++(2M)
+    constant and slope both are the weight of a constant answer.
     """
     newer, older = (p.half_log_snr for p in nodes)
     h = nxt.half_log_snr - now.half_log_snr
@@ -116,8 +116,8 @@ def midpoint(
 def midpoint_inside(constant: float, r: float) -> list[float]:
     """The same with q_0 at r of the step, q_1 at its start and slope = constant.
 
-    Papers write it as shares of the constant's weight, 1 / (2 r) and 1 - 1 / (2 r), and so do we:
-    `midpoint` differs in the last bit.
+    Papers write it as shares 1 / (2 r) and 1 - 1 / (2 r) of the constant's weight, and so do
+    we: `midpoint` differs in the last bit.
     """
     share = 1 / (2 * r)
     return [constant * share, constant * (1 - share)]

@@ -109,7 +109,7 @@ class Multistep(Sampler):
 
 
 class Predictor(Multistep):
-    """A multistep method without a corrector: a family says what it keeps and what a step is."""
+    """A multistep method without a corrector: a family says what it keeps, and its step."""
 
     def answer(self, x: State, x0: State, p: Point) -> State:
         """What is kept of the estimate of x0 at p."""

@@ -26,8 +26,8 @@ VariableName = Literal["half-log-snr", "level", "flow", "t"]
 class Variable:
     """A coordinate u of the noise, and the scale of the state whose equation is written in it.
 
-    coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of a
-    path's schedule. time: t at a u of a path's schedule. scale: c at a point, of y = x / c.
+    coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of
+    a path's schedule. time: t at a u of a path's schedule. scale: c at a point, of y = x / c.
     """
 
     name: VariableName
