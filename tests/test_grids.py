@@ -33,9 +33,12 @@ from difftool.grids import (
     ddim_uniform,
 )
 from difftool.grids.entries import EntryGrid
+from difftool.models import NetworkModel
 from difftool.names.registry import registry
 from difftool.names.specs import make, parse
-from difftool.schedules import VE, Cosine, Flow, Path, VPLinear
+from difftool.samplers import DDIM
+from difftool.sampling import choose, make_path, shifts_nothing, steps_for_nfe, steps_within
+from difftool.schedules import VE, Cosine, Flow, Path, Shifted, VPLinear
 
 MADE = {spec: make("grids", spec) for spec in GRIDS}
 schedules, grids = st.sampled_from(SCHEDULES), st.sampled_from(list(MADE.values()))
@@ -287,6 +290,32 @@ def test_the_contract_of_grids_with_ends(grid):
 )
 def test_the_contract_rejects(wrong, law):
     assert any(law in finding.check for finding in check_grid(wrong) if not finding.ok)
+
+
+@dataclass(frozen=True)
+class Three(Grid):
+    """A stranger's grid of three steps, and no other number."""
+
+    own_steps = 3
+
+    def between(self, schedule, steps, start, end):
+        return [end + part * (start - end) for part in (1, 0.5, 0.2, 0)]
+
+
+def test_a_grid_with_steps_of_its_own_is_used_as_an_explicit_one():
+    model, three = NetworkModel(lambda x, time: 0 * x, VPLinear(), "v"), Three()
+    explicit = Explicit(times=three(VPLinear(), 3))
+    for grid in (three, explicit):
+        assert make_path(model, DDIM(), grid=grid).times == explicit.times
+        assert choose(model, grid=grid) == (choose(model, steps=3)[0], grid)
+        assert steps_for_nfe(model, DDIM(), 3, grid=grid) == 3
+        assert [steps_within(model, DDIM(), nfe, grid=grid) for nfe in (2, 3, 9)] == [0, 3, 3]
+        assert shifts_nothing(grid, Shifted(Flow(), 3.0), None) is None
+        assert all(finding.ok for finding in check_grid(grid))
+        with pytest.raises(DifftoolError, match="grid has 3 steps, asked for 5"):
+            make_path(model, DDIM(), grid=grid, steps=5)
+        with pytest.raises(DifftoolError, match=r"exactly 5 evaluations here; near it: 3 \(steps=3\)"):
+            steps_for_nfe(model, DDIM(), 5, grid=grid)
 
 
 def test_a_grid_that_repeats_a_time_says_which():

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from difftool.checks.finding import Finding, holds
 from difftool.errors import DifftoolError
-from difftool.grids import Explicit, Grid
+from difftool.grids import Grid
 from difftool.schedules import VE, Cosine, DDPMLinear, Flow, Schedule, VPLinear
 
 SCHEDULES: tuple[Schedule, ...] = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow())
@@ -16,9 +16,10 @@ SCHEDULES: tuple[Schedule, ...] = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flo
 def check_grid(grid: Grid) -> list[Finding]:
     """The contract of a grid, on every built-in schedule.
 
-    `steps + 1` times for 1, 2, 3, 10 and 1000 steps (an explicit grid: its own), strictly falling and in the domain,
-    from the start to the end of the run exactly (`own_start`: from the start at the latest); the same twice. A grid
-    that by nature has no 1000 steps may refuse them with a `DifftoolError` that says so.
+    `steps + 1` times for 1, 2, 3, 10 and 1000 steps, strictly falling and in the domain, from the start to the end of
+    the run exactly (`own_start`: from the start at the latest); the same twice. A grid with steps of its own
+    (`own_steps`) is asked for those, and its ends may be its own. A grid that by nature has no 1000 steps may refuse
+    them with a `DifftoolError` that says so.
     """
     return [
         holds(
@@ -30,7 +31,7 @@ def check_grid(grid: Grid) -> list[Finding]:
 
 
 def _all(grid: Grid, law: Callable[[Grid, Schedule, int], None]) -> str:
-    counts = [len(grid.times) - 1] if isinstance(grid, Explicit) else [1, 2, 3, 10, 1000]
+    counts = [1, 2, 3, 10, 1000] if grid.own_steps is None else [grid.own_steps]
     for schedule in SCHEDULES:
         for steps in counts:
             try:
@@ -46,7 +47,7 @@ def _falling(grid: Grid, schedule: Schedule, steps: int) -> None:
     where = f"{steps} steps on {schedule!r}"
     assert len(times) == steps + 1, f"{len(times)} times for {where}"
     low, high = schedule.domain
-    if isinstance(grid, Explicit):
+    if grid.own_steps is not None:
         low, high = min(times), max(times)
     assert all(low <= t <= high for t in times), f"outside the domain with {where}"
     rising = times[0] < times[-1]
@@ -63,7 +64,7 @@ def _ends(grid: Grid, schedule: Schedule, steps: int) -> None:
     ):
         wanted = default if given is None else given
         own = name == "start" and grid.own_start and schedule.domain[0] < t <= wanted
-        assert t == wanted or own or isinstance(grid, Explicit), (
+        assert t == wanted or own or grid.own_steps is not None, (
             f"{name} at {t!r}, expected {wanted!r} on {schedule!r}"
         )
 

@@ -37,13 +37,18 @@ class Grid(ABC):
         """True if it cannot start where alpha = 0."""
         return False
 
+    @property
+    def own_steps(self) -> int | None:
+        """How many steps a grid of given times has, the ends among them; None for a rule that takes any number."""
+        return None
+
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
         """The `steps + 1` times on `schedule`.
 
         Raises `DifftoolError` for a bad number of steps, start or end, and where the times would not be strictly
         monotone (more steps than the grid, or float64, can tell apart).
         """
-        check_steps(steps)
+        self._check_steps(steps)
         first = schedule.t_start(self.needs_level) if self.start is None else self.start
         last = schedule.domain[0] if self.end is None else self.end
         check_in_domain(schedule, first, "the grid's start")
@@ -71,6 +76,13 @@ class Grid(ABC):
     def down_to(self, level: float) -> Grid:
         """This grid with that noise level before a last step to sigma = 0, if it has such a one and none was given."""
         return self
+
+    def _check_steps(self, steps: int) -> None:
+        check_steps(steps)
+        if self.own_steps not in (None, steps):
+            raise DifftoolError(
+                f"this {self.name or type(self).__name__} grid has {self.own_steps} steps, asked for {steps}"
+            )
 
     def _check_falling(self, times: tuple[float, ...]) -> None:
         for i, (a, b) in enumerate(pairwise(times)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
-from difftool.grids.base import Grid, check_steps
+from difftool.grids.base import Grid
 from difftool.grids.entries import time_of_entry
 from difftool.schedules.base import Schedule
 
@@ -52,12 +52,12 @@ class Explicit(Grid):
                 f"an explicit grid takes noise levels >= 0 with what=level, got {bad:g}"
             )
 
+    @property
+    def own_steps(self) -> int:
+        return len(self.times) - 1
+
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
-        check_steps(steps)
-        if steps != len(self.times) - 1:
-            raise DifftoolError(
-                f"this explicit grid has {len(self.times) - 1} steps, asked for {steps}"
-            )
+        self._check_steps(steps)
         times = self._times_at_levels(schedule) if self.what == "level" else self.times
         if self.what == "entry":
             times = tuple(time_of_entry(schedule, schedule.entries, i) for i in self.times)

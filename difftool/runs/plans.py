@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
-from difftool.grids import Explicit
 from difftool.models import GaussianMixture, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.names.specs import is_file, make, spec_of
@@ -42,7 +41,7 @@ def plan_of(
             )
         return load_plan(Path(parse(sampler)[0]))
     walked, times = make("samplers", sampler), make("grids", grid) if grid else None
-    own_steps = isinstance(times, Explicit) or (walked.adaptive and times is None)
+    own_steps = walked.adaptive if times is None else times.own_steps is not None
     if steps is None and not own_steps:
         steps = STEPS
     decision = decide(

@@ -15,13 +15,12 @@ from difftool import __version__
 from difftool.errors import DifftoolError
 from difftool.names.hints import runs_as
 from difftool.names.registry import registry
-from difftool.names.specs import check_names, is_file, spell
+from difftool.names.specs import check_names, is_file, make, spell
 from difftool.names.text import parse, write
 from difftool.outputs.samples import FORMAT, VERSION, read_recipe
 
 MOST = 2**32  # samples of one run: the noise of each has a number below
 FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
-OWN_STEPS = {"explicit", "file"}  # grids that have their number of steps
 ABSENT: dict[str, Any] = {  # from recipes of version 1
     "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
 }  # fmt: skip
@@ -144,7 +143,7 @@ class Recipe:
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
         own_steps = any(
-            parse(grid)[0] in OWN_STEPS for grid in (self.grid, options.get("grid")) if grid
+            _has_own_steps(grid) for grid in (self.grid, options.get("grid")) if grid
         )
         if options.keys() & {"steps", "nfe"} or ("grid" in options and own_steps):
             forget.update(steps=None, nfe=None)
@@ -290,6 +289,16 @@ def _is_ours(axis: str, spec: str) -> bool:
     """Whether it is the name of something installed, or of a file with a plan."""
     name = parse(spec)[0]
     return name in registry().axis(axis) or name.endswith(".json")
+
+
+def _has_own_steps(grid: str) -> bool:
+    """Whether the grid of that spec has its own number of steps; one that cannot be made may have had."""
+    if not _is_ours("grids", grid):
+        return False
+    try:
+        return make("grids", grid).own_steps is not None
+    except DifftoolError:  # its file is gone, say
+        return True
 
 
 def _option(name: str) -> str:

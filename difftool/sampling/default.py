@@ -30,7 +30,7 @@ import operator
 from collections.abc import Sequence
 
 from difftool.errors.validation import check_kind
-from difftool.grids import Explicit, FlowGrid, Grid, HalfLogSNR, check_steps
+from difftool.grids import FlowGrid, Grid, HalfLogSNR, check_steps
 from difftool.models.base import Model
 from difftool.plan.stability import guided_growth
 from difftool.plan.trace import trace
@@ -71,8 +71,8 @@ def choose(
     if nfe is not None:
         check_nfe(nfe)
     named = None if grid is None else as_grid(grid)
-    if isinstance(named, Explicit):
-        n = len(named.times) - 1
+    if named is not None and named.own_steps is not None:
+        n = named.own_steps
     else:
         n = DEFAULT_STEPS if steps is None else steps
         n = n if nfe is None else max(operator.index(nfe) // model.nfe, 1)

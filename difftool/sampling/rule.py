@@ -61,7 +61,7 @@ def make_path(
         return Path(schedule, (start, low, schedule.domain[0]))
     grid = grid_of(sampler) if grid is None else as_grid(grid)
     if steps is None:
-        steps = len(grid.times) - 1 if isinstance(grid, Explicit) else DEFAULT_STEPS
+        steps = DEFAULT_STEPS if grid.own_steps is None else grid.own_steps
     grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
     if model.schedule is not None and model.schedule.lowest:
         grid = grid.down_to(model.schedule.lowest)
@@ -98,7 +98,7 @@ def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
 
 def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> str | None:
     """The line about a shifted schedule with a grid whose noise levels are nearly the same without the shift."""
-    if not isinstance(schedule, Shifted) or isinstance(grid, Explicit):
+    if not isinstance(schedule, Shifted) or grid.own_steps is not None:
         return None
     n = steps or DEFAULT_STEPS
     shifted, plain = (
@@ -214,8 +214,7 @@ def most_steps(cost: Callable[[int], int], nfe: int) -> int:
 
 def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
     """The steps that a grid has of itself; None if it takes any number."""
-    named = None if grid is None else as_grid(grid)
-    return len(named.times) - 1 if isinstance(named, Explicit) else None
+    return None if grid is None else as_grid(grid).own_steps
 
 
 def check_nfe(nfe: object) -> None:

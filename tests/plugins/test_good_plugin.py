@@ -15,7 +15,9 @@ from installed import difftool, environment, install
 
 from difftool import sample
 from difftool.checks import check_named, check_sampler
+from difftool.errors import DifftoolError
 from difftool.runs.plans import figures, plan_of
+from difftool.runs.recipe import Recipe
 from difftool.samplers import DDIM
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -62,6 +64,16 @@ def test_show(run):
     assert out.startswith("midway  sampler, from good-plugin 1.2\n")
     for words in ("written by a stranger", "A. Stranger 2024", "damping", "1.0", "order 1"):
         assert words in out
+
+
+def test_its_grid_has_its_own_number_of_steps(here):
+    assert plan_of("ddim", grid="three").nfe == 3
+    with pytest.raises(DifftoolError, match="this Three grid has 3 steps, asked for 4"):
+        plan_of("ddim", grid="three", steps=4)
+    seven = Recipe(steps=7)
+    assert seven.changed(grid="thirds").steps == 7
+    assert seven.changed(grid="three").steps is None
+    assert Recipe(grid="three", steps=3).changed(grid="thirds").steps is None
 
 
 def test_its_command(run):

@@ -82,6 +82,16 @@ class Thirds(Grid):
         return [start * self.r**i for i in range(steps)] + [end]
 
 
+@dataclass(frozen=True)
+class Three(Grid):
+    """Three steps and no other number, the last ones shorter."""
+
+    own_steps = 3
+
+    def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
+        return [end + part * (start - end) for part in (1, 0.5, 0.2, 0)]
+
+
 def coin(std: float = 0.1) -> Any:
     """Heads or tails: two Gaussians in one dimension. Option: `std` of each."""
     import torch
@@ -108,7 +118,7 @@ def difftool_schedules() -> dict[str, Any]:
 
 @hookimpl
 def difftool_grids() -> dict[str, Any]:
-    return {"thirds": Thirds}
+    return {"thirds": Thirds, "three": Three}
 
 
 @hookimpl
