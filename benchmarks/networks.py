@@ -102,7 +102,7 @@ class Setting:
         self.z = torch.randn(count, *network.shape, generator=generator, dtype=torch.float64)
         self.network, self.model, self.cond = network, guided(network, guidance), {}
         if guidance is not None:
-            self.cond = {"label": torch.arange(count) % network.net.classes}  # type: ignore[attr-defined]
+            self.cond = {"label": torch.arange(count) % network.classes}
 
     @property
     def key(self) -> str:
@@ -176,7 +176,7 @@ def settings(
     names: Sequence[str], guidances: Sequence[float], starts: int
 ) -> Iterator[Setting]:
     for name in names:
-        classes = getattr(load_model(file_of(name)).net, "classes", None)
+        classes = load_model(file_of(name)).classes
         for guidance in (None,) if classes is None else guidances:
             yield Setting(name, guidance, starts)
 

@@ -67,7 +67,7 @@ def measure(
     data = data_of(name, pictures)
     distance = SlicedDistance(data[count:] if len(data) > 2 * count else data)
     cells["floor"] = float(distance(data[:count]))
-    classes = getattr(model.net, "classes", None)
+    classes = model.classes
     cond = {"label": torch.arange(count) % classes} if classes else {}
     for m, n in wanted:
         cells[f"{m} | {n}"] = fmean(

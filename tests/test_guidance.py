@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from registered import ONE_EACH
 
 from difftool.errors import DifftoolError
-from difftool.models import PARAMETRIZATIONS, GaussianMixture, Guided, NetworkModel
+from difftool.models import PARAMETRIZATIONS, Clipped, GaussianMixture, Guided, NetworkModel
 from difftool.names.specs import make
 from difftool.nn import MLP
 from difftool.sampling import prepare, sample
@@ -26,6 +26,14 @@ scales = st.floats(-2, 5)
 def network(predicts="v", schedule=None):
     torch.manual_seed(0)
     return NetworkModel(MLP(2, (16,), classes=3).double(), schedule or VPLinear(), predicts)
+
+
+@pytest.mark.parametrize("model", [MIXTURE, network()], ids=["exact", "network"])
+def test_models_and_what_is_around_them_say_their_classes(model):
+    assert model.classes == 3
+    assert Guided(model, 2.0).classes == Clipped(Guided(model, 2.0), -1, 1).classes == 3
+    assert NetworkModel(lambda x, time: x, VPLinear()).classes is None
+    assert GaussianMixture(torch.zeros(1, 2), 1.0).classes is None
 
 
 @given(scales, st.floats(0.05, 0.9))

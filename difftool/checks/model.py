@@ -11,7 +11,7 @@ from torch import Tensor
 
 from difftool.checks.finding import Finding, Worst, at_most, attempt, failed, holds, worst_of
 from difftool.errors import DifftoolError
-from difftool.models import BoundModel, GaussianMixture, Model
+from difftool.models import BoundModel, ExactModel, Model
 from difftool.models.base import Wrapped
 from difftool.sampling import sample
 from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
@@ -91,13 +91,14 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
         ),
         *_own_samples(model, size, points),
     ]
-    if (classes := _classes(model)) > 1:
+    classes = model.classes or 0
+    if classes > 1:
         check = "a label for each sample"
         findings.append(
             at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5)
         )
     if classes > 1 or (
-        not isinstance(model, Wrapped | GaussianMixture)
+        not isinstance(model, Wrapped | ExactModel)
         and "label" in signature(model.x0).parameters
     ):
         findings.append(
@@ -107,7 +108,7 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
                 lambda: _labels(model, own, points, few),
             )
         )
-    if isinstance(model, GaussianMixture):
+    if isinstance(model, ExactModel):
         findings += [
             at_most(
                 "score is the gradient of the log density",
@@ -119,14 +120,6 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
             ),
         ]
     return findings
-
-
-def _classes(model: Model) -> int:
-    """How many classes it knows; 0 if that cannot be told."""
-    if isinstance(model, GaussianMixture):
-        return 0 if model.labels is None else int(model.labels.max()) + 1
-    known = getattr(getattr(model, "net", None), "classes", None)
-    return known if isinstance(known, int) else 0
 
 
 def _points(model: Model, own: Schedule) -> list[Point]:
@@ -359,7 +352,7 @@ def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> li
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            if isinstance(model, GaussianMixture):
+            if isinstance(model, ExactModel):
                 clean = model.draw(min(DRAWN * count, MOST), seed=SEED)
             else:
                 clean = sample(model, shape=(count, *size), steps=STEPS, seed=3).float()
@@ -368,7 +361,7 @@ def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> li
         return [failed(ERROR, f"<= {WORSE:g}", error)]
 
 
-def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
+def _score(model: ExactModel, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in points:
         x = _x(y, p, torch.float64).requires_grad_()
@@ -377,7 +370,7 @@ def _score(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
     return worst
 
 
-def _tweedie(model: GaussianMixture, points: list[Point], y: Tensor) -> float:
+def _tweedie(model: ExactModel, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for p in points:
         x = _x(y, p, torch.float64)

@@ -2,6 +2,7 @@
 
 from difftool.models.base import Affine, BoundModel, Model
 from difftool.models.clipped import Clipped
+from difftool.models.exact import ExactModel
 from difftool.models.guidance import Guided
 from difftool.models.mixture import GaussianMixture
 from difftool.models.network import NetworkModel
@@ -12,6 +13,7 @@ __all__ = [
     "Affine",
     "BoundModel",
     "Clipped",
+    "ExactModel",
     "GaussianMixture",
     "Guided",
     "Model",

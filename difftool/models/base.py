@@ -55,6 +55,7 @@ class Model(ABC):
         nothing is known of them.
     guidance: the scale of classifier-free guidance; 1: none.
     nfe: network evaluations of one answer to a sampler: with guidance 2, also where they are one doubled batch.
+    classes: the number of classes that `label` may name, 0 .. classes - 1; None if it has none, or does not say.
     data_range: the smallest and the largest number in the data; None if that is not known.
     device: where it is; a run takes place there if nothing else is asked for.
     answers: what it can be asked for.
@@ -67,6 +68,7 @@ class Model(ABC):
     predicts: str | None = None
     guidance: float = 1.0
     nfe: int = 1
+    classes: int | None = None
     data_range: tuple[float, float] | None = None
     device: torch.device | str = "cpu"
     flow_map: bool = False
@@ -157,7 +159,7 @@ class Wrapped(Model):
             model.guidance,
             model.data_range,
         )
-        self.nfe = model.nfe
+        self.nfe, self.classes = model.nfe, model.classes
 
     @property
     def device(self) -> torch.device | str:  # type: ignore[override]

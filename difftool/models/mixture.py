@@ -21,12 +21,13 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.errors.validation import check_whole
-from difftool.models.base import BoundModel, Model, one_each
+from difftool.models.base import BoundModel, one_each
+from difftool.models.exact import ExactModel
 from difftool.models.labels import whole_labels
 from difftool.schedules.base import Point, Schedule
 
 
-class GaussianMixture(Model):
+class GaussianMixture(ExactModel):
     """The exact model of a Gaussian mixture.
 
     means: (K, ...), the centres; the trailing shape is that of a sample.
@@ -84,6 +85,7 @@ class GaussianMixture(Model):
         ):
             raise DifftoolError(f"labels must be {count} whole numbers, one for each component")
         self.labels = None if classes is None else classes.long()
+        self.classes = None if self.labels is None else int(self.labels.max()) + 1
         self._var_min = float(self._var.min())
         self._norm2_max = float((self._means**2).sum(1).max())
         self._cache: dict[Any, tuple[Tensor, ...]] = {}

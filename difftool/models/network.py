@@ -52,6 +52,7 @@ class NetworkModel(Model):
     learned_variance: True if it returns (B, 2 C, ...) for x (B, C, ...): the estimate, and r, by which
         v = (r + 1) / 2 says where the variance of a step lies between its bounds (`ddpm:variance=learned`; Nichol &
         Dhariwal 2021, arXiv 2102.09672). All other samplers get the estimate alone.
+    classes: taken from `net.classes`, if that is a whole number.
     data_range: the smallest and the largest number in the data it was trained on, if that is known: samples far outside
         it are reported, and `Clipped` takes it.
 
@@ -86,6 +87,8 @@ class NetworkModel(Model):
             )
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         self.data_range = None if data_range is None else as_range(data_range)
+        classes = getattr(net, "classes", None)
+        self.classes = classes if isinstance(classes, int) else None
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = time_told(time, schedule)
         self.data_std, self.learned_variance = data_std, learned_variance
@@ -134,10 +137,10 @@ class NetworkModel(Model):
             for module in trained:
                 module.training = True
 
-    def _classes(self, label: Any) -> Any:
+    def _known(self, label: Any) -> Any:
         """The labels as a network takes them that says how many classes it has; `DifftoolError` for others."""
-        known = getattr(self.net, "classes", None)
-        if label is None or not isinstance(known, int):
+        known = self.classes
+        if label is None or known is None:
             return label
         whole = whole_labels(label, f"0 to {known - 1}")
         if (highest := int(whole.max())) >= known:
@@ -196,7 +199,7 @@ class NetworkModel(Model):
                 raise DifftoolError(f"the network takes no {name!r}; {way}")
         given = dict(cond)
         if "label" in given:
-            given["label"] = self._classes(given["label"])
+            given["label"] = self._known(given["label"])
         return BoundNetwork(self, schedule, given)
 
 

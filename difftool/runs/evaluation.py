@@ -12,7 +12,7 @@ from torch import Tensor
 from difftool.data.base import Dataset
 from difftool.errors import DifftoolError
 from difftool.metrics import Scores
-from difftool.models import GaussianMixture
+from difftool.models import ExactModel
 from difftool.names.specs import is_file, make
 from difftool.names.text import parse, write
 from difftool.runs.recipe import Recipe
@@ -115,7 +115,7 @@ def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:
     if spec is None:
         return None
     model = make("models", spec)
-    if not isinstance(model, GaussianMixture):
+    if not isinstance(model, ExactModel):
         raise DifftoolError(
             f"the model {parse(spec)[0]!r} has no density; exact ones have: digits-exact, say"
         )

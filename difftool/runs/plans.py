@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
-from difftool.models import GaussianMixture, Guided, Model, NetworkModel
+from difftool.models import ExactModel, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.names.specs import is_file, make, spec_of
 from difftool.names.text import parse
@@ -94,7 +94,7 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         )
     exact = make("models", model)
     facts |= _network_error(plan, exact.predicts or "x0")
-    if not isinstance(exact, GaussianMixture):
+    if not isinstance(exact, ExactModel):
         return facts
     reason = beyond_x0(plan)
     if reason is not None:
@@ -181,8 +181,8 @@ def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
     }
 
 
-def gaussian_of(model: GaussianMixture) -> Gaussian:
-    """The Gaussian with a mixture's mean and covariance, along its principal axes."""
+def gaussian_of(model: ExactModel) -> Gaussian:
+    """The Gaussian with an exact model's mean and covariance, along its principal axes."""
     import numpy as np
 
     mean, cov = (a.numpy() for a in model.moments())

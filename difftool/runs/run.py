@@ -13,7 +13,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError, enough_memory, warn
 from difftool.metrics import Distance, SlicedDistance
 from difftool.metrics.floor import SETS
-from difftool.models import Clipped, GaussianMixture, Guided, Model
+from difftool.models import Clipped, ExactModel, Guided, Model
 from difftool.models.clipped import of_pictures
 from difftool.names.specs import files_of, make, spec_of
 from difftool.noise import BrownianPath, Generator, Independent, Noise
@@ -114,7 +114,7 @@ class Run:
     def quality(self, samples: Tensor) -> Distance | None:
         """Sliced Wasserstein distance of the samples to exact ones, beside as many exact ones; None if unknown."""
         model, classes = self.job.model, self.recipe.classes
-        if not isinstance(model, GaussianMixture) or (classes is not None and len(classes) > 1):
+        if not isinstance(model, ExactModel) or (classes is not None and len(classes) > 1):
             return None
         label = None if classes is None else classes[0]
         samples = samples[: self.compared]

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from difftool.errors import DifftoolWarning
-from difftool.models import NetworkModel
-from difftool.models.base import Wrapped
 from difftool.samplers.base import name_of
 from difftool.sampling.job import Job, no_path
 from difftool.sampling.rule import start_of
@@ -65,11 +63,8 @@ def has_no_path(job: Job) -> str | None:
 
 def names_no_class(job: Job) -> str | None:
     """A network of classes that is asked without one: of that it has learned little."""
-    model = job.model
-    while isinstance(model, Wrapped):
-        model = model.model
-    known = getattr(model.net, "classes", None) if isinstance(model, NetworkModel) else None
-    if not isinstance(known, int) or known < 1 or _has_label(job.cond):
+    known = job.model.classes
+    if job.model.predicts is None or not known or _has_label(job.cond):
         return None
     return (
         f"the network knows classes 0 to {known - 1}, and without one it draws by the small part of its training that "

@@ -221,7 +221,7 @@ def _mix(*numbers: int) -> int:
 
 def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool) -> None:
     """Raise `DifftoolError` if the network does not take the data."""
-    known = getattr(net, "classes", None)
+    known = objective.model(net).classes
     if conditional and data.classes is not None and known is not None and known < data.classes:
         raise DifftoolError(f"the network has {known} classes, the data {data.classes}")
     batch = data.batch(torch.zeros(2, dtype=torch.int64)).map(

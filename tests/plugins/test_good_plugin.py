@@ -76,6 +76,17 @@ def test_its_grid_has_its_own_number_of_steps(here):
     assert Recipe(grid="three", steps=3).changed(grid="thirds").steps is None
 
 
+def test_its_exact_model_is_what_samples_are_compared_with(run, here):
+    lines = run("sample", "--model", "dart", "--nfe", "4", "--num-samples", "200", "--out", "d.npz").stdout.splitlines()
+    assert any(line.startswith("sliced Wasserstein  ") and "to exact samples" in line for line in lines)
+    assert "exact error" in figures(plan_of("ddim", model="dart"), "dart")
+    told = run("evaluate", "d.npz", "--data", "moons", "--exact", "dart").stdout
+    assert "density" in told
+    findings = check_named("dart")
+    assert all(finding.ok for finding in findings)
+    assert any("score" in finding.check for finding in findings)
+
+
 def test_its_command(run):
     assert run("greet", "world").stdout == "hello world\n"
     assert run("greet", "world", "--loud").stdout == "HELLO WORLD\n"

@@ -101,6 +101,36 @@ def coin(std: float = 0.1) -> Any:
     return GaussianMixture(torch.tensor([[-1.0], [1.0]]), std**2, labels=torch.tensor([0, 1]))
 
 
+def dart() -> Any:
+    """Where a dart hits: one Gaussian in the plane, an exact model with code of its own."""
+    import torch
+
+    from difftool.models import ExactModel
+
+    mean, std = torch.tensor([1.0, -0.5], dtype=torch.float64), 0.3
+
+    class Dart(ExactModel):
+        shape = (2,)
+
+        def x0(self, x: Any, p: Any, **cond: Any) -> Any:
+            gain = p.alpha * std**2 / (p.alpha**2 * std**2 + p.sigma**2)
+            return mean.to(x) + gain * (x - p.alpha * mean.to(x))
+
+        def draw(self, count: int, seed: int = 0, label: int | None = None) -> Any:
+            g = torch.Generator().manual_seed(seed)
+            return (mean + std * torch.randn(count, 2, generator=g, dtype=torch.float64)).float()
+
+        def log_density(self, x: Any, p: Any, label: Any = None) -> Any:
+            variance = p.alpha**2 * std**2 + p.sigma**2
+            square = (x.double() - p.alpha * mean).square().sum(1)
+            return -square / (2 * variance) - math.log(2 * math.pi * variance)
+
+        def moments(self) -> Any:
+            return mean, std**2 * torch.eye(2, dtype=torch.float64)
+
+    return Dart()
+
+
 def greet(name: str, loud: Annotated[bool, typer.Option("--loud", help="Shout.")] = False) -> None:
     """Say hello to NAME."""
     print(f"HELLO {name.upper()}" if loud else f"hello {name}")
@@ -123,7 +153,7 @@ def difftool_grids() -> dict[str, Any]:
 
 @hookimpl
 def difftool_models() -> dict[str, Any]:
-    return {"coin": coin}
+    return {"coin": coin, "dart": dart}
 
 
 @hookimpl
