@@ -15,6 +15,7 @@ from torch import nn
 
 from difftool.models import Model, NetworkModel
 from difftool.names.specs import spec_of
+from difftool.outputs.markdown import markdown_table
 from difftool.runs.experiments import Table as Experiments
 from difftool.sampling import choose, default
 from difftool.schedules import Cosine, DDPMLinear, ScaledLinear, Schedule
@@ -182,8 +183,7 @@ def _scale(key: str) -> float:
 
 
 def _table(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    return markdown_table(rows[0], rows[1:])
 
 
 INTRODUCTION = """# Which sampler to take

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import grimp
 
+from difftool.outputs.markdown import markdown_table
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design.md"
 BEGIN, END = "<!-- layers: python docs/layers.py -->\n", "<!-- /layers -->\n"
@@ -68,9 +70,10 @@ def what(room: str) -> str:
 def picture() -> str:
     """The floors as a table, and the arrows that follow from no others."""
     arrows = imports()
-    lines = ["| floor | room | what it holds |", "|---|---|---|"]
+    rows: list[list[str]] = []
     for floor, rooms in enumerate(reversed(floors(arrows))):
-        lines[2:2] = [f"| {floor} | `{room}` | {what(room)} |" for room in rooms]
+        rows[:0] = [[str(floor), f"`{room}`", what(room)] for room in rooms]
+    lines = [markdown_table(("floor", "room", "what it holds"), rows)]
     lines += ["", "```mermaid", "flowchart TD"]
     for room, below in arrows.items():
         implied = set().union(*(reached(other, arrows) for other in below))

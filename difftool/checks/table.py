@@ -15,6 +15,7 @@ from difftool.grids import FlowGrid, Grid
 from difftool.models.parametrization import errors_of
 from difftool.names.registry import registry
 from difftool.names.specs import make
+from difftool.outputs.markdown import markdown_table
 from difftool.plan import Plan, compile_plan, trace
 from difftool.plan.stability import Stability, amplification, stability
 from difftool.samplers.base import Sampler
@@ -121,10 +122,7 @@ def markdown(table: list[Line]) -> str:
         )
         for line in table
     ]  # fmt: skip
-    body = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-    )
-    return f"{INTRODUCTION}\n| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}\n"
+    return f"{INTRODUCTION}\n{markdown_table(head, rows)}\n"
 
 
 def _pair(pair: tuple[Any, float] | None, quiet: bool = False) -> str:

@@ -16,6 +16,7 @@ from difftool.names.hints import hint
 from difftool.names.registry import registry
 from difftool.names.specs import make
 from difftool.names.text import parse
+from difftool.outputs.markdown import markdown_table
 
 AXES = ("samplers", "grids")
 OF_THE_RUN = (
@@ -267,14 +268,8 @@ def _line(answer: Answer) -> tuple[str, ...]:
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table of markdown, without the columns that are empty."""
     columns = [i for i in range(len(heads)) if any(row[i] for row in rows)]
-    lines = [
-        [heads[i] for i in columns],
-        ["---"] * len(columns),
-        *([row[i] for i in columns] for row in rows),
-    ]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    shown = [[row[i] for i in columns] for row in rows]
+    return markdown_table([heads[i] for i in columns], shown)
 
 
 INTRODUCTION = """# Names
