@@ -72,7 +72,7 @@ def test_every_experiment_is_trained_and_scored_once(place):
     ]  # fmt: skip
     recipe = table(place).evaluation.recipe(place / "out" / "second")
     assert (recipe.label, recipe.num_samples) == ("0-9", 12)
-    found = evaluate(recipe, "digits:split=held-out")["samples"]
+    found = evaluate(recipe, "digits:split=held-out").samples.scores
     assert {key: rows[1][key] for key in ("mmd", "energy_distance")} == pytest.approx(
         {key: found[key] for key in ("mmd", "energy_distance")}
     )
@@ -137,7 +137,7 @@ def test_a_folder_of_another_training_is_left_alone(place):
 @pytest.mark.slow
 def test_the_column_of_fid(place, network):
     rows, _ = carried(place, TINY.replace("num_samples = 12", f'num_samples = 12\nfeatures = "{network[0]}"'))
-    want = evaluate("digits:split=all", "digits:split=held-out", features=str(network[0]))["samples"]["fid"]
+    want = evaluate("digits:split=all", "digits:split=held-out", features=str(network[0])).samples.scores["fid"]
     assert all(row["fid"] > 5 * want for row in rows)  # these networks are hardly trained
 
 

@@ -128,12 +128,13 @@ def test_fid_tells_good_samples_from_bad_ones(network, tmp_path):
         found[std] = evaluate(
             Recipe(**{**recipe.__dict__, "model": model}), "digits:split=held-out", against="digits", features=str(file)
         )
-    good, bad, data = found[0.05]["samples"], found[0.5]["samples"], found[0.05]["against"]
+    whole = found[0.05]
+    good, bad, data = whole.samples.scores, found[0.5].samples.scores, whole.against.scores
     assert good["fid"] < 2 * data["fid"] < bad["fid"] / 3
     assert good["kid"] < bad["kid"] / 3
     assert bad["precision"] < good["precision"] > 0.8
     assert bad["coverage"] < good["coverage"]
-    assert (good["number"], data["number"], good["reference"]) == (500, 500, 355)
+    assert (whole.samples.number, whole.against.number, whole.reference) == (500, 500, 355)
 
 
 def test_samples_from_a_recipe_a_file_and_a_folder_are_the_same(tmp_path):
@@ -141,13 +142,14 @@ def test_samples_from_a_recipe_a_file_and_a_folder_are_the_same(tmp_path):
     x = Run.of(recipe).samples()
     save(x, tmp_path / "a.npz", recipe.to_dict())
     drawn, read = evaluate(recipe, "digits"), evaluate(str(tmp_path / "a.npz"), "digits")
-    assert drawn["samples"] == pytest.approx(read["samples"], rel=1e-5)
+    assert drawn.samples.scores == pytest.approx(read.samples.scores, rel=1e-5)
+    assert (drawn.samples.number, drawn.reference) == (read.samples.number, read.reference)
     folder = tmp_path / "pictures"
     folder.mkdir()
     bytes_ = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
     for i, picture in enumerate(bytes_):
         Image.fromarray(picture[0].numpy()).save(folder / f"{i}.png")
-    assert evaluate(str(folder), "digits")["samples"]["sliced_wasserstein"] == pytest.approx(
+    assert evaluate(str(folder), "digits").samples.scores["sliced_wasserstein"] == pytest.approx(
         sliced_wasserstein(bytes_ / 127.5 - 1, torch.from_numpy(digits().images[~digits().held_out])), rel=1e-5
     )
 

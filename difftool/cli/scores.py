@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from difftool.cli.text import print_columns, print_text
-from difftool.runs.evaluation import evaluate
+from difftool.runs.evaluation import Comparison, Figures, evaluate
 from difftool.runs.recipe import Recipe
 
 WORDS = {
@@ -49,67 +49,90 @@ def run_evaluation(
     ) as progress:
         tasks: dict[str, Any] = {}
 
-        def told(name: str, done: int, total: int) -> None:
+        def on_progress(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=total)
             progress.update(tasks[name], completed=done)
 
         found = evaluate(
-            samples, data, against=against, features=features, exact=exact, told=told
+            samples,
+            data,
+            against=against,
+            features=features,
+            exact=exact,
+            on_progress=on_progress,
         )
     if as_json:
-        print(
-            json.dumps({"data": data, "features": features, "exact": exact, "figures": found})
-        )
+        figures = _figures(found)
+        figures["samples"]["reference"] = found.reference
+        facts = {"data": data, "features": features, "exact": exact, "figures": figures}
+        print(json.dumps(facts))
         return
     _print(found, data, against, features)
 
 
-def _print(
-    found: dict[str, dict[str, Any]], data: str, against: str | None, features: str | None
-) -> None:
+def _figures(found: Comparison) -> dict[str, dict[str, float]]:
+    """The figures of each set by their names, how many samples it has first."""
+    out = {"samples": _named(found.samples)}
+    if found.against is not None:
+        out["against"] = _named(found.against)
+    return out
+
+
+def _named(figures: Figures) -> dict[str, float]:
+    return {"number": figures.number, **figures.scores}
+
+
+def _print(found: Comparison, data: str, against: str | None, features: str | None) -> None:
     """A table of the figures, and what is to be said of them."""
-    reference = found["samples"].pop("reference")
-    names = [*found["samples"]]
-    rows = [
-        [_title(name), *(_word(name, figures[name]) for figures in found.values())]
-        for name in names
-    ]
-    heads = ("", "samples", *([against] if against else []))
-    print(
-        f"beside {reference} samples of {data}{f', features of {features}' * bool(features)}\n"
-    )
+    columns = _figures(found).values()
+    rows = []
+    for name in _named(found.samples):
+        rows.append([_title(name), *(_word(name, column[name]) for column in columns)])
+    heads = ["", "samples"]
+    if against is not None:
+        heads.append(against)
+    beside = f"beside {found.reference} samples of {data}"
+    if features is not None:
+        beside += f", features of {features}"
+    print(f"{beside}\n")
     print_columns(rows, heads, right=heads[1:])
     lines = remarks(found, against)
-    print("\n" * bool(lines), end="")
+    if lines:
+        print()
     for line in lines:
         print_text(line)
 
 
-def remarks(found: Mapping[str, Mapping[str, float]], against: str | None) -> list[str]:
+def remarks(found: Comparison, against: str | None) -> list[str]:
     """What figures mean that look wrong and are not: below 0, below those of fresh data."""
     lines = []
-    negative = [
-        name for name in UNBIASED if any(figures.get(name, 0) < 0 for figures in found.values())
-    ]
+    negative = [name for name in UNBIASED if _negative(found, name)]
     if negative:
         why = "the estimate has no bias, and lies on either side of 0 where no distance is left to measure"
         lines.append(f"{_titles(negative)} below 0: {why}")
-    if against is None:
+    if found.against is None:
         return lines
-    ours, fresh = found["samples"], found["against"]
-    nearer = [
-        name for name in (*BIASED, *UNBIASED) if name in ours and ours[name] < fresh[name]
-    ]
+    ours, fresh = found.samples, found.against
+    nearer = []
+    for name in (*BIASED, *UNBIASED):
+        if name in ours.scores and ours.scores[name] < fresh.scores[name]:
+            nearer.append(name)
     if nearer:
         why = "as near to the data as fresh ones, by chance or because they are known by heart; see difftool neighbors"
         lines.append(f"{_titles(nearer)} below that of {against}: {why}")
     uneven = [name for name in BIASED if name in nearer]
-    if uneven and fresh["number"] < ours["number"]:
+    if uneven and fresh.number < ours.number:
         lines.append(
-            f"{_titles(uneven)}: larger for fewer samples, and of {against} there are {fresh['number']}"
+            f"{_titles(uneven)}: larger for fewer samples, and of {against} there are {fresh.number}"
         )
     return lines
+
+
+def _negative(found: Comparison, name: str) -> bool:
+    """Whether a score is below 0 in any of the sets."""
+    sets = [found.samples] if found.against is None else [found.samples, found.against]
+    return any(figures.scores.get(name, 0) < 0 for figures in sets)
 
 
 def _titles(names: Sequence[str]) -> str:
@@ -123,6 +146,6 @@ def _title(name: str) -> str:
 def _word(name: str, value: float) -> str:
     if isinstance(value, int):
         return str(value)
-    return (
-        f"{max(value, 0.0) if name == 'fid' else value:.4g}"  # FID is below 0 by rounding only
-    )
+    if name == "fid":
+        value = max(value, 0.0)  # below 0 by rounding only
+    return f"{value:.4g}"

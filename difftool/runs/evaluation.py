@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,33 @@ from difftool.schedules import Point
 
 BATCH = 256  # samples of a data set that are looked at together
 CLEAN = Point(0.0, 1.0, 0.0)  # of data without noise
-Told = Callable[[str, int, int], None]  # what is read, how much of it, of how much
+OnProgress = Callable[[str, int, int], None]  # what is read, how much of it, of how much
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one set of samples: how many there are, and each score by its name."""
+
+    number: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Samples compared with a reference of so many, and other data, `against`, compared with the same."""
+
+    samples: Figures
+    reference: int
+    against: Figures | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where samples come from, and how many there are of which shape."""
+
+    batches: Iterable[Tensor]
+    count: int
+    shape: tuple[int, ...]
 
 
 def evaluate(
@@ -31,9 +57,9 @@ def evaluate(
     against: str | None = None,
     features: str | None = None,
     exact: str | None = None,
-    told: Told | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Figures of `samples` beside the data, and of `against` if given, each by its name.
+    on_progress: OnProgress | None = None,
+) -> Comparison:
+    """Figures of `samples` beside the data, and of `against` if given.
 
     samples: a recipe to draw them by, or where they are: an .npz file, a folder of pictures, or a data set's spec.
     data: the reference, a data set. against: a data set of the same law, as many of it as there are samples.
@@ -43,40 +69,55 @@ def evaluate(
     """
     scores = Scores(features_of(features), _density(exact))
     reference = make("datasets", data)
-    if isinstance(samples, Recipe):
-        run, given = Run.of(samples), None
-        shape, count = run.job.shape, run.recipe.num_samples
-    else:
-        run, given = None, _samples(str(samples))
-        shape, count = given.shape, len(given)
-    other = None if against is None else make("datasets", against)
-    for what, made in ((data, reference), (against, other)):
-        if made is not None and made.shape != shape:
-            raise DifftoolError(
-                f"the samples have the shape {shape}, those of {what} {made.shape}"
-            )
-    say = told or (lambda name, done, total: None)
+    source = _source(samples)
+    fresh: Dataset | None = None
+    if against is not None:
+        fresh = make("datasets", against)
+    _check_shapes(source, [(data, reference), (against, fresh)])
+    say = on_progress or _silent
 
-    def read(batches: Iterable[Tensor], name: str, total: int, real: bool = False) -> int:
+    def read(source: _Source, name: str, real: bool = False) -> int:
         done = 0
-        for batch in batches:
+        for batch in source.batches:
             scores.add(batch, real)
             done += len(batch)
-            say(name, done, total)
+            say(name, done, source.count)
         return done
 
-    drawn = run.parts() if given is None else _batches(given, count)  # type: ignore[union-attr]
-    total = read(_batches(reference, len(reference)), data, len(reference), real=True)
-    out = {"samples": {"number": read(drawn, "samples", count), **scores.compute()}}
-    if other is not None and against is not None:
-        scores.forget()
-        few = min(count, len(other))
-        out["against"] = {
-            "number": read(_batches(other, few), against, few),
-            **scores.compute(),
-        }
-    out["samples"]["reference"] = total
-    return out
+    whole = read(_of_dataset(reference, len(reference)), data, real=True)
+    found = Figures(read(source, "samples"), scores.compute())
+    if fresh is None or against is None:
+        return Comparison(found, whole)
+    scores.forget()
+    number = read(_of_dataset(fresh, min(source.count, len(fresh))), against)
+    return Comparison(found, whole, Figures(number, scores.compute()))
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    """Nothing is shown."""
+
+
+def _source(samples: Recipe | str) -> _Source:
+    """Samples that are drawn by a recipe, or those of a file, a folder or a data set."""
+    if isinstance(samples, Recipe):
+        run = Run.of(samples)
+        return _Source(run.parts(), run.recipe.num_samples, run.job.shape)
+    dataset = _samples(str(samples))
+    return _of_dataset(dataset, len(dataset))
+
+
+def _of_dataset(data: Dataset, count: int) -> _Source:
+    """So many samples of a data set."""
+    return _Source(_batches(data, count), count, data.shape)
+
+
+def _check_shapes(source: _Source, others: Sequence[tuple[str | None, Dataset | None]]) -> None:
+    """Raise `DifftoolError` for a data set whose samples have another shape."""
+    for name, dataset in others:
+        if dataset is not None and dataset.shape != source.shape:
+            raise DifftoolError(
+                f"the samples have the shape {source.shape}, those of {name} {dataset.shape}"
+            )
 
 
 def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
@@ -84,10 +125,10 @@ def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
     for part in order.split(BATCH):
         x = data.batch(part).x
-        skipped = getattr(
-            data, "skipped", {}
-        )  # of these it gives others, which have a turn of their own
-        if len(kept := [i for i, number in enumerate(part.tolist()) if number not in skipped]):
+        # of what is skipped it gives others, which have a turn of their own
+        skipped = getattr(data, "skipped", {})
+        kept = [i for i, number in enumerate(part.tolist()) if number not in skipped]
+        if kept:
             yield x[kept]
 
 
@@ -98,17 +139,18 @@ def _samples(spec: str) -> Dataset:
         spec = write("folder", {"path": spec})
     elif path.is_file() or path.suffix == ".npz":
         spec = write("npz", {"path": spec})
-    made: Dataset = make("datasets", spec)
-    return made
+    dataset: Dataset = make("datasets", spec)
+    return dataset
 
 
 def features_of(spec: str | None) -> Callable[[Tensor], Tensor] | None:
     """A feature network by its spec or its file."""
     if spec is None:
         return None
-    return make(
-        "features", write("onnx", {"path": spec}) if is_file("features", spec) else spec
-    )
+    if is_file("features", spec):
+        spec = write("onnx", {"path": spec})
+    network: Callable[[Tensor], Tensor] = make("features", spec)
+    return network
 
 
 def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:

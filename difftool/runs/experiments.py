@@ -27,7 +27,7 @@ import csv
 import json
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +37,7 @@ from difftool.metrics import Scores
 from difftool.names.specs import is_file, make
 from difftool.names.text import parse, write
 from difftool.outputs.files import CHECKPOINT, MODEL, digest, writing
+from difftool.outputs.markdown import markdown_table
 from difftool.outputs.samples import is_picture, save
 from difftool.runs.evaluation import evaluate, features_of
 from difftool.runs.recipe import Device, Recipe
@@ -47,6 +48,8 @@ from difftool.training.session import Session
 from difftool.training.trainer import Hyperparameters
 
 NAMES = ("table.csv", "table.md")
+PICTURE = "samples.png"  # in the folder of an experiment
+PARTS = ("all", "evaluation", "experiments")  # of a file
 SHOWN = 64  # samples of a collage
 
 
@@ -88,39 +91,54 @@ class Table:
     @classmethod
     def load(cls, file: Path) -> Self:
         """The table in a TOML file; `DifftoolError` for one that cannot be read, and for what it should not hold."""
-        try:
-            told = tomllib.loads(file.read_text("utf-8"))
-        except OSError as error:
-            raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DifftoolError(f"{file} is no TOML: {error}") from None
-        for name, part in told.items():
-            if name not in ("all", "evaluation", "experiments"):
-                raise unknown(f"table of {file}", name, ("all", "evaluation", "experiments"))
-            if not isinstance(part, dict):
-                raise DifftoolError(f"{file}: {name} is a table, as in [{name}], got {part!r}")
-        common, single = told.get("all", {}), told.get("experiments", {})
-        if not single:
+        parts = _read(file)
+        common, experiments = parts.get("all", {}), parts.get("experiments", {})
+        if not experiments:
             raise DifftoolError(
                 f"{file} has no experiments; name them as in [experiments.small]"
             )
         trainings = {}
-        for name, own in single.items():
+        for name, own in experiments.items():
             where = f"{file}, [experiments.{name}]"
-            if (
-                not isinstance(own, dict)
-                or not name.replace("-", "").replace("_", "").isalnum()
-            ):
+            if not isinstance(own, dict) or not _is_name(name):
                 raise DifftoolError(
                     f"{where}: an experiment is a table, its name of letters, digits, - and _"
                 )
             trainings[name] = _training({**_without(common, own), **own}, where)
-        where, asked = f"{file}, [evaluation]", dict(told.get("evaluation", {}))
-        if "label" in asked:
-            raise DifftoolError(f"{where}: {unknown('setting', 'label', ['class'])}")
-        if "class" in asked:
-            asked["label"] = asked.pop("class")
-        return cls(trainings, _made(Evaluation, asked, where))
+        evaluation = _evaluation(parts.get("evaluation", {}), f"{file}, [evaluation]")
+        return cls(trainings, evaluation)
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The parts of a TOML file, each a table."""
+    try:
+        parts = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DifftoolError(f"{file} is no TOML: {error}") from None
+    for name, part in parts.items():
+        if name not in PARTS:
+            raise unknown(f"table of {file}", name, PARTS)
+        if not isinstance(part, dict):
+            raise DifftoolError(f"{file}: {name} is a table, as in [{name}], got {part!r}")
+    return parts
+
+
+def _is_name(name: str) -> bool:
+    """Whether a folder may have that name: letters, digits, - and _."""
+    return name.replace("-", "").replace("_", "").isalnum()
+
+
+def _evaluation(settings: Mapping[str, Any], where: str) -> Evaluation:
+    """The evaluation, whose label a file calls `class`."""
+    settings = dict(settings)
+    if "label" in settings:
+        raise DifftoolError(f"{where}: {unknown('setting', 'label', ['class'])}")
+    if "class" in settings:
+        settings["label"] = settings.pop("class")
+    evaluation: Evaluation = _from_settings(Evaluation, settings, where)
+    return evaluation
 
 
 Train = Callable[[str, Session], None]
@@ -152,33 +170,38 @@ def run_experiments(
         except DifftoolError as error:
             rows[name] = {"failed": str(error)}
             say(name, f"failed: {error}")
-        _write(rows, settings, folder)
-    return [
-        {"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()
-    ]
+        _write(_rows(rows, settings), folder)
+    return _rows(rows, settings)
 
 
 def differing(experiments: Mapping[str, Training]) -> dict[str, dict[str, Any]]:
     """The settings in which experiments differ, of each of them; options of data and network on their own."""
-    told = {name: _flat(training) for name, training in experiments.items()}
-    keys = [*dict.fromkeys(key for values in told.values() for key in values)]
-    differ = [
-        key for key in keys if len({str(values.get(key)) for values in told.values()}) > 1
-    ]
-    return {name: {key: values.get(key, "") for key in differ} for name, values in told.items()}
+    flat = {name: _flat(training) for name, training in experiments.items()}
+    differ = [key for key in heads_of(flat.values()) if _differs(key, flat.values())]
+    return {name: {key: values.get(key, "") for key in differ} for name, values in flat.items()}
+
+
+def heads_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The keys of all rows, in the order in which they come first."""
+    return [*dict.fromkeys(key for row in rows for key in row)]
+
+
+def _differs(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether rows have different values of that key."""
+    return len({str(row.get(key)) for row in rows}) > 1
 
 
 def _flat(training: Training) -> dict[str, Any]:
+    """All settings of a training by their names; those of data and network with a prefix where a name is taken."""
     whole = training.to_dict()
     whole |= whole.pop("numbers")
     for axis in ("data", "network"):
         if whole[axis] is not None:
             whole[axis], options = parse(whole[axis])
             taken = {*whole, "name"}
-            whole |= {
-                f"{axis}.{key}" if key in taken else key: value
-                for key, value in options.items()
-            }
+            for key, value in options.items():
+                head = f"{axis}.{key}" if key in taken else key
+                whole[head] = value
     if whole["epochs"] is not None:
         del whole["steps"]
     return {key: value for key, value in whole.items() if value is not None}
@@ -194,14 +217,14 @@ def _training(settings: Mapping[str, Any], where: str) -> Training:
     names = {f.name for f in fields(Hyperparameters)}
     if "steps" in settings and "epochs" in settings:
         raise DifftoolError(f"{where}: give steps or epochs, not both")
-    numbers = _made(
+    numbers = _from_settings(
         Hyperparameters, {key: value for key, value in settings.items() if key in names}, where
     )
     words = {key: value for key, value in settings.items() if key not in names}
-    return replace(_made(Training, words, where, names), numbers=numbers)
+    return replace(_from_settings(Training, words, where, names), numbers=numbers)
 
 
-def _made(
+def _from_settings(
     kind: Any,
     settings: Mapping[str, Any],
     where: str,
@@ -261,20 +284,21 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
     if training.network is None:  # what is usual may have been another network then
         wanted = replace(wanted, network=before.network)
     if before != wanted:
-        old, new = (
-            {**told, **told["numbers"], "numbers": None}
-            for told in (before.to_dict(), wanted.to_dict())
-        )
+        old, new = _settings(before), _settings(wanted)
         key = next(key for key in new if old.get(key) != new[key])
         raise DifftoolError(
             f"{folder} holds a training with {key}={old.get(key)}, the table says {new[key]}; name the experiment "
             f"anew, or remove the folder"
         )
-    return (
-        None
-        if saved.facts["step"] >= wanted.numbers.steps
-        else Session.resumed(folder, device=device)
-    )
+    if saved.facts["step"] >= wanted.numbers.steps:
+        return None
+    return Session.resumed(folder, device=device)
+
+
+def _settings(training: Training) -> dict[str, Any]:
+    """All settings of a training by their names."""
+    whole = training.to_dict()
+    return {**whole, **whole["numbers"], "numbers": None}
 
 
 def _figures(
@@ -282,64 +306,70 @@ def _figures(
 ) -> dict[str, Any]:
     """The figures of an experiment: those that are written down, if they are of the same weights and evaluation."""
     file = folder / "scores.json"
-    own = evaluation.features
-    read = [
-        folder / MODEL,
-        *([Path(own)] if own is not None and is_file("features", own) else []),
-    ]
+    files = [folder / MODEL]
+    if evaluation.features is not None and is_file("features", evaluation.features):
+        files.append(Path(evaluation.features))
     asked = {
-        **asdict(evaluation), "data": evaluation.data or training.data,
-        "files": {path.name: digest(path) for path in read},
-    }  # fmt: skip
+        **asdict(evaluation),
+        "data": evaluation.data or training.data,
+        "files": {path.name: digest(path) for path in files},
+    }
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         before = json.loads(file.read_text("utf-8"))
         if before["evaluation"] == asked:
             return {**before["figures"]}
     recipe = evaluation.recipe(folder, device)
-    found = evaluate(recipe, asked["data"], features=evaluation.features)["samples"]
-    figures = {key: value for key, value in found.items() if key not in ("number", "reference")}
-    few = replace(recipe, num_samples=min(SHOWN, recipe.num_samples))
-    run = Run.of(few)
-    if is_picture(run.job.shape):
-        save(
-            run.samples(),
-            folder / "samples.png",
-            run.recipe.to_dict(),
-            folder.name,
-            overwrite=True,
-        )
+    scores = evaluate(recipe, asked["data"], features=evaluation.features).samples.scores
+    _draw(recipe, folder)
     with writing(file) as temporary:
         temporary.write_text(
-            json.dumps({"evaluation": asked, "figures": figures}, indent=1) + "\n"
+            json.dumps({"evaluation": asked, "figures": scores}, indent=1) + "\n"
         )
-    return figures
+    return scores
 
 
-def _write(
-    rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]], folder: Path
-) -> None:
-    """The table as CSV and as Markdown with the collages."""
-    whole = [
+def _draw(recipe: Recipe, folder: Path) -> None:
+    """A collage of a few samples, where they are pictures."""
+    run = Run.of(replace(recipe, num_samples=min(SHOWN, recipe.num_samples)))
+    if is_picture(run.job.shape):
+        file = folder / PICTURE
+        save(run.samples(), file, run.recipe.to_dict(), folder.name, overwrite=True)
+
+
+def _rows(
+    rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The whole rows: name, settings, figures; whatever a setting is called, the name is that of the experiment."""
+    return [
         {"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()
     ]
-    heads = [*dict.fromkeys(["name", *(key for row in whole for key in row)])]
+
+
+def _write(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """The table as CSV and as Markdown with the collages."""
+    heads = heads_of(rows)
     with writing(folder / NAMES[0]) as file, file.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, heads, restval="")
         writer.writeheader()
-        writer.writerows(whole)
-    lines = ["| " + " | ".join(heads) + " | collage |", "|" + "---|" * (len(heads) + 1)]
-    for row in whole:
-        cells = [word(row.get(key, "")).replace("|", "\\|") for key in heads]
-        picture = (
-            f"![{row['name']}]({row['name']}/samples.png)"
-            if (folder / row["name"] / "samples.png").exists()
-            else ""
-        )
-        lines.append("| " + " | ".join([*cells, picture]) + " |")
+        writer.writerows(rows)
+    cells = []
+    for row in rows:
+        words = [word(row.get(key, "")) for key in heads]
+        cells.append([*words, _collage(row["name"], folder)])
+    text = markdown_table([*heads, "collage"], cells)
     with writing(folder / NAMES[1]) as file:
-        file.write_text("\n".join(lines) + "\n")
+        file.write_text(text + "\n")
+
+
+def _collage(name: str, folder: Path) -> str:
+    """The picture of an experiment in Markdown, if there is one."""
+    if (folder / name / PICTURE).exists():
+        return f"![{name}]({name}/{PICTURE})"
+    return ""
 
 
 def word(value: Any) -> str:
     """A cell of the table."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from difftool.runs.evaluation import Comparison, Figures
+
 
 def test_a_table_of_figures(ok):
     options = ("--steps", 5, "--num-samples", 40, "--data", "digits:split=held-out", "--exact", "digits-exact")
@@ -50,7 +52,12 @@ def test_figures_that_look_wrong_are_explained_where_they_occur(ok, folder):
     assert "below 0" not in ok("evaluate", "far.npz", "--data", "npz:path=a.npz").stdout
 
 
-FIGURES = {"number": 100, "sliced_wasserstein": 0.2, "energy_distance": 0.1, "mmd": 0.01, "fid": 3.0, "kid": 0.02}
+SCORES = {"sliced_wasserstein": 0.2, "energy_distance": 0.1, "mmd": 0.01, "fid": 3.0, "kid": 0.02}
+
+
+def figures(changed=None):
+    changed = dict(changed or {})
+    return Figures(changed.pop("number", 100), SCORES | changed)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +75,15 @@ FIGURES = {"number": 100, "sliced_wasserstein": 0.2, "energy_distance": 0.1, "mm
 def test_remarks(ours, fresh, says):
     from difftool.cli.scores import remarks
 
-    told = remarks({"samples": FIGURES | ours, "against": FIGURES | fresh}, "b")
+    told = remarks(Comparison(figures(ours), 100, figures(fresh)), "b")
     assert len(told) == len(says)
     assert all(line.startswith(start) for line, start in zip(told, says, strict=True))
-    assert remarks({"samples": FIGURES}, None) == []
+    assert remarks(Comparison(figures(), 100), None) == []
 
 
 def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
-    figures = {**FIGURES, "fid": -1.8e-15, "reference": 5}
-    monkeypatch.setattr("difftool.cli.scores.evaluate", lambda *given, **options: {"samples": dict(figures)})
+    found = Comparison(figures({"fid": -1.8e-15}), 5)
+    monkeypatch.setattr("difftool.cli.scores.evaluate", lambda *given, **options: found)
     (line,) = (line for line in cli("evaluate").stdout.splitlines() if line.startswith("FID"))
     assert line.split() == ["FID", "0"]
     assert json.loads(cli("evaluate", "--json").stdout)["figures"]["samples"]["fid"] == -1.8e-15
