@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from difftool.cli.options import Json
+
 
 def check(
     name: Annotated[
@@ -15,7 +17,7 @@ def check(
             help="A schedule, grid, model or sampler, with options.", metavar="NAME"
         ),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""
     from difftool.names.registry import registry

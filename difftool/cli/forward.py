@@ -7,29 +7,27 @@ from typing import Annotated
 
 import typer
 
+from difftool.cli.options import Data, Force, OutPicture, Schedule, SeedOfData, Shown
+
+HEADS = ("step", "t", "alpha", "sigma")
+
+Step = Annotated[
+    list[int] | None, typer.Option(help="Entries of the table to show.", show_default="377")
+]
+Length = Annotated[
+    int, typer.Option(help="Entries of the table: entry k is the time k / length.")
+]
+
 
 def forward(
-    data: Annotated[
-        str, typer.Option(help="Data set.", metavar="name:key=value,...")
-    ] = "digits",
-    schedule: Annotated[
-        str, typer.Option(help="Noise schedule.", metavar="name:key=value,...")
-    ] = "ddpm-linear",
-    step: Annotated[
-        list[int] | None, typer.Option(help="Entries of the table to show.", show_default="377")
-    ] = None,
-    length: Annotated[
-        int, typer.Option(help="Entries of the table: entry k is the time k / length.")
-    ] = 1000,
-    num_samples: Annotated[
-        int | None,
-        typer.Option(help="How many samples.", show_default="8 pictures, 2000 points"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples and the noise.")] = 0,
-    out: Annotated[Path, typer.Option(help="Write the picture to this .png file.")] = Path(
-        "forward.png"
-    ),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    data: Data = "digits",
+    schedule: Schedule = "ddpm-linear",
+    step: Step = None,
+    length: Length = 1000,
+    num_samples: Shown = None,
+    seed: SeedOfData = 0,
+    out: OutPicture = Path("forward.png"),
+    force: Force = False,
 ) -> None:
     """Show samples of a data set beside what the forward process makes of them.
 
@@ -40,14 +38,14 @@ def forward(
 
     check_kind(out, ".png", force)
     check_names(datasets=data, schedules=schedule)
+    from difftool.cli.text import print_columns, print_facts
     from difftool.runs.pictures import noised
 
-    facts = noised(data, schedule, step or [377], length, num_samples, seed, out, force)
-    from difftool.cli.text import print_columns, print_facts
-
-    print_columns(
-        [[*row] for row in facts],
-        ("step", "t", "alpha", "sigma"),
-        right=("step", "t", "alpha", "sigma"),
-    )
+    steps = step or [377]
+    points = noised(data, schedule, steps, length, num_samples, seed, out, force)
+    rows = []
+    for k, point in zip(steps, points, strict=True):
+        numbers = (point.t, point.alpha, point.sigma)
+        rows.append([str(k), *(f"{number:.5g}" for number in numbers)])
+    print_columns(rows, HEADS, right=HEADS)
     print_facts({"written to": str(out)})

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from difftool.cli.options import Json
+
 
 def list_names(
     axis: Annotated[
@@ -17,7 +19,7 @@ def list_names(
             show_default="those of sampling, and plugins",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List what is installed: for sampling, and, if asked for, for training."""
     from difftool.cli.text import print_columns, print_text, print_title

@@ -1,10 +1,82 @@
-"""What the options of commands share."""
+"""The options that commands share, each declared once; which of them the user named; the recipe that they say.
+
+A type (`Seed`) is an option as most commands have it. A name in capitals (`SEED`) is its declaration alone, for
+commands that show it in a panel of their help: `Annotated[int, under(PANEL, SEED)]`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from difftool.runs.recipe import Recipe
+
+SPEC = "name:key=value,..."
+BY_RULE = "see difftool show default"
+OF_THE_SAMPLER = "the sampler's own, else flow"
+OF_THE_MODEL = "the model's own, else vp-linear"
+BY_SHAPE = "8 pictures, 2000 points"
+
+
+def spec(text: str, default: bool | str = True) -> Any:
+    """An option that takes a name with options of its own; default: as the help is to call it."""
+    return typer.Option(help=text, metavar=SPEC, show_default=default)
+
+
+def under(panel: str, option: Any) -> Any:
+    """The option in a panel of the help."""
+    moved = copy(option)
+    moved.rich_help_panel = panel
+    return moved
+
+
+MODEL = spec("Model.")
+SAMPLER = spec("Sampler.", BY_RULE)
+STEPS = typer.Option(help="Steps of the grid.", show_default="50")
+NUM_SAMPLES = typer.Option(help="How many samples.")
+SEED = typer.Option(help="Seed of all noise.")
+CLASS = typer.Option(
+    "--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9"
+)
+GUIDANCE = typer.Option(
+    help="How far to lead to the class; 1: not beyond it.", show_default="none"
+)
+DEVICE = typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps")
+THREADS = typer.Option(help="Of the processor.", show_default="torch's")
+FORCE = typer.Option("--force", help="Overwrite --out.")
+
+Model = Annotated[str, MODEL]
+Sampler = Annotated[str | None, SAMPLER]
+SamplerOrPlan = Annotated[str | None, spec("Sampler, or a plan in a .json file.", BY_RULE)]
+Schedule = Annotated[str, spec("Noise schedule.")]
+ScheduleOfModel = Annotated[str | None, spec("Noise schedule.", OF_THE_MODEL)]
+Grid = Annotated[str | None, spec("Grid of times.", OF_THE_SAMPLER)]
+Steps = Annotated[int | None, STEPS]
+Last = Annotated[
+    str | None,
+    typer.Option(
+        help="Last step: one of the sampler, or the mean.",
+        metavar="step|mean",
+        show_default="the sampler's choice",
+    ),
+]
+Seed = Annotated[int, SEED]
+SeedOfData = Annotated[int, typer.Option(help="Seed of the samples and the noise.")]
+Shown = Annotated[int | None, typer.Option(help="How many samples.", show_default=BY_SHAPE)]
+Class = Annotated[str | None, CLASS]
+Guidance = Annotated[float | None, GUIDANCE]
+
+Data = Annotated[str, spec("Data set.")]
+OutPicture = Annotated[Path, typer.Option(help="Write the picture to this .png file.")]
+OutFilm = Annotated[
+    Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")
+]
+Force = Annotated[bool, FORCE]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def given(ctx: typer.Context) -> dict[str, Any]:
@@ -15,3 +87,18 @@ def given(ctx: typer.Context) -> dict[str, Any]:
         if source is not None and source.name != "DEFAULT":
             named[name] = value
     return named
+
+
+def recipe_of(options: dict[str, Any], recipe: Recipe | None = None) -> Recipe:
+    """A recipe with those of the options that recipes have; what is None is left to the recipe."""
+    from difftool.runs.recipe import Recipe, class_of
+
+    words = {}
+    for name, value in options.items():
+        if name in Recipe.__dataclass_fields__ and value is not None:
+            words[name] = value
+    if isinstance(words.get("label"), str):
+        words["label"] = class_of(words["label"])
+    if recipe is None:
+        return Recipe(**words)
+    return recipe.changed(**words)

@@ -7,45 +7,30 @@ from typing import Annotated
 
 import typer
 
-SPEC = "name:key=value,..."
+from difftool.cli.options import Force, Grid, Last, spec
+
+Sampler = Annotated[
+    str, typer.Argument(help="Sampler, or a plan in a .json file.", metavar="SAMPLER")
+]
+Steps = Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="10")]
+Schedule = Annotated[str | None, spec("Noise schedule.", "vp-linear")]
+Model = Annotated[str, spec("Model whose mean and covariance the exact error is for.")]
+Rows = Annotated[int, typer.Option(help="Rows to print, half from each end (0: all).", min=0)]
+Out = Annotated[Path | None, typer.Option(help="Write the plan to this .json file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")]
 
 
 def plan(
-    sampler: Annotated[
-        str, typer.Argument(help="Sampler, or a plan in a .json file.", metavar="SAMPLER")
-    ],
-    steps: Annotated[
-        int | None, typer.Option(help="Steps of the grid.", show_default="10")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="Noise schedule.", metavar=SPEC, show_default="vp-linear")
-    ] = None,
-    grid: Annotated[
-        str | None,
-        typer.Option(
-            help="Grid of times.", metavar=SPEC, show_default="the sampler's own, else flow"
-        ),
-    ] = None,
-    last: Annotated[
-        str | None,
-        typer.Option(
-            help="Last step: one of the sampler, or the mean.",
-            metavar="step|mean",
-            show_default="the sampler's choice",
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model whose mean and covariance the exact error is for.", metavar=SPEC
-        ),
-    ] = "digits-exact",
-    rows: Annotated[
-        int, typer.Option(help="Rows to print, half from each end (0: all).", min=0)
-    ] = 20,
-    out: Annotated[Path | None, typer.Option(help="Write the plan to this .json file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    sampler: Sampler,
+    steps: Steps = None,
+    schedule: Schedule = None,
+    grid: Grid = None,
+    last: Last = None,
+    model: Model = "digits-exact",
+    rows: Rows = 20,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
 ) -> None:
     """Show the plan of SAMPLER: its table, NFE, registers, exact error on Gaussian data, prior mismatch."""
     from difftool.names.specs import check_names

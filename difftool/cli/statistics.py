@@ -7,23 +7,22 @@ from typing import Annotated
 
 import typer
 
+from difftool.cli.options import Force, Model, SeedOfData
+
+Out = Annotated[Path, typer.Option(help="Write them to this .json file.")]
+Points = Annotated[int, typer.Option(help="Half-log-SNRs in equal steps, to level 0.002.")]
+NumSamples = Annotated[int, typer.Option(help="Samples that means are taken over.")]
+Bias = Annotated[bool, typer.Option("--bias", help="Fit b too; the sampler then has no plan.")]
+
 
 def statistics(
-    model: Annotated[
-        str, typer.Option(help="Model.", metavar="name:key=value,...")
-    ] = "digits-exact",
-    out: Annotated[Path, typer.Option(help="Write them to this .json file.")] = Path(
-        "ems.json"
-    ),
-    points: Annotated[
-        int, typer.Option(help="Half-log-SNRs in equal steps, to level 0.002.")
-    ] = 60,
-    num_samples: Annotated[int, typer.Option(help="Samples that means are taken over.")] = 256,
-    bias: Annotated[
-        bool, typer.Option("--bias", help="Fit b too; the sampler then has no plan.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the samples and the noise.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    model: Model = "digits-exact",
+    out: Out = Path("ems.json"),
+    points: Points = 60,
+    num_samples: NumSamples = 256,
+    bias: Bias = False,
+    seed: SeedOfData = 0,
+    force: Force = False,
 ) -> None:
     """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
     from difftool.names.specs import check_names
@@ -33,6 +32,6 @@ def statistics(
     check_names(models=model)
     from difftool.study.ems import statistics_of
 
-    made = statistics_of(model, points=points, count=num_samples, bias=bias, seed=seed)
-    made.save(out, overwrite=force)
-    print(f"{out}: {made!r}")
+    measured = statistics_of(model, points=points, count=num_samples, bias=bias, seed=seed)
+    measured.save(out, overwrite=force)
+    print(f"{out}: {measured!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
 from difftool.names.text import write
 from difftool.outputs.files import CHECKPOINT
-from difftool.runs.experiments import NAMES, Table, run_experiments, word
+from difftool.runs.experiments import NAMES, Table, heads_of, run_experiments, word
 from difftool.training.config import Training
 from difftool.training.session import Report, Session
 from difftool.training.trainer import Hyperparameters
@@ -34,44 +34,42 @@ ANEW = "steps"  # what may be given anew to a training that goes on
 
 
 def run_training(
-    options: Mapping[str, Any],
-    given: Mapping[str, Any],
-    every: Mapping[str, int],
-    *,
-    out: Path,
-    resume: bool,
-    device: str,
-    threads: int | None,
+    options: Mapping[str, Any], named: Mapping[str, Any], folder: Path, *, resume: bool
 ) -> None:
-    """Train as the options of the command say."""
-    for name, value in {**every, "threads": threads}.items():
+    """Train as the options of the command say, in a folder; named: those of them that the user named."""
+    every = {name: options[name] for name in EVERY}
+    threads = options["threads"]
+    _check_numbers({**every, "threads": threads})
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if resume:
+        session = _resumed(named, folder, options["device"])
+    else:
+        session = Session(_training(options, named), folder, device=options["device"])
+    if session.main:
+        print_facts(_facts(session))
+    try:
+        _train(session, every)
+    except KeyboardInterrupt:
+        if session.main and (folder / CHECKPOINT).exists():
+            print(
+                f"\nstopped at step {session.trainer.step}; go on with: difftool train --resume {folder}",
+                file=sys.stderr,
+            )
+        raise Ended(130) from None
+    if session.main:
+        model = write("checkpoint", {"path": str(folder)})
+        print(f"{folder}: {session.trainer.step} steps; difftool sample --model {model}")
+
+
+def _check_numbers(numbers: Mapping[str, int | None]) -> None:
+    """Raise `DifftoolError` for numbers of steps and threads that are too small."""
+    for name, value in numbers.items():
         least = 0 if name == "sample_every" else 1
         if value is not None and value < least:
             raise DifftoolError(
                 f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}"
             )
-    if threads is not None:
-        torch.set_num_threads(threads)
-    session = (
-        _resumed(given, out, device)
-        if resume
-        else Session(_training(options, given), out, device=device)
-    )
-    if session.main:
-        print_facts(_facts(session))
-    try:
-        _shown(session, dict(every))
-    except KeyboardInterrupt:
-        if session.main and (out / CHECKPOINT).exists():
-            print(
-                f"\nstopped at step {session.trainer.step}; go on with: difftool train --resume {out}",
-                file=sys.stderr,
-            )
-        raise Ended(130) from None
-    if session.main:
-        print(
-            f"{out}: {session.trainer.step} steps; difftool sample --model {write('checkpoint', {'path': str(out)})}"
-        )
 
 
 def run_table(file: Path, out: Path, device: Any) -> None:
@@ -81,7 +79,7 @@ def run_table(file: Path, out: Path, device: Any) -> None:
         rows = run_experiments(
             table,
             out,
-            lambda name, session: _shown(session, EVERY, name),
+            lambda name, session: _train(session, EVERY, name),
             lambda name, what: print(f"{name}: {what}"),
             device,
         )
@@ -91,55 +89,62 @@ def run_table(file: Path, out: Path, device: Any) -> None:
         )
         raise Ended(130) from None
     print()
-    heads = [
-        *dict.fromkeys(key for row in rows for key in row if key != "failed")
-    ]  # that was said
-    numbers = [
-        key for key in heads if all(isinstance(row.get(key, 0), (int, float)) for row in rows)
-    ]
-    print_columns(
-        [[word(row.get(key, "")) for key in heads] for row in rows], heads, right=numbers
-    )
+    _print_rows(rows)
     print()
     print_facts({"written to": ", ".join(str(out / name) for name in NAMES)})
     if any("failed" in row for row in rows):
         raise SystemExit(1)
 
 
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table, numbers to the right, without what was said of experiments that failed."""
+    heads = [head for head in heads_of(rows) if head != "failed"]
+    numbers = [
+        head
+        for head in heads
+        if all(isinstance(row.get(head, 0), (int, float)) for row in rows)
+    ]
+    cells = [[word(row.get(head, "")) for head in heads] for row in rows]
+    print_columns(cells, heads, right=numbers)
+
+
 def _facts(session: Session) -> dict[str, str]:
     """What is trained on what, before it begins."""
     training, data, trainer = session.training, session.trainer.data, session.trainer
-    classes = (
-        {"classes": str(data.classes)}
-        if training.conditional and data.classes is not None
-        else {}
-    )
-    weights = sum(p.numel() for p in trainer.net.parameters())
     numbers = training.numbers
+    weights = sum(p.numel() for p in trainer.net.parameters())
     passes = numbers.steps * numbers.batch_size / len(data)
+    steps = (
+        f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} times the data)"
+    )
+    if trainer.step:
+        steps += f", from step {trainer.step} on"
+    facts = {
+        "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}"
+    }
+    if training.conditional and data.classes is not None:
+        facts["classes"] = str(data.classes)
     return {
-        "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}",
-        **classes,
+        **facts,
         "network": f"{training.network}, {weights:,} weights",
         "learns": f"{training.predicts} on {training.schedule}",
-        "steps": f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} times the data)"
-        + f", from step {trainer.step} on" * bool(trainer.step),
+        "steps": steps,
         "device": str(trainer.accelerator.device),
         "folder": str(session.folder),
     }
 
 
-def _resumed(given: Mapping[str, Any], out: Path, device: str) -> Session:
-    odd = [name for name in given if name in _names() and name != ANEW]
+def _resumed(named: Mapping[str, Any], folder: Path, device: str) -> Session:
+    odd = [name for name in named if name in _names() and name != ANEW]
     if odd:
         raise DifftoolError(
             f"--{odd[0].replace('_', '-')} cannot change in a training that goes on; leave it out"
         )
-    return Session.resumed(out, steps=given.get(ANEW), device=device)
+    return Session.resumed(folder, steps=named.get(ANEW), device=device)
 
 
-def _training(options: Mapping[str, Any], given: Mapping[str, Any]) -> Training:
-    if "steps" in given and options["epochs"] is not None:
+def _training(options: Mapping[str, Any], named: Mapping[str, Any]) -> Training:
+    if "steps" in named and options["epochs"] is not None:
         raise DifftoolError("give --steps or --epochs, not both")
     numbers = Hyperparameters(**{f.name: options[f.name] for f in fields(Hyperparameters)})
     words = {f.name: options[f.name] for f in fields(Training) if f.name in options}
@@ -153,23 +158,29 @@ def _names() -> set[str]:
     }
 
 
-def _shown(session: Session, every: dict[str, Any], name: str = "training") -> None:
+def _train(session: Session, every: Mapping[str, int], name: str = "training") -> None:
+    """Train to the end, with a bar on a terminal and a line for each report elsewhere."""
     console = Console(stderr=True)
     terminal = console.is_terminal
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(
         *columns, console=console, disable=not terminal or not session.main
     ) as progress:
         steps, done = session.training.numbers.steps, session.trainer.step
-        task = progress.add_task(name, total=steps, told="", completed=done)
+        task = progress.add_task(name, total=steps, words="", completed=done)
 
-        def report(told: Report) -> None:
-            words = f"loss {told.loss:.4f}  {told.speed:.0f} samples/s"
-            progress.update(task, completed=told.step, told=words)
+        def say(report: Report) -> None:
+            words = f"loss {report.loss:.4f}  {report.speed:.0f} samples/s"
+            progress.update(task, completed=report.step, words=words)
             if not terminal:
-                print(f"step {told.step}/{told.steps}  {words}", flush=True)
+                print(f"step {report.step}/{report.steps}  {words}", flush=True)
 
-        session.run(report, **{**every, "sample_every": every["sample_every"] or None})
+        session.run(
+            say,
+            log_every=every["log_every"],
+            save_every=every["save_every"],
+            sample_every=every["sample_every"] or None,
+        )

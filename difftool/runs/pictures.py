@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,12 +21,45 @@ from difftool.outputs.plots import animation, beside
 from difftool.outputs.samples import is_picture
 from difftool.runs.recipe import Recipe
 from difftool.runs.run import Run
-from difftool.sampling import Callback, Step, ran_away, warn_beforehand
+from difftool.sampling import Callback, Job, Step, ran_away, warn_beforehand
+from difftool.schedules import Point
 
 QUANTILES = (0.1, 0.5, 0.9)
 Watch = Callable[
     [Run], AbstractContextManager[Callback]
 ]  # how the steps of a run are shown while it goes on
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A run in a picture: what its columns or frames are called, and the evaluations of a batch."""
+
+    titles: list[str]
+    nfe: int | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of `count` distances: a tenth is below `low`, half below `middle`, a tenth above `high`."""
+
+    low: float
+    middle: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, distances: Tensor) -> Self:
+        low, middle, high = torch.quantile(distances, torch.tensor(QUANTILES)).tolist()
+        return cls(low, middle, high, len(distances))
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """How far the nearest of the data are: from samples, from others of one law, whether the samples are nearer."""
+
+    samples: Spread
+    against: Spread | None = None
+    nearer: bool = False
 
 
 def unwatched(run: Run) -> AbstractContextManager[Callback]:
@@ -35,7 +69,9 @@ def unwatched(run: Run) -> AbstractContextManager[Callback]:
 
 def usual(shape: Sequence[int]) -> int:
     """How many samples are shown where nobody says."""
-    return 8 if len(shape) == 3 else 2000
+    if len(shape) == 3:
+        return 8
+    return 2000
 
 
 def usual_of(model: str) -> int:
@@ -52,36 +88,34 @@ def noised(
     seed: int,
     out: Path,
     overwrite: bool,
-) -> list[tuple[str, str, str, str]]:
-    """Draw samples beside x_t = alpha x_0 + sigma eps at t = k / length, one eps for all k; the numbers of each."""
-    given, along = _drawable(data), make("schedules", schedule)
+) -> list[Point]:
+    """Draw samples beside x_t = alpha x_0 + sigma eps at t = k / length, one eps for all k; the point of each k."""
+    dataset, along = _drawable(data), make("schedules", schedule)
     if not length >= 1 or not all(0 <= k <= length for k in steps):
         raise DifftoolError(
             f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}"
         )
-    count = usual(given.shape) if count is None else count
+    if count is None:
+        count = usual(dataset.shape)
     if count < 1 or not 0 <= seed < 2**63:
         raise DifftoolError(
             f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}"
         )
-    count = min(len(given), count)
+    count = min(len(dataset), count)
     g = torch.Generator().manual_seed(seed)
-    x0 = given.batch(torch.randperm(len(given), generator=g)[:count]).x
+    x0 = dataset.batch(torch.randperm(len(dataset), generator=g)[:count]).x
     eps = torch.randn(x0.shape, generator=g)
     low, high = along.domain
     points = [along.at(low + (high - low) * k / length) for k in steps]
     sets = [x0, *(p.alpha * x0 + p.sigma * eps for p in points)]
     with writing(out, overwrite) as file:
         beside(sets, ["data", *(f"step {k}" for k in steps)], file)
-    return [
-        (str(k), f"{p.t:.5g}", f"{p.alpha:.5g}", f"{p.sigma:.5g}")
-        for k, p in zip(steps, points, strict=True)
-    ]
+    return points
 
 
 def trajectory(
     recipe: Recipe, what: str, frames: int, out: Path, overwrite: bool, watch: Watch = unwatched
-) -> dict[str, str]:
+) -> Drawn:
     """Draw a run: its states, or the model's estimates of x0, at up to `frames` points of the grid and at its end."""
     if what not in ("state", "x0"):
         raise DifftoolError(f"what is state or x0, got {what!r}")
@@ -92,29 +126,29 @@ def trajectory(
         raise DifftoolError(
             f"{recipe.sampler} gives each sample steps of its own; a trajectory takes fixed ones"
         )
-    if not is_picture(run.job.shape):
-        raise DifftoolError(f"samples of shape {run.job.shape} make no picture")
+    _check_picture(run.job)
     states: list[Tensor] = []
     titles: list[str] = []
 
     def keep(step: Step) -> None:
         count(step)
-        states.append((step.x if what == "state" else step.x0).detach().cpu().clone())
+        shown = step.x if what == "state" else step.x0
+        states.append(shown.detach().cpu().clone())
         titles.append(f"t = {step.point.t:.4g}")
 
     with watch(run) as count:
         end = run.samples(keep).cpu()
     picked = sorted({round(i * len(states) / (frames - 1)) for i in range(frames)})
-    shown = [(*states, end)[i] for i in picked]
-    told = [(*titles, "end")[i] for i in picked]
-    with writing(out, overwrite) as file:
-        (animation if out.suffix == ".gif" else beside)(shown, told, file, end)
-    return {"shown": ", ".join(told), "NFE": str(run.job.nfe), "written to": str(out)}
+    states.append(end)
+    titles.append("end")
+    drawn = Drawn([titles[i] for i in picked], run.job.nfe)
+    _draw([states[i] for i in picked], drawn.titles, out, overwrite, end)
+    return drawn
 
 
 def interpolated(
     recipe: Recipe, between: int, out: Path, overwrite: bool, watch: Watch = unwatched
-) -> dict[str, str]:
+) -> Drawn:
     """Draw runs from starts that lie between two: a row for each of `num_samples` pairs, `between` columns."""
     pairs = recipe.num_samples
     if between < 2:
@@ -125,27 +159,20 @@ def interpolated(
         raise DifftoolError(
             f"{recipe.sampler} does not say where a start leads: take a deterministic sampler, flow-abm"
         )
-    if not is_picture(job.shape):
-        raise DifftoolError(f"samples of shape {job.shape} make no picture")
+    _check_picture(job)
+    parts = [k / (between - 1) for k in range(between)]
     shape = (2 * pairs, *job.shape)
     ends = job.noise.source(
         shape, seed=job.seed, first=0, device=job.device, dtype=job.dtype
     ).initial()
-    starts = [slerp(ends[:pairs], ends[pairs:], k / (between - 1)) for k in range(between)]
+    starts = torch.cat([slerp(ends[:pairs], ends[pairs:], part) for part in parts])
     warn_beforehand(job)
     with watch(run) as count:
-        x = job.batch(
-            0, pairs * between, job.origin.sigma * torch.cat(starts), callback=count
-        ).cpu()
+        x = job.batch(0, pairs * between, job.origin.sigma * starts, callback=count).cpu()
     warn(ran_away(job, x))
-    with writing(out, overwrite) as file:
-        sets, titles = x.split(pairs), [f"{k / (between - 1):.3g}" for k in range(between)]
-        (animation if out.suffix == ".gif" else beside)(sets, titles, file)
-    return {
-        "shown": f"{pairs} pairs, {between} each",
-        "NFE": str(job.nfe),
-        "written to": str(out),
-    }
+    drawn = Drawn([f"{part:.3g}" for part in parts], job.nfe)
+    _draw(x.split(pairs), drawn.titles, out, overwrite)
+    return drawn
 
 
 def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
@@ -163,42 +190,53 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
     return p * a + q * b
 
 
-def neighbours(
+def neighbors(
     samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool
-) -> dict[str, str]:
+) -> Neighbors:
     """Draw samples beside the nearest ones of the data, and say how far they are."""
-    given = _drawable(data)
-    x, reference = npz(samples).all().x, given.all().x
-    if tuple(x.shape[1:]) != given.shape:
+    dataset = _drawable(data)
+    x, reference = npz(samples).all().x, dataset.all().x
+    if tuple(x.shape[1:]) != dataset.shape:
         raise DifftoolError(
-            f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {given.shape}"
+            f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {dataset.shape}"
         )
     if shown < 1:
         raise DifftoolError(f"shown is a whole number of at least 1, got {shown}")
-    found, fresh = nearest(x, reference), None
+    found = nearest(x, reference)
+    result = Neighbors(Spread.of(found.distance))
     if against is not None:
         fresh = nearest(_drawable(against).all().x, reference).distance
+        nearer = bool(found.distance.median() < fresh.median())
+        result = replace(result, against=Spread.of(fresh), nearer=nearer)
     with writing(out, overwrite) as file:
         beside([x[:shown], reference[found.which[:shown]]], ["samples", "nearest"], file)
-    facts = {"samples": _told(found.distance)}
-    if against is not None and fresh is not None:
-        facts[against] = _told(fresh)
-        if found.distance.median() < fresh.median():
-            facts["nearer"] = (
-                f"than {against}: by chance, if not by much; else learned by heart, or plainer than data"
-            )
-    return {**facts, "written to": str(out)}
-
-
-def _told(distance: Tensor) -> str:
-    low, middle, high = torch.quantile(distance, torch.tensor(QUANTILES)).tolist()
-    return f"{middle:.4g} to the nearest (median of {len(distance)}; a tenth below {low:.4g}, a tenth above {high:.4g})"
+    return result
 
 
 def _drawable(data: str) -> Dataset:
-    made: Dataset = make("datasets", data)
-    if not is_picture(made.shape):
+    dataset: Dataset = make("datasets", data)
+    if not is_picture(dataset.shape):
         raise DifftoolError(
-            f"samples of {data} have the shape {made.shape} and make no picture"
+            f"samples of {data} have the shape {dataset.shape} and make no picture"
         )
-    return made
+    return dataset
+
+
+def _check_picture(job: Job) -> None:
+    if not is_picture(job.shape):
+        raise DifftoolError(f"samples of shape {job.shape} make no picture")
+
+
+def _draw(
+    sets: Sequence[Tensor],
+    titles: Sequence[str],
+    out: Path,
+    overwrite: bool,
+    data: Tensor | None = None,
+) -> None:
+    """Sets of the same samples in one file: one frame each in a .gif, else side by side."""
+    with writing(out, overwrite) as file:
+        if out.suffix == ".gif":
+            animation(sets, titles, file, data)
+        else:
+            beside(sets, titles, file, data)
