@@ -32,7 +32,8 @@ def list_names(
         return
     for i, (name, rows) in enumerate(found.items()):
         heads = columns(rows)
-        print("\n" * bool(i), end="")
+        if i > 0:
+            print()
         print_title(name)
         print_columns([[row[head] for head in heads] for row in rows], heads)
     if axis is None:

@@ -33,7 +33,10 @@ def run_sample(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> 
     seconds = time.perf_counter() - start
     file = _write(samples, run, out, force)
     facts = _facts(run, samples, seconds, file)
-    print(json.dumps(facts)) if as_json else print_facts(_words(facts, run))
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        print_facts(_words(facts, run))
 
 
 def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
@@ -81,16 +84,17 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
 def _columns(recipe: Recipe) -> int | None:
     """A column for every class, where samples are of several in turn."""
     classes = recipe.classes
-    return (
-        None
-        if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST)
-        else len(classes)
-    )
+    if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST):
+        return None
+    return len(classes)
 
 
 def _keep(error: DifftoolError | None, parts: list[Any], run: Run, out: Path | None) -> str:
     """Writes what there is of a run that failed; says where."""
-    stem, folder = (out.stem, out.parent) if out else (run.recipe.title, Path.cwd())
+    if out is None:
+        stem, folder = run.recipe.title, Path.cwd()
+    else:
+        stem, folder = out.stem, out.parent
     kept = ""
     if parts:
         done = free_name(f"{stem}-partial", folder, ".npz")
@@ -117,56 +121,69 @@ def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]
         "milliseconds_per_evaluation": 1e3 * seconds / max(evaluations, 1),
         "seed": recipe.seed, "device": recipe.device, "file": str(file),
     }  # fmt: skip
-    facts |= {
-        name: value
-        for name, value in (("class", recipe.label), ("guidance", recipe.guidance))
-        if value is not None
-    }
+    for name, value in (("class", recipe.label), ("guidance", recipe.guidance)):
+        if value is not None:
+            facts[name] = value
     quality = run.quality(samples)
     if quality is not None:
         facts["sliced_wasserstein"] = quality.value
-        facts["sliced_wasserstein_of_exact"], facts["scatter_of_exact"] = (
-            quality.floor,
-            quality.scatter,
-        )
+        facts["sliced_wasserstein_of_exact"] = quality.floor
+        facts["scatter_of_exact"] = quality.scatter
     return facts
 
 
 def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     """The facts as a person reads them."""
-    in_plan, free = run.recipe.plan is not None, facts["steps"] is None
-    unit = "evaluation" if free and not in_plan else "step"
-    schedule = (
-        "in the plan"
-        if in_plan
-        else f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
-    )
-    grid = f"in the plan, {run.job.steps} steps" if in_plan else "steps chosen by the sampler"
-    least = f"{min(run.nfe)} to " if min(run.nfe) < max(run.nfe) else ""
+    nfe = str(facts["nfe"])
+    if min(run.nfe) < max(run.nfe):
+        nfe = f"{min(run.nfe)} to {nfe}"
     words: dict[str, str] = {
         "samples": str(facts["samples"]),
         "model": facts["model"],
         **{name: str(facts[name]) for name in ("class", "guidance") if name in facts},
         "sampler": facts["sampler"],
-        "schedule": facts["schedule"] or schedule,
-        "grid": grid if free else f"{facts['grid']}, {facts['steps']} steps",
-        "NFE": f"{least}{facts['nfe']}",
-        "time": f"{facts['seconds']:.2f} s, {facts[f'milliseconds_per_{unit}']:.2f} ms per {unit}, {facts['device']}",
+        "schedule": _schedule(facts, run),
+        "grid": _grid(facts, run),
+        "NFE": nfe,
+        "time": _time(facts, run),
     }
     if isinstance(run.job.model, Clipped):
         low, high = run.job.model.limits
         words["clipped"] = f"estimates of x0 within {low:g} to {high:g}"
     if "sliced_wasserstein" in facts:
-        distance, floor, scatter = (
-            facts[name]
-            for name in (
-                "sliced_wasserstein",
-                "sliced_wasserstein_of_exact",
-                "scatter_of_exact",
-            )
-        )
-        seen = ", so no error is seen" * (distance <= floor + scatter)
-        words["sliced Wasserstein"] = (
-            f"{distance:.4f} to exact samples (as many exact ones: {floor:.4f} +- {scatter:.4f}{seen})"
-        )
+        words["sliced Wasserstein"] = _distance(facts)
     return {**words, "written to": facts["file"]}
+
+
+def _schedule(facts: dict[str, Any], run: Run) -> str:
+    if facts["schedule"]:
+        return str(facts["schedule"])
+    if run.recipe.plan is not None:
+        return "in the plan"
+    return f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
+
+
+def _grid(facts: dict[str, Any], run: Run) -> str:
+    if facts["steps"] is not None:
+        return f"{facts['grid']}, {facts['steps']} steps"
+    if run.recipe.plan is not None:
+        return f"in the plan, {run.job.steps} steps"
+    return "steps chosen by the sampler"
+
+
+def _time(facts: dict[str, Any], run: Run) -> str:
+    """Per step, or per evaluation where the sampler chooses its steps."""
+    unit = "step"
+    if facts["steps"] is None and run.recipe.plan is None:
+        unit = "evaluation"
+    each = facts[f"milliseconds_per_{unit}"]
+    return f"{facts['seconds']:.2f} s, {each:.2f} ms per {unit}, {facts['device']}"
+
+
+def _distance(facts: dict[str, Any]) -> str:
+    distance = facts["sliced_wasserstein"]
+    floor, scatter = facts["sliced_wasserstein_of_exact"], facts["scatter_of_exact"]
+    exact = f"as many exact ones: {floor:.4f} +- {scatter:.4f}"
+    if distance <= floor + scatter:
+        exact += ", so no error is seen"
+    return f"{distance:.4f} to exact samples ({exact})"

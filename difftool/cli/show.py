@@ -62,15 +62,22 @@ def show(
         raise DifftoolError(
             "--model, --steps, --nfe, --guidance and --stochastic are for difftool show default"
         )
-    from difftool.cli.text import print_columns, print_facts, print_text, print_title
     from difftool.names.describe import descriptions
 
     found = descriptions(" ".join(name))
     if json:
         print(_json.dumps(found))
-        return
+    else:
+        _print_descriptions(found)
+
+
+def _print_descriptions(found: list[dict[str, Any]]) -> None:
+    """Title, text, claims and options of each."""
+    from difftool.cli.text import print_columns, print_facts, print_text, print_title
+
     for i, thing in enumerate(found):
-        print("\n\n" * bool(i), end="")
+        if i > 0:
+            print("\n")
         print_title(thing["name"], f"  {thing['kind']}, from {thing['origin']}\n")
         print_text(thing["text"])
         if thing["facts"]:
@@ -89,8 +96,10 @@ def _number(name: str, text: str | None, kind: type) -> Any:
     """A number as it was typed."""
     from difftool.errors import DifftoolError
 
+    if text is None:
+        return None
     try:
-        return None if text is None else kind(text)
+        return kind(text)
     except ValueError:
         raise DifftoolError(f"--{name} takes a number, got {text!r}") from None
 
@@ -132,7 +141,8 @@ def _show_as(tool: str, name: str, json: bool) -> None:
         print(_json.dumps(found))
         return
     for i, facts in enumerate(found):
-        print("\n" * bool(i), end="")
+        if i > 0:
+            print()
         print_facts(
             {
                 facts["tool"]: facts["theirs"],

@@ -61,14 +61,15 @@ def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = N
     """
     arrays = [np.asarray(samples) for samples in sets]
     if arrays[0].ndim == 4:
-        image_grid(np.stack(arrays, 1).reshape(-1, *arrays[0].shape[1:]), len(arrays)).save(
-            file, format="PNG"
-        )
+        whole = np.stack(arrays, 1).reshape(-1, *arrays[0].shape[1:])
+        image_grid(whole, len(arrays)).save(file, format="PNG")
         return
     from matplotlib.figure import Figure
 
     points = Points.of(arrays, data)
-    columns = len(arrays) if len(arrays) <= IN_A_ROW else math.ceil(math.sqrt(len(arrays)))
+    columns = len(arrays)
+    if columns > IN_A_ROW:
+        columns = math.ceil(math.sqrt(columns))
     rows = math.ceil(len(arrays) / columns)
     width, height = points.window.size(min(PANEL, WIDE / columns))
     figure = Figure(
@@ -92,11 +93,10 @@ def animation(
 ) -> None:
     """Sets of the same samples, one frame each, written as a GIF that stays at its end for two seconds."""
     arrays = [np.asarray(samples) for samples in sets]
-    frames = (
-        [image_grid(array) for array in arrays]
-        if arrays[0].ndim == 4
-        else _scatters(arrays, titles, data)
-    )
+    if arrays[0].ndim == 4:
+        frames = [image_grid(array) for array in arrays]
+    else:
+        frames = _scatters(arrays, titles, data)
     durations = [milliseconds] * (len(frames) - 1) + [2000]
     frames[0].save(
         file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0

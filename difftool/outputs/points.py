@@ -74,8 +74,12 @@ class Points:
         """With the axes and the colours of the data."""
         from matplotlib import colormaps
 
-        goal = sets[0] if data is None else np.asarray(data)
-        window = Window.of(np.concatenate(sets)) if data is None else Window.of(goal, 1.0, ROOM)
+        if data is None:
+            goal = sets[0]
+            window = Window.of(np.concatenate(sets))
+        else:
+            goal = np.asarray(data)
+            window = Window.of(goal, 1.0, ROOM)
         right, up = (goal - window.middle).T
         angle = np.nan_to_num(np.arctan2(up, right) / math.tau % 1)
         return cls(sets, window, colormaps["hsv"](angle) * DARK)
@@ -109,4 +113,6 @@ def together(array: Any) -> Any:
         return ~finite
     low, middle, high = np.percentile(array[finite], (25, 50, 75), axis=0)
     spread = (high - low).max()
-    return finite & ((np.abs(array - middle) <= FAR * spread).all(1) if spread > 0 else True)
+    if not spread > 0:
+        return finite
+    return finite & (np.abs(array - middle) <= FAR * spread).all(1)
