@@ -57,14 +57,11 @@ def floors(arrows: dict[str, set[str]]) -> list[list[str]]:
 
 
 def what(room: str) -> str:
-    """The first line of its docstring, without its own name."""
+    """The first line of its docstring."""
     place = ROOT / "difftool" / room
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-    line = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0].rstrip(".")
-    name, colon, rest = line.partition(": ")
-    if colon and name.lower().split()[-1].rstrip("s").startswith(room[:4]):
-        return rest
-    return line
+    text = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return text.splitlines()[0].rstrip(".")
 
 
 def picture() -> str:
