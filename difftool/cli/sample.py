@@ -122,11 +122,7 @@ def sample(
         raise DifftoolError(
             "--stochastic picks the sampler where none is named; leave it out, or --sampler"
         )
-    if recipe is None:
-        before = Recipe()
-    else:
-        before = Recipe.load(recipe)
-    wanted = recipe_of(named, before)
+    wanted = recipe_of(named, Recipe.load(recipe) if recipe else None)
     wanted.check_names()
     check_out(out, force)
     # torch, and so a second: after all that can be said without it

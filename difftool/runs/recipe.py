@@ -142,12 +142,15 @@ class Recipe:
             forget.update(dict.fromkeys({"schedule", "clip"} & set(chosen)))
         if options.keys() & {"model", "sampler", "schedule", "grid"}:
             forget.update(files=None)
-        own_steps = any(
-            _has_own_steps(grid) for grid in (self.grid, options.get("grid")) if grid
-        )
-        if options.keys() & {"steps", "nfe"} or ("grid" in options and own_steps):
+        if options.keys() & {"steps", "nfe"} or self._steps_go_with_grid(options):
             forget.update(steps=None, nfe=None)
         return replace(self, **{**forget, **options})
+
+    def _steps_go_with_grid(self, options: dict[str, Any]) -> bool:
+        """Whether a grid that has its own steps comes with the options, or goes."""
+        if "grid" not in options:
+            return False
+        return any(_has_own_steps(grid) for grid in (self.grid, options["grid"]) if grid)
 
     def in_our_words(self, flow: bool = False) -> tuple[Recipe, str | None]:
         """This recipe with our names for its sampler and grid in place of other tools', and a line that says so.

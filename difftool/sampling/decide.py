@@ -61,6 +61,7 @@ def decide(
     last: Last | None = None,
 ) -> Decision:
     """Sampler, grid, steps and last step where they are not named, and the points; options and errors as `sample`."""
+    grid = None if grid is None else as_grid(grid)
     if sampler is None:
         sampler, grid = choose(
             model, steps=steps, nfe=nfe, grid=grid, schedule=schedule, stochastic=stochastic
@@ -73,16 +74,9 @@ def decide(
         raise DifftoolError(f"give steps or nfe, not both; got steps={steps}, nfe={nfe}")
     if nfe is not None:
         steps = steps_for_nfe(model, sampler, nfe, last, grid=grid, schedule=schedule)
+    if grid is None and not sampler.adaptive:
+        grid = grid_of(sampler)
     path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule, last=last)
-    used = _grid_used(sampler, grid)
-    if used is not None and not sampler.adaptive:
-        warn(shifts_nothing(used, schedule, len(path) - 1))
-    return Decision(sampler, path, last or sampler.last, used)
-
-
-def _grid_used(sampler: Sampler, grid: Grid | Sequence[float] | None) -> Grid | None:
-    if grid is not None:
-        return as_grid(grid)
-    if sampler.adaptive:
-        return None
-    return grid_of(sampler)
+    if grid is not None and not sampler.adaptive:
+        warn(shifts_nothing(grid, schedule, len(path) - 1))
+    return Decision(sampler, path, last or sampler.last, grid)

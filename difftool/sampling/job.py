@@ -26,6 +26,16 @@ from difftool.sampling.watch import Callback, Step, Watch, first_lost, not_finit
 from difftool.schedules import Path, Point
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What a batch starts from: its first sample's number, the model, the noise and the states."""
+
+    first: int
+    bound: BoundModel
+    source: Source
+    x: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decided(ABC):
     """A decided run: everything but the numbers.
@@ -121,7 +131,7 @@ class Decided(ABC):
         with self.model.evaluating():
             bound, source = self.start(first, count)
             x = self._initial(source) if x is None else x.to(self.device, self.dtype)
-            out = self._run(bound, source, x, first, callback, grad)
+            out = self._run(_Start(first, bound, source, x), callback, grad)
             if not bool(torch.isfinite(out).all()):
                 self._explain(first, count, x)
             return out
@@ -136,31 +146,23 @@ class Decided(ABC):
         return self.origin.sigma * source.initial()
 
     @abstractmethod
-    def _run(
-        self,
-        bound: BoundModel,
-        source: Source,
-        x: Tensor,
-        first: int,
-        callback: Callback | None,
-        grad: bool,
-    ) -> Tensor:
-        """The result from the states x."""
+    def _run(self, start: _Start, callback: Callback | None, grad: bool) -> Tensor:
+        """The result from the states of the start."""
 
     def _explain(self, first: int, count: int, x: Tensor) -> None:
         """Runs the batch again with every answer looked at, and raises at the first one that is not finite."""
         if not bool(torch.isfinite(x).all()):
             raise NonFinite("the states x to start from are not finite")
-        bound, source = self.start(first, count)
+        start = _Start(first, *self.start(first, count), x)
         with torch.no_grad():
-            self._look(bound, source, x, first)
+            self._look(start)
         raise NonFinite(
             "the result is not finite, though all answers of the model were when it was asked again: the sampler or "
             "its start is at fault, or the model answers differently each time"
         )
 
     @abstractmethod
-    def _look(self, bound: BoundModel, source: Source, x: Tensor, first: int) -> None:
+    def _look(self, start: _Start) -> None:
         """Runs with every answer looked at, and raises at the first one that is not finite."""
 
 
@@ -183,27 +185,21 @@ class Planned(Decided):
 
     @property
     def end(self) -> Point:
-        return self.plan.rows[-1].point if self.path is None else self.path[-1]
+        return self.plan.rows[-1].point
 
     @property
     def steps(self) -> int:
-        return self.plan.rows[-1].index if self.path is None else len(self.path) - 1
+        return self.plan.rows[-1].index
 
-    def _run(
-        self,
-        bound: BoundModel,
-        source: Source,
-        x: Tensor,
-        first: int,
-        callback: Callback | None,
-        grad: bool,
-    ) -> Tensor:
+    def _run(self, start: _Start, callback: Callback | None, grad: bool) -> Tensor:
         if grad:
             rows = [row for row in self.plan.rows if row.channels]
             grid_index = [row.index if row.kind == "grid" else None for row in rows]
-            return self.loop.walk(bound, source, x, first, callback, grad, grid_index)
-        report = None if callback is None else self._reporter(bound, first, callback)
-        return self._runner(bound)(x, source, callback=report)
+            return self.loop._run(start, callback, grad, grid_index)
+        report = None
+        if callback is not None:
+            report = self._reporter(start, callback)
+        return self._runner(start.bound)(start.x, start.source, callback=report)
 
     def _runner(self, bound: BoundModel) -> Runner:
         """The plan made ready for a batch; what the batches share is done once."""
@@ -215,28 +211,28 @@ class Planned(Decided):
         self._runners[:] = [runner]
         return runner
 
-    def _reporter(self, bound: BoundModel, first: int, callback: Callback) -> RowCallback:
+    def _reporter(self, start: _Start, callback: Callback) -> RowCallback:
         steps = self.steps
 
         def report(row: Row, x: Tensor, answer: Any) -> None:
-            raw = bound if row.plain else None
+            raw = start.bound if row.plain else None
             estimate = row.request.estimate(answer)  # type: ignore[union-attr]
-            callback(Step(row.index, steps, row.point, x, first, estimate, raw))
+            callback(Step(row.index, steps, row.point, x, start.first, estimate, raw))
 
         return report
 
-    def _look(self, bound: BoundModel, source: Source, x: Tensor, first: int) -> None:
+    def _look(self, start: _Start) -> None:
         """On raw answers, as `batch` does."""
-        call, times = prepared(bound, self.plan.rows, x)
-        execution = Execution(self.plan, noise=source, raw=bound)
-        steps = execution.steps(x)
+        call, times = prepared(start.bound, self.plan.rows, start.x)
+        execution = Execution(self.plan, noise=start.source, raw=start.bound)
+        steps = execution.steps(start.x)
         y, p, row = next(steps)
         for time in times:
             answer = call(y, time)
             lost = first_lost(row.request.parts(answer))  # type: ignore[union-attr]
             if lost is not None:
-                state = execution.state() if source.resumable else None
-                reason = not_finite(lost, p, row.index, self.steps, first)
+                state = execution.state() if start.source.resumable else None
+                reason = not_finite(lost, p, row.index, self.steps, start.first)
                 raise NonFinite(reason, y.clone(), state)
             y, p, row = steps.send(answer)
 
@@ -276,37 +272,23 @@ class Loop(Decided):
 
     def _run(
         self,
-        bound: BoundModel,
-        source: Source,
-        x: Tensor,
-        first: int,
-        callback: Callback | None,
-        grad: bool,
-    ) -> Tensor:
-        return self.walk(bound, source, x, first, callback, grad)
-
-    def walk(
-        self,
-        bound: BoundModel,
-        source: Source,
-        x: Tensor,
-        first: int,
+        start: _Start,
         callback: Callback | None,
         grad: bool,
         grid_index: Sequence[int | None] | None = None,
     ) -> Tensor:
-        """The result from the states x. grid_index: as of `Watch`."""
-        sampler, path = self.decision.sampler, self.decision.path
+        """grid_index: as of `Watch`."""
+        sampler, path, source = self.decision.sampler, self.decision.path, start.source
         watched = Watch(
-            bound,
+            start.bound,
             path,
-            first,
+            start.first,
             callback,
             adaptive=sampler.adaptive,
-            grid_index=grid_index or None,
+            grid_index=grid_index,
         )
         with torch.set_grad_enabled(grad):
-            x = x.clone()  # a loop may write into it
+            x = start.x.clone()  # a loop may write into it
             out = finish(sampler, watched, x, path, source, self.last)
             watched.close()
         if source.correlated and source.pointless:
@@ -314,9 +296,10 @@ class Loop(Decided):
         self._spent[:] = [watched.nfe * self.model.nfe]
         return out
 
-    def _look(self, bound: BoundModel, source: Source, x: Tensor, first: int) -> None:
-        watched = Watch(bound, self.decision.path, first, None, check=True)
-        finish(self.decision.sampler, watched, x, self.decision.path, source, self.last)
+    def _look(self, start: _Start) -> None:
+        sampler, path = self.decision.sampler, self.decision.path
+        watched = Watch(start.bound, path, start.first, None, check=True)
+        finish(sampler, watched, start.x, path, start.source, self.last)
 
 
 Job = Planned | Loop

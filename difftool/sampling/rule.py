@@ -155,8 +155,7 @@ def steps_for_nfe(
     def cost(steps: int) -> int:
         if steps < sampler.needs_steps:  # it does not run at all
             return 0
-        path = make_path(model, sampler, steps=steps, last=last, **options)
-        return (nfe_of(sampler, path, last or sampler.last) or 0) * model.nfe
+        return _cost(model, sampler, steps, last, **options) or 0
 
     own = _own_steps(options.get("grid"))
     if own is not None:
@@ -187,9 +186,8 @@ def steps_within(
     """
 
     def cost(steps: int) -> int:
-        path = make_path(model, sampler, steps=steps, grid=grid, schedule=schedule)
-        used = nfe_of(sampler, path, sampler.last)
-        return nfe + 1 if used is None else used * model.nfe
+        used = _cost(model, sampler, steps, grid=grid, schedule=schedule)
+        return nfe + 1 if used is None else used
 
     def known(steps: int) -> int:
         try:
@@ -202,6 +200,15 @@ def steps_within(
         return own if cost(own) <= nfe else 0
     most = most_steps(known, nfe)
     return most if most and cost(most) else 0
+
+
+def _cost(
+    model: Model, sampler: Sampler, steps: int, last: Last | None = None, **options: Any
+) -> int | None:
+    """Network evaluations of a run of so many steps; None if they are only known after it."""
+    path = make_path(model, sampler, steps=steps, last=last, **options)
+    answers = nfe_of(sampler, path, last or sampler.last)
+    return None if answers is None else answers * model.nfe
 
 
 def most_steps(cost: Callable[[int], int], nfe: int) -> int:
