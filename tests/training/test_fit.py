@@ -205,7 +205,7 @@ def test_after_kill_nine(place):
     _, whole = train(place / "whole")
     command = (
         "import os, signal; from pathlib import Path; from difftool.training.session import Session\n"
-        "from difftool.training.config import Training; from difftool.training.trainer import Numbers\n"
+        "from difftool.training.config import Training\n"
         f"session = Session(Training.from_dict({SMALL.to_dict()!r}), Path('part'), device='cpu')\n"
         "def report(told):\n    if told.step == 10: os.kill(os.getpid(), signal.SIGKILL)\n"
         "session.run(report, log_every=1, save_every=4, sample_every=None)\n"
