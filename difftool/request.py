@@ -71,15 +71,22 @@ class Request:
 
     def unpacked(self, parts: tuple[Any, ...]) -> Any:
         """The answers as a sampler gets them: one as itself, several as a tuple."""
-        return parts if len(parts) > 1 else parts[0]
+        if len(parts) > 1:
+            return parts
+        return parts[0]
 
     def parts(self, answer: Any) -> tuple[Any, ...]:
         """The inverse of `unpacked`."""
-        return answer if len(self.answers) > 1 else (answer,)
+        if len(self.answers) > 1:
+            return answer
+        return (answer,)
 
     def estimate(self, answer: Any) -> Any:
         """The estimate of x_0 among the answers; the first of them where x0 was not asked for."""
-        place = self.answers.index("x0") if "x0" in self.answers else 0
+        if "x0" in self.answers:
+            place = self.answers.index("x0")
+        else:
+            place = 0
         return self.parts(answer)[place]
 
 
@@ -93,4 +100,6 @@ WITH_VARIANCE = Request(("x0", "variance"))
 
 def request_of(asked: dict[str, Any]) -> Request:
     """The request that the keywords of a call make."""
-    return Request(**asked) if asked else PLAIN
+    if asked:
+        return Request(**asked)
+    return PLAIN

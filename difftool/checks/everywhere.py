@@ -22,10 +22,8 @@ from difftool.schedules import VE, Flow, Path, Schedule, SubVP, VPLinear
 
 KINDS: tuple[Schedule, ...] = (VPLinear(), VE(), Flow(), SubVP())
 CLEANEST = 6.5  # half-log-snr where the last probes are; the first are where a run starts
-STEP, PROBES = (
-    0.02,
-    24,
-)  # of the steps whose defects are compared, and how many places on every schedule
+# of the steps whose defects are compared, and how many places on every schedule
+STEP, PROBES = 0.02, 24
 LEAST = 8  # places that are always looked at
 SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
 LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
@@ -57,7 +55,8 @@ def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:
     worst = Worst(math.inf, "anywhere")
     for schedule, centre in patient(_places(), patience, LEAST):
         order = order_there(sampler, schedule, centre, enough)
-        worst = worst if order >= worst.figure else Worst(order, _at(schedule, centre))
+        if not (order >= worst.figure):
+            worst = Worst(order, _at(schedule, centre))
     return worst
 
 
@@ -72,7 +71,10 @@ def order_there(sampler: Sampler, schedule: Schedule, centre: float, enough: flo
     first, second = coarse(), fine()
     if second < ROUNDING:
         return math.inf
-    order = math.log2(first / second) - 1 if first > 0 else -math.inf
+    if first > 0:
+        order = math.log2(first / second) - 1
+    else:
+        order = -math.inf
     if order >= enough or (third := finer()) < SMALL * ROUNDING:
         return order
     return max(order, math.log2(second / third) - 1)
@@ -103,7 +105,9 @@ def worst_last_step(sampler: Sampler) -> Worst | None:
         for ratio, schedule in ratios
         if ratio is not None
     ]
-    return worst_of(*found) if found else None
+    if found:
+        return worst_of(*found)
+    return None
 
 
 def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
@@ -129,7 +133,10 @@ def left_over_on(
     """
     before = rest = math.inf
     for most in look.steps:
-        steps = most if order < 2 else most // look.fewer
+        if order < 2:
+            steps = most
+        else:
+            steps = most // look.fewer
         before, (rest, size, where) = (
             rest,
             extrapolated(sampler, order, schedule, steps, correlated),
@@ -154,7 +161,10 @@ def extrapolated(
     held = ~np.isnan(sum(errors)).any((1, 2))  # churn holds no state at some points
     first, second, last = (e[held] for e in errors)
     before, after = abs(first - second).max(), abs(second - last).max()
-    shown = math.log2(before / after) if after > 0 and before > 0 else math.inf
+    if after > 0 and before > 0:
+        shown = math.log2(before / after)
+    else:
+        shown = math.inf
     rest = abs(last - (second - last) / (2.0 ** max(order, shown) - 1)).max((1, 2))
     return (
         float(rest.max()),

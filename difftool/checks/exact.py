@@ -20,10 +20,8 @@ from difftool.schedules import Path, Point
 
 WEIGHTS, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.8, 0.6]), 0.5
 PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles that are followed
-A_STATE, A_MULTIPLE = (
-    0.01,
-    1e-9,
-)  # how near a register is to a state, or a multiple of one, that it stands for
+# how near a register is to a state, or a multiple of one, that it stands for
+A_STATE, A_MULTIPLE = 0.01, 1e-9
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,10 @@ def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int, float]
 
 def _multiple(p: Point, mean: float, std: float) -> tuple[float, float]:
     """How far mean and standard deviation are from c alpha and |c| sigma, those of c times the state of a point; c."""
-    sign = -1.0 if mean < 0 else 1.0
+    if mean < 0:
+        sign = -1.0
+    else:
+        sign = 1.0
     c = (sign * mean * p.alpha + std * p.sigma) / (p.alpha**2 + p.sigma**2)
     return _apart(p, sign * mean, std, c), sign * c
 
@@ -141,4 +142,6 @@ def _multiple(p: Point, mean: float, std: float) -> tuple[float, float]:
 def _apart(p: Point, mean: float, std: float, c: float) -> float:
     """In units of that multiple of the state."""
     far = max(abs(mean - c * p.alpha), abs(std - c * p.sigma))
-    return far / (c * (p.alpha + p.sigma)) if c else math.inf
+    if c:
+        return far / (c * (p.alpha + p.sigma))
+    return math.inf

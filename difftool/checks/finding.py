@@ -39,7 +39,10 @@ def worst_of(*found: Figure) -> Figure:
     """The largest; what is not a number is larger than all that are, where `max` would drop it."""
 
     def size(worst: Figure) -> tuple[bool, float]:
-        figure = worst.figure if isinstance(worst, Worst) else worst
+        if isinstance(worst, Worst):
+            figure = worst.figure
+        else:
+            figure = worst
         return math.isnan(figure), figure
 
     return max(found, key=size)
@@ -47,13 +50,19 @@ def worst_of(*found: Figure) -> Figure:
 
 def at_most(check: str, measure: Callable[[], float | Worst | None], limit: float) -> Finding:
     """A figure that must not exceed a limit (NaN does), and where it was found; None: there is nothing to measure."""
-    expected = f"<= {limit:.3g}" if limit else "0"
+    if limit:
+        expected = f"<= {limit:.3g}"
+    else:
+        expected = "0"
 
     def finding() -> Finding:
         found = measure()
         if found is None:
             return Finding(check, expected, "does not apply", True)
-        value, where = found if isinstance(found, Worst) else (found, "")
+        if isinstance(found, Worst):
+            value, where = found
+        else:
+            value, where = (found, "")
         return Finding(
             check, expected, f"{value:.2g} {where}".strip() if value else "0", value <= limit
         )
@@ -119,4 +128,6 @@ def _place(error: Exception) -> str:
         for f in traceback.extract_tb(error.__traceback__)
         if not f.filename.startswith((OURS, TORCH))
     ]
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    if frames:
+        return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+    return ""

@@ -31,7 +31,10 @@ def check_grid(grid: Grid) -> list[Finding]:
 
 
 def _all(grid: Grid, law: Callable[[Grid, Schedule, int], None]) -> str:
-    counts = [1, 2, 3, 10, 1000] if grid.own_steps is None else [grid.own_steps]
+    if grid.own_steps is None:
+        counts = [1, 2, 3, 10, 1000]
+    else:
+        counts = [grid.own_steps]
     for schedule in SCHEDULES:
         for steps in counts:
             try:
@@ -62,7 +65,10 @@ def _ends(grid: Grid, schedule: Schedule, steps: int) -> None:
         ("start", grid.start, schedule.t_start(grid.needs_level), times[0]),
         ("end", grid.end, schedule.domain[0], times[-1]),
     ):
-        wanted = default if given is None else given
+        if given is None:
+            wanted = default
+        else:
+            wanted = given
         own = name == "start" and grid.own_start and schedule.domain[0] < t <= wanted
         assert t == wanted or own or grid.own_steps is not None, (
             f"{name} at {t!r}, expected {wanted!r} on {schedule!r}"

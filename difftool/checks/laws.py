@@ -22,29 +22,27 @@ from difftool.sampling import make_path, prepare
 from difftool.schedules import Schedule, VPLinear
 
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
-COUNT, FIRST, SECONDS = (
-    100_000,
-    64,
-    2.0,
-)  # samples of a law that no plan tells, at most and at first, and time for them
+# samples of a law that no plan tells, at most and at first, and time for them
+COUNT, FIRST, SECONDS = 100_000, 64, 2.0
+# tolerances at which the law of an adaptive one is looked at
 TIGHT = {
     "rtol": 0.01,
     "atol": 0.003,
-}  # tolerances at which the law of an adaptive one is looked at
+}
 FAR_OFF, ASTRAY = 4.0, 0.02  # standard errors; units of the data
 SO_MANY, AWAY = 192, 1.0  # steps, and how much further off these may end than a quarter of them
 FEW = 6  # steps from which on one more is no worse
-SWEEP, WORSE = (
-    40,
-    1.25,
-)  # up to how many steps, and how much worse than its neighbours a run may be
+# up to how many steps, and how much worse than its neighbours a run may be
+SWEEP, WORSE = 40, 1.25
 
 
 def promised(sampler: Sampler) -> float:
     """The order to which the law of its samples tends to that of the data; 1 where nothing is said, 0: it does not."""
     if sampler.weak_order is not None:
         return sampler.weak_order
-    return 1.0 if sampler.stochastic else sampler.run_order or 1.0
+    if sampler.stochastic:
+        return 1.0
+    return sampler.run_order or 1.0
 
 
 def point_mass(sampler: Sampler) -> float:
@@ -54,9 +52,10 @@ def point_mass(sampler: Sampler) -> float:
     for schedule in SCHEDULES:
         for end in (None, schedule.t_at_level(0.05)):
             path = make_path(model(), sampler, steps=7, schedule=schedule)
-            times = (
-                path.times if end is None else (*(t for t in path.times if t > end * 1.01), end)
-            )
+            if end is None:
+                times = path.times
+            else:
+                times = (*(t for t in path.times if t > end * 1.01), end)
             plan = prepare(model(), sampler, shape=(1, 3), grid=times, schedule=schedule).plan
             assert plan is not None
             law, exact = output_law(plan, data), data.at(plan.rows[-1].point)
@@ -111,13 +110,16 @@ def _wide(x: Array) -> float:
     return float((x.std(0) / np.sqrt(VARIANCE) - 1).mean())
 
 
-_WIDE = 1 / math.sqrt(
-    2 * len(VARIANCE)
-)  # the standard error of that, times the root of the number of samples
+# the standard error of that, times the root of the number of samples
+_WIDE = 1 / math.sqrt(2 * len(VARIANCE))
 
 
 def _tight(sampler: Sampler) -> Sampler:
-    finer = 1.0 if sampler.stochastic else 0.1  # deterministic ones gain steps slowly
+    # deterministic ones gain steps slowly
+    if sampler.stochastic:
+        finer = 1.0
+    else:
+        finer = 0.1
     tight = {
         k: min(getattr(sampler, k), finer * most)
         for k, most in TIGHT.items()
@@ -191,6 +193,6 @@ def _off(sampler: Sampler, steps: int) -> float:
 def off_law(sampler: Sampler, schedule: Schedule) -> str | None:
     """How the law of the states is wrong, looked at quickly and on one schedule; None if it is not."""
     worst = left_over_on(sampler, promised(sampler), schedule, look=QUICK)
-    return (
-        f"the law is off by {100 * worst.figure:.2g}% {worst.where}" if worst.figure else None
-    )
+    if worst.figure:
+        return f"the law is off by {100 * worst.figure:.2g}% {worst.where}"
+    return None

@@ -20,10 +20,8 @@ LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
 BETWEEN = 9
 ALONG = (VPLinear(), Cosine(), VE(), Flow())
 MANY = 100  # samples of a batch that none of them may show
-FEWEST, NUMBERS = (
-    16,
-    2**14,
-)  # samples that are drawn to be noised: at least, and of so many numbers
+# samples that are drawn to be noised: at least, and of so many numbers
+FEWEST, NUMBERS = 16, 2**14
 DRAWN, MOST = 16, 20_000  # times as many where the law is known; at most
 STEPS = 25
 ERROR, WORSE = "noised samples, error over the linear one", 1.15
@@ -307,7 +305,10 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
         if share > TELLING * variance:
             value = float((told * centred).mean()) / share
             unsure = _uncertain(_of_each(told * (centred - value * told))) / share
-            size = "too large" if value < 1 else "too small"
+            if value < 1:
+                size = "too large"
+            else:
+                size = "too small"
             slope.append(Worst(max(abs(value - 1) - 4 * unsure, 0.0), f"{size} {where}"))
         apart = float((out - clean).mean(0).square().mean().sqrt())
         unsure = float((out - clean).std(0).mean()) / len(clean) ** 0.5
@@ -334,7 +335,9 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
 
 def _hint(finding: Finding, hint: str) -> Finding:
     """The finding, with a way out if it failed."""
-    return finding if finding.ok else finding._replace(measured=finding.measured + hint)
+    if finding.ok:
+        return finding
+    return finding._replace(measured=finding.measured + hint)
 
 
 def _of_each(values: Tensor) -> Tensor:

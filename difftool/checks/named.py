@@ -30,7 +30,10 @@ def check_named(spec: str) -> list[Finding]:
         ] or entries[:1]
     findings = []
     for entry in entries:
-        kind = f"{entry.axis[:-1]}: " if len(entries) > 1 else ""
+        if len(entries) > 1:
+            kind = f"{entry.axis[:-1]}: "
+        else:
+            kind = ""
         if entry.axis not in CHECKS:
             raise DifftoolError(
                 f"{entry.axis} have no contract to hold {name!r} to; {', '.join(CHECKS)} have one"

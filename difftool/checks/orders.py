@@ -19,9 +19,8 @@ NOTHING = 1e-8  # in half-log-snr
 ROUNDING = 3e-14  # smaller errors are not looked at
 MOST_STEPS, SETTLED = 1024, 0.02  # how far the limit of an order over a run is followed
 LONGEST, HALVINGS, SMALL = 0.32, 8, 100  # of steps; how often they are halved; times rounding
-LENGTHS = np.array(
-    [0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0]
-)  # of the steps before and of the one that is measured
+# of the steps before and of the one that is measured
+LENGTHS = np.array([0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0])
 DATA = Gaussian.of([0.3, -0.5, 0.0], [0.5, 0.05, 1.5])  # for the order of the law
 
 
@@ -38,7 +37,9 @@ def one_step_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
     slopes = [math.log2(a / b) for a, b in pairwise(e for e in defects if e > SMALL * ROUNDING)]
     if not slopes:
         return math.inf
-    return slopes[-1] - 1 if len(slopes) < 2 else 2 * slopes[-1] - slopes[-2] - 1
+    if len(slopes) < 2:
+        return slopes[-1] - 1
+    return 2 * slopes[-1] - slopes[-2] - 1
 
 
 def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | None:
@@ -71,14 +72,19 @@ def global_order(
 
     centre: its half-log-snr, where the data is scaled to be as much as the noise. upwards: from data to noise.
     """
-    half = -0.4 if upwards else 0.4
+    if upwards:
+        half = -0.4
+    else:
+        half = 0.4
     return _limit(lambda n: _end_error(sampler, schedule or VPLinear(), centre, half, n))
 
 
 def global_order_in(sampler: Sampler, steps: int) -> float:
     """The same by so many steps and half as many alone."""
     coarse, fine = (_end_error(sampler, VPLinear(), 0.0, 0.4, n) for n in (steps // 2, steps))
-    return math.inf if fine < SMALL * ROUNDING else math.log2(coarse / fine)
+    if fine < SMALL * ROUNDING:
+        return math.inf
+    return math.log2(coarse / fine)
 
 
 def _end_error(
@@ -109,7 +115,9 @@ def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
 def weak_order_from(sampler: Sampler, steps: int, schedule: Schedule) -> float:
     """The same by so many steps and twice as many alone."""
     coarse, fine = (_law_error(sampler, schedule, n) for n in (steps, 2 * steps))
-    return math.inf if fine < ROUNDING else math.log2(coarse / fine)
+    if fine < ROUNDING:
+        return math.inf
+    return math.log2(coarse / fine)
 
 
 def _law_error(sampler: Sampler, schedule: Schedule, steps: int) -> float:

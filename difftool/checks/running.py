@@ -91,7 +91,10 @@ def plan_is_loop(sampler: Sampler) -> float:
     """The largest difference between its plan, the plan driven step by step, and the plain loop."""
     worst = 0.0
     for schedule in SCHEDULES:
-        count = MANY if schedule is SCHEDULES[0] else 6
+        if schedule is SCHEDULES[0]:
+            count = MANY
+        else:
+            count = 6
         run = job(sampler, count=count, schedule=schedule)
         out, stepped = run.batch(0, count), _stepped(run)
         loop = run.loop.batch(0, count)
@@ -136,7 +139,10 @@ _MEANS = torch.tensor(
 
 def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job:
     """A small run of the sampler in float64; adaptive samplers ignore the steps."""
-    wanted = None if sampler.adaptive else max(steps, sampler.needs_steps)
+    if sampler.adaptive:
+        wanted = None
+    else:
+        wanted = max(steps, sampler.needs_steps)
     options = {
         "schedule": VPLinear(),
         "steps": wanted,
@@ -163,9 +169,10 @@ def _runs(sampler: Sampler) -> str:
 
 def _upwards(sampler: Sampler) -> str:
     steps = max(4, sampler.needs_steps)
-    times = (
-        [0.1, 0.8] if sampler.adaptive else [0.1 + 0.7 * i / steps for i in range(steps + 1)]
-    )
+    if sampler.adaptive:
+        times = [0.1, 0.8]
+    else:
+        times = [0.1 + 0.7 * i / steps for i in range(steps + 1)]
     x = torch.linspace(-1.0, 1.0, 18, dtype=torch.float64).reshape(6, 3)
     try:
         out = sample(model(), sampler, x=x, grid=times, schedule=VPLinear())
@@ -219,13 +226,15 @@ def _noise(sampler: Sampler) -> str:
         return source(now, nxt)
 
     finish(sampler, bound, run.origin.sigma * source.initial(), run.path, noise, run.last)
-    declared = "stochastic" if sampler.stochastic else "deterministic"
+    if sampler.stochastic:
+        declared = "stochastic"
+    else:
+        declared = "deterministic"
     text = f"{declared}, {len(draws)} draws in {len(run.path) - 1} steps"
-    way_out = (
-        "draw with noise(now, nxt), no other way"
-        if sampler.stochastic
-        else "set stochastic = True"
-    )
+    if sampler.stochastic:
+        way_out = "draw with noise(now, nxt), no other way"
+    else:
+        way_out = "set stochastic = True"
     assert bool(draws) == sampler.stochastic, f"declared {text}; {way_out}"
     assert sampler.stochastic or not sampler.weak_order or sampler.accuracy is not None, (
         "declared deterministic, with a weak order"
@@ -257,7 +266,10 @@ def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
         return
     seen: set[int] = set()
     for row in plan.rows:
-        step = row.index - 1 if row.kind == "grid" else row.index
+        if row.kind == "grid":
+            step = row.index - 1
+        else:
+            step = row.index
         for j in {j for j, _ in row.z} - seen:
             seen.add(j)
             if (interval := plan.noises[j].interval) is not None:
@@ -333,7 +345,9 @@ def _points(sampler: Sampler) -> str:
 
 def _pictures(sampler: Sampler) -> float:
     """States of more axes, beside the same ones flattened."""
-    shapes = SHAPES[:3] if sampler.adaptive else SHAPES  # these take their time
+    shapes = list(SHAPES)
+    if sampler.adaptive:  # these take their time
+        shapes = shapes[:3]
     flat, *others = (
         job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)).loop
         for s in shapes

@@ -163,7 +163,10 @@ def _amplified(sampler: Sampler) -> Finding:
 def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
     """The orders that it claims, by its plan."""
     quiet = without_noise(sampler)
-    at = " at zero noise" if sampler.stochastic else ""
+    if sampler.stochastic:
+        at = " at zero noise"
+    else:
+        at = ""
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         one = f"order of one step{at}"
         yield near(
@@ -175,7 +178,10 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
         yield from _over_a_run(quiet, at)
     loud = _with_noise(sampler)
     if loud.stochastic and loud.weak_order:
-        with_noise = "" if loud is sampler else f" with {loud.noise_option} = 1"
+        if loud is sampler:
+            with_noise = ""
+        else:
+            with_noise = f" with {loud.noise_option} = 1"
         least = loud.weak_order - _tolerance(loud.weak_order)
         yield at_least(f"weak order over a run{with_noise}", lambda: weak_order(loud), least)
 
@@ -224,7 +230,10 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
 def _unplanned(sampler: Sampler) -> Iterator[Finding]:
     """What can be measured without a plan: orders over runs, the law by samples."""
     quiet = without_noise(sampler)
-    at = " at zero noise" if sampler.stochastic else ""
+    if sampler.stochastic:
+        at = " at zero noise"
+    else:
+        at = ""
     if quiet is not None and (claimed := quiet.run_order) is not None:
         yield from _over_a_run(quiet, at)
         for level in FAR:
@@ -281,12 +290,13 @@ def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
         orders = (weak_order_from(sampler, steps, schedule) for steps in enough)
         if not any(order >= _least(weak) for order in orders):
             return f"its law is not of order {weak:g}, as claimed, on {type(schedule).__name__}"
-    return off_law(sampler, schedule) if promised(sampler) else None
+    if promised(sampler):
+        return off_law(sampler, schedule)
+    return None
 
 
-LOOKS = [
-    partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())
-]  # with each choice of options
+# with each choice of options
+LOOKS = [partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())]
 
 
 def _tolerance(order: float) -> float:

@@ -96,7 +96,9 @@ def _wrong(schedule: Schedule) -> str | None:
     except (AssertionError, DifftoolError):
         return None
     wrong = next((f for f in _following(schedule, times) if not f.ok), None)
-    return None if wrong is None else f"{wrong.check}: {wrong.measured}"
+    if wrong is None:
+        return None
+    return f"{wrong.check}: {wrong.measured}"
 
 
 def _each(schedule: Schedule) -> str:
@@ -159,9 +161,10 @@ def _finite(schedule: Schedule, times: Array) -> str:
 
 def _clean(schedule: Schedule) -> str:
     p = schedule.at(schedule.domain[0])
-    way_out = (
-        "; here more t is more noise, and t = 0 is data: use 1 - t" if p.alpha < p.sigma else ""
-    )
+    if p.alpha < p.sigma:
+        way_out = "; here more t is more noise, and t = 0 is data: use 1 - t"
+    else:
+        way_out = ""
     assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, (
         f"alpha = {p.alpha}, sigma = {p.sigma}{way_out}"
     )
@@ -275,7 +278,10 @@ def _inverse(
 
     def measure() -> Worst:
         inverse, worst = getattr(schedule, name), Worst(0.0, "")
-        most = ROUNDED if name == "t_at_flow" else 1 / NEAR_END
+        if name == "t_at_flow":
+            most = ROUNDED
+        else:
+            most = 1 / NEAR_END
         some = [t for t in _some(times) if NEAR_END < schedule.level(t) < most]
         values = [float(of(schedule, t)) for t in some]
         together = inverse(np.array(values))
@@ -336,7 +342,10 @@ def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, flo
         h = part * min(t - low, high - t)
         if schedule.alpha(t + 2 * h) == 0 or schedule.sigma(t - 2 * h) == 0:
             continue
-        scale = 1.0 if name == "drift" else 2 * schedule.sigma(t) ** 2
+        if name == "drift":
+            scale = 1.0
+        else:
+            scale = 2 * schedule.sigma(t) ** 2
         for slope in _differences(schedule, name, t, h):
             bits = scale * 8 * EPS * (1 + abs(t * slope)) / h
             if bits < SPOILT * (abs(scale * slope) + 1e-3):
@@ -346,11 +355,12 @@ def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, flo
 
 def _differences(schedule: Schedule, name: str, t: float, h: float) -> list[float]:
     """Of log(alpha), or of log(sigma / alpha), with steps of h: central, to the left, to the right."""
-    f: Callable[[float], float] = (
-        (lambda u: math.log(schedule.alpha(u)))
-        if name == "drift"
-        else (lambda u: -schedule.half_log_snr(u))
-    )
+
+    def f(u: float) -> float:
+        if name == "drift":
+            return math.log(schedule.alpha(u))
+        return -schedule.half_log_snr(u)
+
     far, left, here, right, further = (f(t + k * h) for k in (-2, -1, 0, 1, 2))
     central = (8 * (right - left) - (further - far)) / 12
     return [

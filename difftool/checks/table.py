@@ -65,7 +65,10 @@ def source_of(target: Any) -> str:
 
 def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
     """One sampler, measured."""
-    quiet = None if sampler.adaptive else without_noise(sampler)
+    if sampler.adaptive:
+        quiet = None
+    else:
+        quiet = without_noise(sampler)
     accuracy = over_a_run = weak = None
     if quiet is not None and quiet.accuracy is not None:
         accuracy = float(quiet.accuracy), one_step_order(quiet)
@@ -82,17 +85,17 @@ def line_of(name: str, sampler: Sampler, reference: str = "") -> Line:
 def _registers(sampler: Sampler) -> int | None:
     """Buffers of the size of the state that its plan needs."""
     plan = _plan(sampler, VPLinear(), FlowGrid())
-    return None if plan is None else compile_plan(plan, None)[1].registers
+    if plan is None:
+        return None
+    return compile_plan(plan, None)[1].registers
 
 
 def _gains(sampler: Sampler) -> tuple[float, float] | None:
     """How independent errors of size 1 of all answers end, of eps and of v, on the sampler's own grid."""
     plan = _plan(sampler, DDPMLinear(), sampler.grid or FlowGrid())
-    return (
-        None
-        if plan is None
-        else (amplification(plan, errors_of("eps")), amplification(plan, errors_of("v")))
-    )
+    if plan is None:
+        return None
+    return (amplification(plan, errors_of("eps")), amplification(plan, errors_of("v")))
 
 
 def _plan(sampler: Sampler, schedule: Schedule, grid: Grid) -> Plan | None:
@@ -130,7 +133,10 @@ def _pair(pair: tuple[Any, float] | None, quiet: bool = False) -> str:
         return ""
     if pair[0] == 0:
         return "0"
-    measured = "exact" if math.isinf(pair[1]) else f"{pair[1]:.2f}"
+    if math.isinf(pair[1]):
+        measured = "exact"
+    else:
+        measured = f"{pair[1]:.2f}"
     return f"{pair[0]:g} ({measured})" + (" *" if quiet else "")
 
 

@@ -36,7 +36,10 @@ def others_hold(
         looked += 1
         said = wrong(variant)
         assert said is None, f"with {text} {said}"
-    rest = "" if looked == len(probes) else f", no time for the other {len(probes) - looked}"
+    if looked == len(probes):
+        rest = ""
+    else:
+        rest = f", no time for the other {len(probes) - looked}"
     return f"{looked} looks{rest}"
 
 
@@ -82,9 +85,14 @@ def _values(kind: Any) -> tuple[Any, ...]:
     origin = get_origin(kind)
     if origin is Literal:
         return get_args(kind)
-    kinds = get_args(kind) if origin in (typing.Union, types.UnionType) else (kind,)
+    if origin in (typing.Union, types.UnionType):
+        kinds = get_args(kind)
+    else:
+        kinds = (kind,)
     if float in kinds:
         return NUMBERS
     if int in kinds:
         return WHOLE
-    return (False, True) if bool in kinds else ()
+    if bool in kinds:
+        return (False, True)
+    return ()

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 def main() -> None:
     """The entry point of the `difftool` script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # names of files may hold what a terminal cannot show
+        # names of files may hold what a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     if (
         "OMP_WAIT_POLICY" not in os.environ
     ):  # torch's threads wait for work a moment (else for long on a busy machine,
-        os.environ.setdefault(
-            "GOMP_SPINCOUNT", "10000"
-        )  # and asleep, small networks are half as fast)
+        # and asleep, small networks are half as fast)
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     plain_warnings()
     with guarding():
         app()(prog_name="difftool")

@@ -42,7 +42,10 @@ def plan(
 
     check_plan_file(out, force)
     made = plan_of(sampler, steps=steps, schedule=schedule, grid=grid, last=last, model=model)
-    facts = {} if json else figures(made, model, sampler)
+    if json:
+        facts = {}
+    else:
+        facts = figures(made, model, sampler)
     if out is not None:
         save_plan(made, out)
         facts["written to"] = str(out)

@@ -61,5 +61,7 @@ def _cells(r: int, row: Row) -> list[str]:
         f"{c:+.5f} m{k}" + (f".{channel}" if channel else "") for (k, channel), c in row.m
     )
     z = "  ".join(f"{c:+.5f} z{j}" for j, c in row.z)
-    kind = row.kind if row.channels else f"{row.kind} *"
+    kind: str = row.kind
+    if not row.channels:
+        kind += " *"
     return [str(r), kind, *point, a, b, z]

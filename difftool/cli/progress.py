@@ -36,7 +36,10 @@ def watching(run: Run, quiet: bool = False) -> Iterator[Callback]:
 
 
 def _counter(run: Run, progress: Progress) -> Callback:
-    total = None if run.job.nfe is None else run.job.steps * len(run.sizes)
+    if run.job.nfe is None:
+        total = None
+    else:
+        total = run.job.steps * len(run.sizes)
     task = progress.add_task(run.recipe.sampler or "", total=total, rate="")
     begin, taken, shown = time.perf_counter(), 0, 0.0
 

@@ -64,11 +64,9 @@ def quick(parameter: Any) -> Any:
             if value and all(isinstance(word, str) for word in value):
                 return list(value)
         elif isinstance(value, kind) or (value is None and not parameter.required):
-            return (
-                value
-                if parameter.callback is None
-                else parameter.callback(ctx, parameter, value)
-            )
+            if parameter.callback is None:
+                return value
+            return parameter.callback(ctx, parameter, value)
         return slow(ctx, value)
 
     parameter.process_value = process_value

@@ -55,7 +55,10 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
     """Writes the samples to `out` or under a new name; if that fails, to the folder for temporary files."""
     recipe = run.recipe
     title, folder = f"{recipe.model}, {recipe.sampler}", Path.cwd()
-    suffix = ".png" if is_picture(run.job.shape) else ".npz"
+    if is_picture(run.job.shape):
+        suffix = ".png"
+    else:
+        suffix = ".npz"
     while True:
         file = out or free_name(recipe.title, folder, suffix)
         try:

@@ -24,11 +24,12 @@ WORDS = {
     "log_density": "log density", "fid": "FID", "kid": "KID",
 }  # fmt: skip
 BIASED = ("sliced_wasserstein", "fid")  # distances that are larger for fewer samples,
+# and squared ones whose mean is right, so that they come out below 0 too
 UNBIASED = (
     "energy_distance",
     "mmd",
     "kid",
-)  # and squared ones whose mean is right, so that they come out below 0 too
+)
 
 
 def run_evaluation(
@@ -131,7 +132,10 @@ def remarks(found: Comparison, against: str | None) -> list[str]:
 
 def _negative(found: Comparison, name: str) -> bool:
     """Whether a score is below 0 in any of the sets."""
-    sets = [found.samples] if found.against is None else [found.samples, found.against]
+    if found.against is None:
+        sets = [found.samples]
+    else:
+        sets = [found.samples, found.against]
     return any(figures.scores.get(name, 0) < 0 for figures in sets)
 
 

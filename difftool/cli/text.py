@@ -15,9 +15,10 @@ from rich.text import Text
 PIPED = 1000  # columns of what is no terminal: one line for each row
 PROSE = 100  # columns that a person reads with ease
 BLANK = "\N{NO-BREAK SPACE}"
+# in formulas
 BOUND = re.compile(
     r" (?=(?:[=+*/<>-]|[<>]=) )|(?<=[ (][=+*/<>-]) |(?<=[ (][<>]=) |(?<=\d) (?=[a-z(])"
-)  # in formulas
+)
 
 
 def console() -> Console:
@@ -50,9 +51,8 @@ def print_columns(
     out = console()
     with out.capture() as capture:
         out.print(table)
-    out.file.write(
-        re.sub(r" +((?:\x1b\[0m)?)$", r"\1", capture.get(), flags=re.MULTILINE)
-    )  # no padding at the end
+    # no padding at the end
+    out.file.write(re.sub(r" +((?:\x1b\[0m)?)$", r"\1", capture.get(), flags=re.MULTILINE))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:

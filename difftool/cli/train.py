@@ -155,5 +155,8 @@ def train(
     )
     from difftool.cli.training import run_training  # torch, and so a second
 
-    folder = out if resume is None else resume
+    if resume is None:
+        folder = out
+    else:
+        folder = resume
     run_training(ctx.params, given(ctx), folder, resume=resume is not None)

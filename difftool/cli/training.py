@@ -65,7 +65,10 @@ def run_training(
 def _check_numbers(numbers: Mapping[str, int | None]) -> None:
     """Raise `DifftoolError` for numbers of steps and threads that are too small."""
     for name, value in numbers.items():
-        least = 0 if name == "sample_every" else 1
+        if name == "sample_every":
+            least = 0
+        else:
+            least = 1
         if value is not None and value < least:
             raise DifftoolError(
                 f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}"

@@ -67,7 +67,9 @@ def data_range(data: Dataset) -> tuple[float, float]:
     few = torch.linspace(0, len(data) - 1, min(len(data), LOOKED_AT)).round().long()
     x = data.batch(few).x
     low, high = float(x.min()), float(x.max())
-    return (-1.0, 1.0) if x.ndim == 4 and low >= -1 and high <= 1 else (low, high)
+    if x.ndim == 4 and low >= -1 and high <= 1:
+        return (-1.0, 1.0)
+    return (low, high)
 
 
 class Part(Dataset):
@@ -107,8 +109,14 @@ class Arrays(Dataset):
         self.x = torch.as_tensor(x)
         if self.x.dtype != torch.uint8:
             self.x = self.x.float()
-        self.labels = None if labels is None else torch.as_tensor(labels).long()
-        self.texts = None if text is None else torch.as_tensor(text).float()
+        if labels is None:
+            self.labels = None
+        else:
+            self.labels = torch.as_tensor(labels).long()
+        if text is None:
+            self.texts = None
+        else:
+            self.texts = torch.as_tensor(text).float()
         for name, array in (("labels", self.labels), ("text", self.texts)):
             if array is not None and len(array) != len(self.x):
                 raise DifftoolError(
@@ -130,8 +138,14 @@ class Arrays(Dataset):
         if self.labels is not None and (self.labels.ndim != 1 or int(self.labels.min()) < 0):
             raise DifftoolError("labels are whole numbers of at least 0, one for each sample")
         self.shape = tuple(self.x.shape[1:])
-        self.classes = None if self.labels is None else int(self.labels.max()) + 1
-        self.text = None if self.texts is None else int(self.texts.shape[-1])
+        if self.labels is None:
+            self.classes = None
+        else:
+            self.classes = int(self.labels.max()) + 1
+        if self.texts is None:
+            self.text = None
+        else:
+            self.text = int(self.texts.shape[-1])
 
     def __len__(self) -> int:
         return len(self.x)
@@ -140,5 +154,8 @@ class Arrays(Dataset):
         x = self.x[index]
         if x.dtype == torch.uint8:
             x = x.float() / 127.5 - 1
-        label = None if self.labels is None else self.labels[index]
+        if self.labels is None:
+            label = None
+        else:
+            label = self.labels[index]
         return Batch(x, label, None if self.texts is None else self.texts[index])

@@ -33,13 +33,15 @@ class Folder(Pictures):
                 f"the folder {self.path} has no pictures ({', '.join(sorted(SUFFIXES))})"
             )
         below = [file.relative_to(self.path).parts for file in self.files]
-        names = (
-            sorted({parts[0] for parts in below})
-            if all(len(parts) == 2 for parts in below)
-            else []
-        )
+        if all(len(parts) == 2 for parts in below):
+            names = sorted({parts[0] for parts in below})
+        else:
+            names = []
         self.class_names = names
-        labels = torch.tensor([names.index(parts[0]) for parts in below]) if names else None
+        if names:
+            labels = torch.tensor([names.index(parts[0]) for parts in below])
+        else:
+            labels = None
         super().__init__(len(self.files), labels, len(names) or None, size, grey)
 
     def open(self, i: int) -> Any:

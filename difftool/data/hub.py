@@ -30,7 +30,10 @@ class Hub(Pictures):
         size: int | None = None,
         grey: bool | None = None,
     ):
-        self.title = name if path is None else str(path)
+        if path is None:
+            self.title = name
+        else:
+            self.title = str(path)
         self.rows = _open(name, split, path)
         image, label = _columns(self.rows.features, self.title, image, label)
         self.image = image
@@ -113,11 +116,10 @@ def _open(name: str, split: str, path: Path | None) -> Any:
         raise DifftoolError(f"{path} has no split {split!r}") from None
     except Exception as error:  # whatever a network or a file format does
         reason = " ".join(str(error).split())[:200]
-        where = (
-            f"the copy {path} of {name} cannot be read"
-            if path
-            else f"{name} cannot be had from the hub"
-        )
+        if path:
+            where = f"the copy {path} of {name} cannot be read"
+        else:
+            where = f"{name} cannot be had from the hub"
         raise DifftoolError(f"{where} ({reason}); see that it is there, {copy}") from None
 
 

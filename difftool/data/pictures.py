@@ -54,7 +54,9 @@ class Pictures(Dataset):
         self.grey = len(first) == 1
         self.shape = tuple(first.shape)
         small = count * first.numel() <= KEPT
-        self.kept = torch.empty(count, *self.shape, dtype=torch.uint8) if small else None
+        self.kept: Tensor | None = None
+        if small:
+            self.kept = torch.empty(count, *self.shape, dtype=torch.uint8)
         self.known = torch.zeros(count, dtype=torch.bool)
         self._pool = ThreadPoolExecutor(cpu_count())
 
@@ -73,9 +75,10 @@ class Pictures(Dataset):
         numbers = index.tolist()
         places = [*self._pool.map(self._place, numbers)]
         x = torch.stack([a for _, a in places]).float() / 127.5 - 1
-        label = (
-            None if self.labels is None else self.labels[torch.tensor([i for i, _ in places])]
-        )
+        if self.labels is None:
+            label = None
+        else:
+            label = self.labels[torch.tensor([i for i, _ in places])]
         return Batch(x, label)
 
     def _place(self, i: int) -> tuple[int, Tensor]:
@@ -135,4 +138,6 @@ class Pictures(Dataset):
         if self.size is not None and picture.size != (self.size, self.size):
             picture = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.LANCZOS)
         array = torch.from_numpy(np.array(picture, dtype=np.uint8))
-        return array[None] if grey else array.permute(2, 0, 1).contiguous()
+        if grey:
+            return array[None]
+        return array.permute(2, 0, 1).contiguous()

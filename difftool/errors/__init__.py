@@ -56,7 +56,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else ""
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = ""
     if near and len(names) > MANY:
         return DifftoolError(f"no {what} {name!r}; {hint}")
     return DifftoolError(

@@ -99,7 +99,10 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
     """Raise `DifftoolError` unless the value is an object of that class, or of one of those classes."""
     if isinstance(value, kind):
         return
-    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if isinstance(kind, tuple):
+        kinds = kind
+    else:
+        kinds = (kind,)
     names = " or ".join(k.__name__ for k in kinds)
     raise DifftoolError(
         f"{name} is an object of the kind {names}, got {_brief(value)}{_way_out(name, value, kind)}"

@@ -49,21 +49,30 @@ class Grid(ABC):
         monotone (more steps than the grid, or float64, can tell apart).
         """
         self._check_steps(steps)
-        first = schedule.t_start(self.needs_level) if self.start is None else self.start
-        last = schedule.domain[0] if self.end is None else self.end
+        if self.start is None:
+            first = schedule.t_start(self.needs_level)
+        else:
+            first = self.start
+        if self.end is None:
+            last = schedule.domain[0]
+        else:
+            last = self.end
         check_in_domain(schedule, first, "the grid's start")
         check_in_domain(schedule, last, "the grid's end")
         if first == last:
             raise DifftoolError(f"the grid starts and ends at t={first:g}; the two must differ")
         high, low = max(first, last), min(first, last)
         inner = self.between(schedule, steps, high, low)
+        # the ends exactly as given
         times = (
             inner[0] if self.own_start else high,
             *inner[1:-1],
             low,
-        )  # the ends exactly as given
+        )
         self._check_falling(times)
-        return times if first > last else times[::-1]
+        if first > last:
+            return times
+        return times[::-1]
 
     @abstractmethod
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
@@ -71,7 +80,9 @@ class Grid(ABC):
 
     def starting(self, t: float) -> Grid:
         """This grid with its start set to t, unless it has one of its own."""
-        return self if self.start is not None else replace(self, start=t)
+        if self.start is not None:
+            return self
+        return replace(self, start=t)
 
     def down_to(self, level: float) -> Grid:
         """This grid with that noise level before a last step to sigma = 0, if it has such a one and none was given."""

@@ -180,9 +180,8 @@ def ddim_uniform(
 def entries_upto(schedule: Schedule, length: int, t: float) -> int:
     """How many entries of the table are at or below t."""
     low, high = schedule.domain
-    return int(
-        (t - low) / (high - low) * length + 1e-9
-    )  # an entry's own time counts in spite of rounding
+    # an entry's own time counts in spite of rounding
+    return int((t - low) / (high - low) * length + 1e-9)
 
 
 def time_of_entry(schedule: Schedule, length: int, i: float) -> float:

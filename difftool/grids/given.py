@@ -58,7 +58,10 @@ class Explicit(Grid):
 
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
         self._check_steps(steps)
-        times = self._times_at_levels(schedule) if self.what == "level" else self.times
+        if self.what == "level":
+            times = self._times_at_levels(schedule)
+        else:
+            times = self.times
         if self.what == "entry":
             times = tuple(time_of_entry(schedule, schedule.entries, i) for i in self.times)
         for name, given, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
@@ -112,7 +115,10 @@ def from_file(
         raise DifftoolError(
             f"the grid file {path} is not text: one number a line, or a JSON list of numbers"
         ) from None
-    read = _from_json if text.lstrip().startswith(("[", "{")) else _from_lines
+    if text.lstrip().startswith(("[", "{")):
+        read = _from_json
+    else:
+        read = _from_lines
     numbers = read(path, text)
     if len(numbers) < 2:
         raise DifftoolError(
@@ -142,7 +148,10 @@ def _from_lines(path: Path, text: str) -> list[float]:
 
 def _number(path: Path, where: str, value: Any) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        if isinstance(value, bool):
+            number = math.nan
+        else:
+            number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

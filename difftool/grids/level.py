@@ -44,14 +44,17 @@ class LevelGrid(Grid):
             levels = self.levels(high, low, steps)
         else:
             bottom = self.level_min or schedule.lowest or LOWEST
-            levels = (
-                self.levels(high, min(bottom, high / 2), steps - 1) if steps > 1 else [high]
-            )
+            if steps > 1:
+                levels = self.levels(high, min(bottom, high / 2), steps - 1)
+            else:
+                levels = [high]
             levels = [*levels, 0.0]
         return [schedule.t_at_level(level) for level in levels]
 
     def down_to(self, level: float) -> Grid:
-        return self if self.level_min is not None else replace(self, level_min=level)
+        if self.level_min is not None:
+            return self
+        return replace(self, level_min=level)
 
     @abstractmethod
     def levels(self, high: float, low: float, steps: int) -> list[float]:

@@ -126,7 +126,10 @@ def inception(path: Path | None = None) -> Features:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
         raise missing("the standard Inception", "torch-fidelity", "inception") from None
-    file = _downloaded() if path is None else Path(path)
+    if path is None:
+        file = _downloaded()
+    else:
+        file = Path(path)
     if not file.is_file():
         raise DifftoolError(f"there is no file {file}; download {INCEPTION}")
     if digest(file) != DIGEST:

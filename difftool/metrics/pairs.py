@@ -21,10 +21,8 @@ from difftool.errors import DifftoolError
 from difftool.errors.validation import check_positive
 
 BLOCK = 1024  # rows of one block of pairs
-FEW_ROWS, CANDIDATES = (
-    128,
-    8,
-)  # rows of a block whose neighbours are sought, and those looked at exactly
+# rows of a block whose neighbours are sought, and those looked at exactly
+FEW_ROWS, CANDIDATES = 128, 8
 
 
 class Nearest(NamedTuple):
@@ -78,7 +76,10 @@ def _mean(
     x: Tensor, y: Tensor | None = None, change: Callable[[Tensor], Tensor] = lambda d: d
 ) -> float:
     """The mean of a function of the distance over all pairs; within one set over those of different samples."""
-    other = x if y is None else y
+    if y is None:
+        other = x
+    else:
+        other = y
     total = sum(float(change(distances).sum()) for _, distances in _blocks(x, other))
     if y is not None:
         return total / (len(x) * len(y))

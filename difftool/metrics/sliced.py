@@ -34,9 +34,8 @@ class SlicedDistance:
                 f"{n} samples against a reference of {m}; give a reference at least as large"
             )
         cuts = torch.arange(n + 1) * m // n
-        each = values.repeat_interleave(
-            cuts[1:] - cuts[:-1], dim=0
-        )  # a value against every quantile of its bin
+        # a value against every quantile of its bin
+        each = values.repeat_interleave(cuts[1:] - cuts[:-1], dim=0)
         return float((each - self.sorted).square().mean().sqrt())
 
 

@@ -219,7 +219,10 @@ class BoundModel:
 
     def answer(self, x: Tensor, p: Point, request: Request = PLAIN) -> Any:
         """What is asked for at p: like x, or a tuple of such for several answers."""
-        bound = self if request is PLAIN else self.asked(request)
+        if request is PLAIN:
+            bound = self
+        else:
+            bound = self.asked(request)
         if not one_each(p) and p.sigma == 0:
             return request.at_clean(x / p.alpha)
         if request == PLAIN:
@@ -327,7 +330,10 @@ def _cannot_answer(
 def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
     """The point of `schedule` with the noise level of p, and the factor from x_p to x there."""
     level, top = p.level, schedule.level(schedule.domain[1])
-    highest = float(level.max()) if one_each(p) else level
+    if one_each(p):
+        highest = float(level.max())
+    else:
+        highest = level
     if highest > top * (1 + 1e-9):
         raise DifftoolError(
             f"the run reaches noise level {highest:.6g}, the model was trained up to {top:.6g} ({schedule!r}); "
@@ -346,21 +352,18 @@ def one_each(p: Point) -> bool:
 
 def like(value: Any, x: Tensor) -> Any:
     """Tensors where x is, in x's dtype; numbers as they are."""
-    return (
-        value.to(x.dtype).to(x.device, non_blocking=True)
-        if isinstance(value, Tensor)
-        else value
-    )
+    if isinstance(value, Tensor):
+        return value.to(x.dtype).to(x.device, non_blocking=True)
+    return value
 
 
 def check_output(out: Any, x: Tensor, who: str) -> Tensor:
     """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
     if not isinstance(out, Tensor):
-        way_out = (
-            "; let it return its .sample"
-            if isinstance(getattr(out, "sample", None), Tensor)
-            else ""
-        )
+        if isinstance(getattr(out, "sample", None), Tensor):
+            way_out = "; let it return its .sample"
+        else:
+            way_out = ""
         kind = type(out).__name__
         raise DifftoolError(
             f"{who} returned a {kind}, expected a tensor of shape {tuple(x.shape)}{way_out}"
@@ -370,19 +373,21 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
     for name in ("shape", "dtype", "device"):
         got, expected = getattr(out, name), getattr(x, name)
         if got != expected:
-            got, expected = (
-                (tuple(got), tuple(expected)) if name == "shape" else (got, expected)
-            )
+            if name == "shape":
+                got, expected = (tuple(got), tuple(expected))
+            else:
+                got, expected = (got, expected)
             twice = (
                 name == "shape"
                 and x.ndim > 1
                 and got == (expected[0], 2 * expected[1], *expected[2:])
             )
-            way_out = (
-                "; if the rest is a variance: NetworkModel(..., learned_variance=True)"
-                if twice
-                else ""
-            )
+            if twice:
+                way_out = (
+                    "; if the rest is a variance: NetworkModel(..., learned_variance=True)"
+                )
+            else:
+                way_out = ""
             raise DifftoolError(
                 f"{who} returned {name} {got}, expected {expected} (that of the state){way_out}"
             )
@@ -396,10 +401,9 @@ def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def holds_rows(name: str, value: Any) -> bool:
-        kinds = (
-            (list, tuple) if name == "label" else list
-        )  # another tuple may be a size, of all samples
-        listed = isinstance(value, kinds) and all(isinstance(v, numbers.Real) for v in value)
+        # another tuple may be a size, of all samples
+        listed = isinstance(value, list) or (name == "label" and isinstance(value, tuple))
+        listed = listed and all(isinstance(v, numbers.Real) for v in value)
         return listed or hasattr(value, "__array__")
 
     out: dict[str, Any] = {}

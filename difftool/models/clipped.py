@@ -80,7 +80,10 @@ class BoundClipped(BoundModel):
         def clipped(x: Tensor, told: tuple[Any, Any]) -> Tensor:
             answer, form = call(x, told[0]), told[1]
             check_output(answer, x, "the model")
-            x0 = answer if form is None else torch.add(form.skip * x, answer, alpha=form.out)
+            if form is None:
+                x0 = answer
+            else:
+                x0 = torch.add(form.skip * x, answer, alpha=form.out)
             return _clamp(x0, self.limits)
 
         return clipped, list(zip(told, forms, strict=True))

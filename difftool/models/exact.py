@@ -32,5 +32,8 @@ class ExactModel(Model):
 
     def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
         """The gradient of the log density of x_t, (alpha x0 - x) / sigma^2 (Tweedie), same shape as x; sigma > 0."""
-        cond = {} if label is None else {"label": label}
+        if label is None:
+            cond = {}
+        else:
+            cond = {"label": label}
         return (p.alpha * self.x0(x, p, **cond) - x) / p.sigma**2

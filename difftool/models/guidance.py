@@ -80,10 +80,11 @@ class Guided(Wrapped):
             for name, v in self.without.items()
             if not (isinstance(v, Tensor) and v.ndim and len(v) == 1)
         }
+        # one row is everybody's
         cut.without = {
             **self.without,
             **slice_cond(rows, first, count, total),
-        }  # one row is everybody's
+        }
         return cut
 
     @property
@@ -99,7 +100,10 @@ class BoundGuided(BoundModel):
     """Two bound models, asked in turn; given: None in a run that has named conditions alone."""
 
     def __init__(self, model: Guided, given: BoundModel | None, without: BoundModel):
-        own = {} if given is None else given.cond
+        if given is None:
+            own = {}
+        else:
+            own = given.cond
         super().__init__(model, without.schedule, {**own, **without.cond})
         self._given, self.plain, self.scale = given, without, model.scale
 
@@ -160,11 +164,16 @@ class BoundGuided(BoundModel):
 
     def _cut(self, index: Tensor, total: int) -> BoundModel:
         assert isinstance(self.model, Guided)
-        given = None if self._given is None else self._given.rows(index, total)
+        if self._given is None:
+            given = None
+        else:
+            given = self._given.rows(index, total)
         return BoundGuided(self.model, given, self.plain.rows(index, total))
 
 
 def _led(request: Request) -> Request | None:
     """What is asked of the model with its condition: all but `uncond`."""
     names = tuple(name for name in request.answers if name != "uncond")
-    return replace(request, answers=names) if names else None
+    if names:
+        return replace(request, answers=names)
+    return None

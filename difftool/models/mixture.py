@@ -54,11 +54,8 @@ class GaussianMixture(ExactModel):
             )
         count, self.shape = len(means), tuple(means.shape[1:])
         spread = _numbers(variance, "variance")
-        spread = (
-            spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim))
-            if spread.ndim == 1
-            else spread
-        )
+        if spread.ndim == 1:
+            spread = spread.reshape(*spread.shape, *[1] * (means.ndim - spread.ndim))
         try:
             spread.expand(means.shape)
         except RuntimeError:
@@ -69,9 +66,10 @@ class GaussianMixture(ExactModel):
             raise DifftoolError(f"variances must be >= 0, got {float(spread.min())}")
         self._means = means.reshape(count, -1)
         self._var = _flatten(spread, means.shape)
-        weights = (
-            torch.ones(count).double() if weights is None else _numbers(weights, "weights")
-        )
+        if weights is None:
+            weights = torch.ones(count).double()
+        else:
+            weights = _numbers(weights, "weights")
         if (
             weights.shape != (count,)
             or not bool((weights >= 0).all())
@@ -79,13 +77,19 @@ class GaussianMixture(ExactModel):
         ):
             raise DifftoolError(f"weights must be {count} numbers >= 0 with a positive sum")
         self._log_w = (weights / weights.sum()).log()
-        classes = None if labels is None else _numbers(labels, "labels")
+        if labels is None:
+            classes = None
+        else:
+            classes = _numbers(labels, "labels")
         if classes is not None and (
             classes.shape != (count,) or bool((classes != classes.floor()).any())
         ):
             raise DifftoolError(f"labels must be {count} whole numbers, one for each component")
         self.labels = None if classes is None else classes.long()
-        self.classes = None if self.labels is None else int(self.labels.max()) + 1
+        if self.labels is None:
+            self.classes = None
+        else:
+            self.classes = int(self.labels.max()) + 1
         self._var_min = float(self._var.min())
         self._norm2_max = float((self._means**2).sum(1).max())
         self._cache: dict[Any, tuple[Tensor, ...]] = {}
@@ -167,7 +171,8 @@ class GaussianMixture(ExactModel):
         v = p.alpha**2 * var + p.sigma**2
         mask = self._mask(x, label)
         prior = log_w.expand(len(x), -1)
-        prior = prior if mask is None else prior.masked_fill(~mask, -math.inf)
+        if mask is not None:
+            prior = prior.masked_fill(~mask, -math.inf)
         out = self._logits(flat, p, means, var, log_w, mask).logsumexp(1) - prior.logsumexp(1)
         if len(v) == 1:  # the terms that all components share, which _logits leaves out
             out = out - 0.5 * (flat**2 / v + v.log()).sum(1)
@@ -255,11 +260,9 @@ class GaussianMixture(ExactModel):
         return mask
 
     def _known(self) -> str:
-        return (
-            ", ".join(map(str, sorted(set(self.labels.tolist()))))
-            if self.labels is not None
-            else "none"
-        )
+        if self.labels is not None:
+            return ", ".join(map(str, sorted(set(self.labels.tolist()))))
+        return "none"
 
     def _tensors(self, x: Tensor, p: Point) -> tuple[Tensor, Tensor, Tensor]:
         """Means, variances and log weights where x lives, in a dtype in which the logits keep three digits."""
@@ -311,9 +314,13 @@ def _one(p: Point) -> Point:
 
 
 def _masked(logits: Tensor, mask: Tensor | None) -> Tensor:
-    return logits if mask is None else logits.masked_fill(~mask, -math.inf)
+    if mask is None:
+        return logits
+    return logits.masked_fill(~mask, -math.inf)
 
 
 def _mixed(r: Tensor, x: Tensor, centres: Tensor, gain: Tensor) -> Tensor:
     """sum_k r_k (centre_k + gain_k x), with gain (1 or K, 1 or D)."""
-    return torch.addmm(x * gain, r, centres) if len(gain) == 1 else r @ centres + x * (r @ gain)
+    if len(gain) == 1:
+        return torch.addmm(x * gain, r, centres)
+    return r @ centres + x * (r @ gain)

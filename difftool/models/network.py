@@ -86,31 +86,45 @@ class NetworkModel(Model):
                 f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}"
             )
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
-        self.data_range = None if data_range is None else as_range(data_range)
+        if data_range is None:
+            self.data_range = None
+        else:
+            self.data_range = as_range(data_range)
         classes = getattr(net, "classes", None)
-        self.classes = classes if isinstance(classes, int) else None
+        if isinstance(classes, int):
+            self.classes = classes
+        else:
+            self.classes = None
         self.parametrization = PARAMETRIZATIONS[predicts]
         self.time = time_told(time, schedule)
         self.data_std, self.learned_variance = data_std, learned_variance
-        self.estimate = _first_half(net) if learned_variance else net
+        if learned_variance:
+            self.estimate = _first_half(net)
+        else:
+            self.estimate = net
         self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(
             self.time, schedule
         )
         self._dtype = torch.float32  # of a network without parameters
 
     def _parameter(self) -> Tensor | None:
-        parameters = self.net.parameters() if isinstance(self.net, torch.nn.Module) else ()
-        return next((tensor for tensor in parameters if tensor.is_floating_point()), None)
+        if not isinstance(self.net, torch.nn.Module):
+            return None
+        return next((p for p in self.net.parameters() if p.is_floating_point()), None)
 
     @property
     def dtype(self) -> torch.dtype:
         parameter = self._parameter()
-        return self._dtype if parameter is None else parameter.dtype
+        if parameter is None:
+            return self._dtype
+        return parameter.dtype
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         parameter = self._parameter()
-        return torch.device("cpu") if parameter is None else parameter.device
+        if parameter is None:
+            return torch.device("cpu")
+        return parameter.device
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -191,11 +205,10 @@ class NetworkModel(Model):
     def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
         for name in cond:
             if not _takes(self.net, name):
-                way = (
-                    "classes are its label"
-                    if name == "class"
-                    else "sample it without (no cond, no --class)"
-                )
+                if name == "class":
+                    way = "classes are its label"
+                else:
+                    way = "sample it without (no cond, no --class)"
                 raise DifftoolError(f"the network takes no {name!r}; {way}")
         given = dict(cond)
         if "label" in given:
@@ -229,7 +242,9 @@ class BoundNetwork(BoundModel):
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
         dtype, state = self.model.dtype, x.dtype
-        net = partial(self.model.estimate, **self.cond) if self.cond else self.model.estimate
+        net = self.model.estimate
+        if self.cond:
+            net = partial(net, **self.cond)
         forms = [self.affine(p) for p in points]
         whole = all(_whole(form.time) for form in forms)
         table = torch.tensor([form.time for form in forms], dtype=_time_dtype(dtype, whole))
@@ -252,14 +267,19 @@ def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) 
     out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(
         x.device, non_blocking=True
     )
-    return out.reshape(-1) if out.ndim else out.expand(len(x))
+    if out.ndim:
+        return out.reshape(-1)
+    return out.expand(len(x))
 
 
 def halves(raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The two halves of an answer (B, 2 C, ...) to x (B, C, ...)."""
     channels = x.shape[1]
     if not isinstance(raw, Tensor) or raw.shape != (len(x), 2 * channels, *x.shape[2:]):
-        got = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
+        if isinstance(raw, Tensor):
+            got = tuple(raw.shape)
+        else:
+            got = type(raw).__name__
         raise DifftoolError(
             f"a network with a learned variance returns twice the channels, {(len(x), 2 * channels, *x.shape[2:])} "
             f"here, got {got}"
@@ -320,4 +340,6 @@ def _time_dtype(dtype: torch.dtype, whole: bool) -> torch.dtype:
     """What a network is told its time in: float64 if it computes in that, never below float32; int64 for entries."""
     if whole:
         return torch.int64
-    return torch.float64 if dtype == torch.float64 else torch.float32
+    if dtype == torch.float64:
+        return torch.float64
+    return torch.float32

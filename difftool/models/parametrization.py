@@ -94,11 +94,9 @@ def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
 
 
 def _rounded(i: Any, last: int) -> Any:
-    return (
-        min(max(round(i), 0), last)
-        if isinstance(i, (float, int))
-        else i.round().clip(0, last).long()
-    )
+    if isinstance(i, (float, int)):
+        return min(max(round(i), 0), last)
+    return i.round().clip(0, last).long()
 
 
 TIMES: dict[
@@ -114,4 +112,6 @@ TIMES: dict[
 
 def time_told(time: str | Callable[[Point], Any], schedule: Schedule) -> Callable[[Point], Any]:
     """What a network on that schedule is told as time at a point: by name, or the user's own function."""
-    return (lambda p: TIMES[time](p, schedule.entries)) if isinstance(time, str) else time
+    if isinstance(time, str):
+        return lambda p: TIMES[time](p, schedule.entries)
+    return time

@@ -51,7 +51,9 @@ class Row:
     @property
     def head(self) -> str:
         """The class or function, or a name of a menu; empty if it is an option alone."""
-        return "" if OPTION.match(self.name) else self.name.partition("(")[0]
+        if OPTION.match(self.name):
+            return ""
+        return self.name.partition("(")[0]
 
     @property
     def options(self) -> dict[str, str]:
@@ -89,13 +91,22 @@ class Row:
     @property
     def notes(self) -> list[str]:
         """What there is to know beside."""
-        few = f"below {FEW} steps add {self.few}" if self.few else ""
-        flow = f"on flow models it is {self.flow}" if self.flow else ""
-        noise = f"with {self.noise} noise" if self.noise else ""
-        last = f"its last step is the {self.last}: --last {self.last}" if self.last else ""
-        way = "it encodes: ours on a grid that runs upwards" if self.upwards else ""
-        counts = "its steps count evaluations, as --nfe" if self.endings else ""
-        return [text for text in (noise, few, last, way, counts, self.note, flow) if text]
+        out = []
+        if self.noise:
+            out.append(f"with {self.noise} noise")
+        if self.few:
+            out.append(f"below {FEW} steps add {self.few}")
+        if self.last:
+            out.append(f"its last step is the {self.last}: --last {self.last}")
+        if self.upwards:
+            out.append("it encodes: ours on a grid that runs upwards")
+        if self.endings:
+            out.append("its steps count evaluations, as --nfe")
+        if self.note:
+            out.append(self.note)
+        if self.flow:
+            out.append(f"on flow models it is {self.flow}")
+        return out
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,18 @@ class Answer:
 
     def specs(self, few: bool = False, flow: bool = False) -> dict[str, str]:
         """Our specs by axis, for few steps and flow models as `Row.spec`; the tool's own grid where none is named."""
-        sampler = self.sampler.spec(self.options, few, flow) if self.sampler else ""
-        usual = self.sampler.grid if self.sampler and sampler else ""
-        grid = self.grid.spec(self.options, flow=flow) if self.grid else usual
+        if self.sampler:
+            sampler = self.sampler.spec(self.options, few, flow)
+        else:
+            sampler = ""
+        if self.sampler and sampler:
+            usual = self.sampler.grid
+        else:
+            usual = ""
+        if self.grid:
+            grid = self.grid.spec(self.options, flow=flow)
+        else:
+            grid = usual
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
     def run(self, specs: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +165,10 @@ class Answer:
     @property
     def without(self) -> list[str]:
         """Options that were typed and change what it does, for which our specs have nothing."""
-        rest = self._rest() if self.specs() else []
+        if self.specs():
+            rest = self._rest()
+        else:
+            rest = []
         return [
             f"{key}={self.options[key]}" for key in rest if not self._of(self.tool.options, key)
         ]
@@ -160,8 +183,14 @@ class Answer:
         """How far it is the same, and what there is to know of the rows and of the options that were typed."""
         found = [row.verdict for row in self.rows if row.parity != "same"]
         found += [f"differs: without {', '.join(self.without)}"] if self.without else []
-        needs = f"with {', '.join(self.needs)}" if self.needs else ""
-        found = [*found, needs] if found else [f"same {needs}".strip()]
+        if self.needs:
+            needs = f"with {', '.join(self.needs)}"
+        else:
+            needs = ""
+        if found:
+            found = [*found, needs]
+        else:
+            found = [f"same {needs}".strip()]
         found += [note for row in self.rows for note in row.notes]
         told = {
             key: self._of({**self.tool.without, **self.tool.options}, key)
@@ -190,12 +219,10 @@ class Tool:
     rows: Mapping[str, tuple[Row, ...]]
     pair: str = ""
     schedules: Mapping[str, str] = field(default_factory=dict)  # ours, by its name
-    options: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the schedule, the model or the run
-    without: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the sampler or the grid, where no row has them
+    # of the schedule, the model or the run
+    options: Mapping[str, str] = field(default_factory=dict)
+    # of the sampler or the grid, where no row has them
+    without: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)  # by option, or CLASS.option
 
     def lookup(self, text: str) -> list[Answer]:
@@ -254,7 +281,9 @@ class Tool:
             raise DifftoolError(
                 f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time"
             )
-        return heads[0] if heads else ""
+        if heads:
+            return heads[0]
+        return ""
 
     def _spelled(self, options: Mapping[str, str]) -> None:
         """Raise `DifftoolError` for an option that is nearly one that the table knows."""

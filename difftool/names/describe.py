@@ -18,9 +18,10 @@ def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
     """Rows of one axis, or of those of sampling and the plugins, by axis; `DifftoolError` for an unknown axis."""
     if axis is not None and axis not in LISTED:
         raise unknown("axis", axis, LISTED)
-    wanted = (
-        (*SAMPLING, "plugins") if axis is None else (axis,)
-    )  # those of training take a second: they load torch
+    # those of training take a second: they load torch
+    wanted: tuple[str, ...] = (*SAMPLING, "plugins")
+    if axis is not None:
+        wanted = (axis,)
     return {name: _plugins() if name == "plugins" else _rows(name) for name in wanted}
 
 
@@ -57,7 +58,9 @@ def first_sentence(text: str) -> str:
     """What stands before the first period that ends a word (or before the first empty line), in one line."""
     paragraph = " ".join(text.split("\n\n")[0].split())
     end = re.search(r"(?<!e\.g)(?<!i\.e)(?<!al)(?<!eq)\.(?= |$)", paragraph)
-    return paragraph[: end.end()] if end else paragraph
+    if end:
+        return paragraph[: end.end()]
+    return paragraph
 
 
 def _plugins() -> list[dict[str, str]]:
@@ -135,11 +138,17 @@ def _claims(target: Any) -> dict[str, str]:
         facts["over a run"] = f"order {sampler.global_order:g}"
     if sampler.weak_order is not None:
         facts["weak order"] = f"{sampler.weak_order:g}"
-    facts["noise"] = "stochastic" if sampler.stochastic else "deterministic"
+    if sampler.stochastic:
+        facts["noise"] = "stochastic"
+    else:
+        facts["noise"] = "deterministic"
     facts["last step"] = {"step": "a step of its own", "mean": "the mean E[x_0 | x]"}[
         sampler.last
     ]
-    facts["start"] = "alpha >= 1e-3" if sampler.divides_by_alpha else "pure noise is fine"
+    if sampler.divides_by_alpha:
+        facts["start"] = "alpha >= 1e-3"
+    else:
+        facts["start"] = "pure noise is fine"
     if not sampler.batch_independent:
         facts["batch"] = "a sample depends on the others in its batch"
     return facts
@@ -156,11 +165,14 @@ def _domain(target: Any) -> dict[str, str]:
 
 def _text(target: Any) -> str:
     text = target.__doc__ or ""
-    automatic = text.startswith(
-        f"{getattr(target, '__name__', '')}("
-    )  # what a dataclass writes
-    return "(no description)" if automatic or not text else inspect.cleandoc(text)
+    # what a dataclass writes
+    automatic = text.startswith(f"{getattr(target, '__name__', '')}(")
+    if automatic or not text:
+        return "(no description)"
+    return inspect.cleandoc(text)
 
 
 def _default(value: Any) -> str:
-    return "(required)" if value is MISSING else spell_value(value)
+    if value is MISSING:
+        return "(required)"
+    return spell_value(value)

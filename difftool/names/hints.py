@@ -28,7 +28,9 @@ def hint(axis: str | None, name: str) -> str:
     }
     if name.lower() in ours:  # no more than another case
         return f"did you mean {name.lower()}?"
-    return sentence(_nearest(answers, axis, name), name, axis) if answers else schedule
+    if answers:
+        return sentence(_nearest(answers, axis, name), name, axis)
+    return schedule
 
 
 def runs_as(
@@ -40,8 +42,14 @@ def runs_as(
     how many are asked for; `nfe` among the options takes the place of both. flow: on a flow model.
     """
     answers = _answers(name)
-    answer = _nearest(answers, axis, name) if answers else None
-    same = answer if answer is not None and axis in answer.specs() and _same(answer) else None
+    if answers:
+        answer = _nearest(answers, axis, name)
+    else:
+        answer = None
+    if answer is not None and axis in answer.specs() and _same(answer):
+        same = answer
+    else:
+        same = None
     if answers and name.lower() in ours and (same is None or _written(same) != name):
         return {axis[:-1]: name.lower()}
     if same is None:
@@ -94,7 +102,10 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
         return f"{who} {'comes later here' if row.parity == 'later' else 'is nothing here'}: {row.why}"
     alone = list(answer.run(specs)) == [axis[:-1] if axis else None]
     parities = {row.parity for row in answer.rows}
-    verb = "is nearest to" if "differs" in parities or answer.without else "is"
+    if "differs" in parities or answer.without:
+        verb = "is nearest to"
+    else:
+        verb = "is"
     besides = ["for distilled models"] * ("distilled" in parities) + [
         "on a grid that runs upwards"
     ] * row.upwards
@@ -102,7 +113,10 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
         f"{word} {', '.join(options)}" for word, options in _conditions(answer) if options
     ]
     besides += answer.elsewhere
-    told = f" ({'; '.join(besides)})" if besides else ""
+    if besides:
+        told = f" ({'; '.join(besides)})"
+    else:
+        told = ""
     return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"
 
 

@@ -123,9 +123,10 @@ def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
     out = Registry()
     manager = pluggy.PluginManager("difftool")
     manager.add_hookspecs(hookspecs)
-    allowed = (
-        None if wanted is None else {name.strip() for name in wanted.split(",")} - {"", "none"}
-    )
+    if wanted is None:
+        allowed = None
+    else:
+        allowed = {name.strip() for name in wanted.split(",")} - {"", "none"}
     points = sorted(points, key=lambda p: (not _is_builtin(p), p.name))
     for name in sorted((allowed or set()) - {p.name for p in points}):
         out.problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
@@ -193,14 +194,15 @@ def _unknown(
     spec, comma, rest = name.partition(",")
     if comma and spec in known and "=" in rest:
         return DifftoolError(f"no {what} {name!r}; options follow a colon: {spec}:{rest}")
-    elsewhere = hint(axis, name) if axis in (None, "samplers", "grids", "schedules") else ""
+    if axis in (None, "samplers", "grids", "schedules"):
+        elsewhere = hint(axis, name)
+    else:
+        elsewhere = ""
     if axis is not None and not elsewhere:
         elsewhere = _elsewhere(axis, name)
-    return (
-        DifftoolError(f"no {what} {name!r}; {elsewhere}")
-        if elsewhere
-        else unknown(what, name, known)
-    )
+    if elsewhere:
+        return DifftoolError(f"no {what} {name!r}; {elsewhere}")
+    return unknown(what, name, known)
 
 
 PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictures")}
@@ -220,17 +222,17 @@ def _elsewhere(axis: str, name: str) -> str:
         return f"the folder {name}, if it holds {what}, is {kind}:path={name}"
     if axis == "datasets" and path.suffix == ".npz":
         return f"the file {name} is npz:path={name}"
-    return (
-        f"the file {name} is checkpoint:path={name}"
-        if axis == "models" and path.is_file()
-        else ""
-    )
+    if axis == "models" and path.is_file():
+        return f"the file {name} is checkpoint:path={name}"
+    return ""
 
 
 def _brief(error: BaseException) -> str:
     """The error in one line that is not too long."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    if len(text) <= 300:
+        return text
+    return f"{text[:297]}..."
 
 
 def _is_builtin(point: EntryPoint) -> bool:
@@ -239,4 +241,6 @@ def _is_builtin(point: EntryPoint) -> bool:
 
 def _origin(point: EntryPoint) -> str:
     dist = point.dist
-    return f"{dist.name} {dist.version}" if dist is not None else point.value
+    if dist is not None:
+        return f"{dist.name} {dist.version}"
+    return point.value

@@ -57,7 +57,10 @@ def options_of(target: Any) -> list[Option]:
             if f.init
         ]
     module = sys.modules.get(getattr(target, "__module__", ""))
-    space = vars(module) if module else {}
+    if module:
+        space = vars(module)
+    else:
+        space = {}
     parameters = inspect.signature(target).parameters.values()
     return [
         Option(p.name, _annotation(p, space), p.default)
@@ -71,7 +74,9 @@ def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
     if p.annotation is MISSING:
         return str
     try:
-        return eval(p.annotation, space) if isinstance(p.annotation, str) else p.annotation
+        if isinstance(p.annotation, str):
+            return eval(p.annotation, space)
+        return p.annotation
     except NameError:  # imported for type checkers only
         return str
 
@@ -167,7 +172,9 @@ def spell(kind: Any) -> str:
         return " | ".join("none" if a is type(None) else spell(a) for a in get_args(kind))
     if get_origin(kind) in (tuple, list):
         parts = [spell(part) for part in get_args(kind)]
-        return f"{parts[0]}+{parts[0]}+..." if parts[1:] in ([], ["..."]) else "+".join(parts)
+        if parts[1:] in ([], ["..."]):
+            return f"{parts[0]}+{parts[0]}+..."
+        return "+".join(parts)
     names = {
         int: "whole number",
         float: "number",
@@ -269,7 +276,10 @@ def _number(text: str) -> float:
     """A number, or a fraction of two: 4/3."""
     above, slash, below = text.partition("/")
     try:
-        value = float(above) / float(below) if slash else float(text)
+        if slash:
+            value = float(above) / float(below)
+        else:
+            value = float(text)
     except ZeroDivisionError:
         raise ValueError(text) from None
     if math.isnan(value):
@@ -280,10 +290,11 @@ def _number(text: str) -> float:
 def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
     parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
     if kinds[1:] in ((), (...,)):
-        return [] if text == "" else [_convert(part, kinds[0]) for part in parts]
-    return [
-        _convert(part, kind) for part, kind in zip(parts, kinds, strict=True)
-    ]  # `ValueError` for another number
+        if text == "":
+            return []
+        return [_convert(part, kinds[0]) for part in parts]
+    # `ValueError` for another number
+    return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]
 
 
 def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:

@@ -42,7 +42,8 @@ def _split(text: str, mark: str, most: int = -1) -> list[str]:
     parts, quote, begin = [], "", 0
     for i, c in enumerate(text):
         if quote:
-            quote = "" if c == quote else quote
+            if c == quote:
+                quote = ""
         elif c in "'\"":
             quote = c
         elif c == mark and most != 0:

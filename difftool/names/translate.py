@@ -19,12 +19,13 @@ from difftool.names.text import parse
 from difftool.outputs.markdown import markdown_table
 
 AXES = ("samplers", "grids")
+# options of grids that are not the grid's kind
 OF_THE_RUN = (
     "level_min",
     "length",
     "start",
     "end",
-)  # options of grids that are not the grid's kind
+)
 
 
 _made = cache(make)
@@ -75,7 +76,8 @@ def _unknown(of: Tool, text: str) -> DifftoolError:
 
 def _facts(answer: Answer, specs: dict[str, str]) -> dict[str, str]:
     refused = _refusal(specs)
-    specs = {} if refused else specs
+    if refused:
+        specs = {}
     return {
         "tool": answer.tool.name,
         "theirs": _written(answer),
@@ -138,19 +140,28 @@ def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]
             for row in of.rows[axis]
             if parse(row.ours or "-")[0] == parse(spec)[0]
         ]
-        way_out = f"nearest: {', '.join(near)}" if near else "docs/names.md lists what it has"
+        if near:
+            way_out = f"nearest: {', '.join(near)}"
+        else:
+            way_out = "docs/names.md lists what it has"
         raise DifftoolError(f"{of.title} has no {spec}; {way_out}")
     return found
 
 
 def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
     """Their options with which the row is that thing of ours; None if it is not."""
-    few = [row.spec({}, few=True)] if row.few else []
+    if row.few:
+        few = [row.spec({}, few=True)]
+    else:
+        few = []
     for spec in (row.ours, *few, *row.also) if row.ours else ():
         usual = base = _made(axis, spec)
         if type(base) is not type(wanted):
             continue
-        takes = {} if spec in row.also else row.taken
+        if spec in row.also:
+            takes = {}
+        else:
+            takes = row.taken
         free = [key for key in OF_THE_RUN if axis == "grids" and hasattr(base, key)]
         for key in {*takes.values(), *free} & {f.name for f in fields(base)}:
             base = replace(base, **{key: getattr(wanted, key)})
@@ -171,7 +182,9 @@ def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
 def _meant(thing: Any, option: str) -> Any:
     """The value of an option; an order of None is the family's usual one."""
     value = getattr(thing, option)
-    return getattr(thing, "full", None) if option == "order" and value is None else value
+    if option == "order" and value is None:
+        return getattr(thing, "full", None)
+    return value
 
 
 def _written(answer: Answer) -> str:
@@ -200,17 +213,20 @@ def _with_options(row: Row, options: Mapping[str, str]) -> str:
         option, value = f"{key}={literal(value)}", literal(value)
         place = re.search(rf"\b{key}(?=[,)])", text)  # an argument by position
         if row.options.get(key) in ANY:
-            text = (
-                text
-                if value.startswith('"')
-                else text.replace(f"{key}={row.options[key]}", option)
-            )
+            if not value.startswith('"'):
+                text = text.replace(f"{key}={row.options[key]}", option)
         elif key in row.takes and place:
             text = text[: place.start()] + value + text[place.end() :]
         elif key in row.step:
-            text = f"{text[:-1]}, {option})" if ".step(" in text else f"{text}.step({option})"
+            if ".step(" in text:
+                text = f"{text[:-1]}, {option})"
+            else:
+                text = f"{text}.step({option})"
         elif key in row.takes or key in row.needs:
-            text = _with(text, option) if row.head else f"{text}, {option}"
+            if row.head:
+                text = _with(text, option)
+            else:
+                text = f"{text}, {option}"
     return text
 
 
@@ -221,7 +237,9 @@ def literal(text: str) -> str:
     try:
         ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return f'float("{text}")' if text.lstrip("-") == "inf" else f'"{text}"'
+        if text.lstrip("-") == "inf":
+            return f'float("{text}")'
+        return f'"{text}"'
     return text
 
 

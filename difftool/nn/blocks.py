@@ -33,7 +33,9 @@ class Residual(nn.Module):
         )
         self.told = nn.Linear(embedding, 2 * out)
         self.dropout = nn.Dropout(dropout)
-        self.skip = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
+        self.skip: nn.Module = nn.Identity()
+        if width != out:
+            self.skip = nn.Conv2d(width, out, 1)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))

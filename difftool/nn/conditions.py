@@ -44,7 +44,10 @@ class Conditions(nn.Module):
             raise DifftoolError(f"a network takes classes >= 1, or none, got {classes}")
         self.width, self.classes, self.time_scale = width, classes, time_scale
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-        self.label = None if classes is None else nn.Embedding(classes + 1, width)
+        if classes is None:
+            self.label = None
+        else:
+            self.label = nn.Embedding(classes + 1, width)
 
     def forward(self, time: Tensor, label: Tensor | None = None) -> Tensor:
         out = sines(time * self.time_scale, self.width).to(self.first.weight.dtype)

@@ -102,7 +102,10 @@ class DiT(nn.Module):
         y = self.enter(pad(x, self.patch))
         rows, columns = y.shape[2:]
         y = y.flatten(2).transpose(1, 2) + _places(rows, columns, self.width, y)
-        context, there = (None, None) if self.text is None else self.text(text, len(x))
+        if self.text is None:
+            context, there = (None, None)
+        else:
+            context, there = self.text(text, len(x))
         for block in self.blocks:
             y = block(y, c, context, there)
         shift, scale = self.told(F.silu(c))[:, None].chunk(2, dim=2)

@@ -25,18 +25,21 @@ class Level(nn.Module):
     ):
         super().__init__()
         self.block = Residual(width, out, embedding, dropout)
-        self.text = None if text is None or not heads else Text(text, out)
-        self.attention = PictureAttention(out, heads, text is not None) if heads else None
+        if text is None or not heads:
+            self.text = None
+        else:
+            self.text = Text(text, out)
+        self.attention: PictureAttention | None = None
+        if heads:
+            self.attention = PictureAttention(out, heads, text is not None)
 
     def forward(self, x: Tensor, c: Tensor, text: Tensor | None) -> Tensor:
         x = self.block(x, c)
         if self.attention is None:
             return x
-        return (
-            self.attention(x)
-            if self.text is None
-            else self.attention(x, *self.text(text, len(x)))
-        )
+        if self.text is None:
+            return self.attention(x)
+        return self.attention(x, *self.text(text, len(x)))
 
 
 class UNet(nn.Module):
@@ -74,7 +77,10 @@ class UNet(nn.Module):
         time_scale: float = 1000.0,
     ):
         super().__init__()
-        attention = (len(widths) - 1,) if attention is None else tuple(attention)
+        if attention is None:
+            attention = (len(widths) - 1,)
+        else:
+            attention = tuple(attention)
         _check(channels, widths, depth, attention, heads, dropout)
         embedding = 4 * widths[0]
         self.conditions = Conditions(embedding, classes, time_scale)
@@ -146,7 +152,9 @@ def _stacks(levels: nn.ModuleList) -> Iterator[nn.ModuleList]:
 def pad(x: Tensor, multiple: int) -> Tensor:
     """The pictures with their right and lower edges repeated, up to sizes that the number divides."""
     right, below = -x.shape[3] % multiple, -x.shape[2] % multiple
-    return F.pad(x, (0, right, 0, below), mode="replicate") if right or below else x
+    if right or below:
+        return F.pad(x, (0, right, 0, below), mode="replicate")
+    return x
 
 
 def _check(
@@ -166,11 +174,12 @@ def _check(
         raise DifftoolError(
             f"attention names levels from 0 to {len(widths) - 1}, got {tuple(attention)}"
         )
-    odd = (
-        [w for k, w in enumerate(widths) if k in (*attention, len(widths) - 1) and w % heads]
-        if heads > 0
-        else [0]
-    )
+    if heads > 0:
+        odd = [
+            w for k, w in enumerate(widths) if k in (*attention, len(widths) - 1) and w % heads
+        ]
+    else:
+        odd = [0]
     if odd:
         raise DifftoolError(
             f"heads divide the widths that have attention, got heads={heads} for width {odd[0]}"

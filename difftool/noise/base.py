@@ -57,7 +57,10 @@ class Numbers:
         """The number of the next noise that is drawn at `now`, for the step to `nxt` or for itself."""
         first, apart = 0, 1
         if self.placed:
-            place = self.origin if now is None else place_of(float(now.level))
+            if now is None:
+                place = self.origin
+            else:
+                place = place_of(float(now.level))
             first, apart = place + ((nxt is None) << 32), 2**33
         drawn = self._drawn[first]
         self._drawn[first] += 1

@@ -41,7 +41,10 @@ class _GeneratorSource(Source):
         return self._seeded(GENERATOR)
 
     def _seeded(self, stream: int) -> torch.Generator:
-        origin = self._numbers.origin if self._numbers.placed and stream == GENERATOR else 0
+        if self._numbers.placed and stream == GENERATOR:
+            origin = self._numbers.origin
+        else:
+            origin = 0
         low, high, _, _ = philox4x32(
             (self.first, origin, stream, 0), (self.seed & MASK, self.seed >> 32)
         )

@@ -50,9 +50,9 @@ class KeyedSource(Source):
     def _together(self, number: int) -> Sequence[int]:
         """This number, and as many of those that are expected after it as are drawn together."""
         place = self._places.get(number)
-        return (
-            [number] if place is None else self._expected[place : place + self._philox.together]
-        )
+        if place is None:
+            return [number]
+        return self._expected[place : place + self._philox.together]
 
     def initial(self) -> Tensor:
         return self._give(self._philox.normals([0], INITIAL), None)

@@ -95,7 +95,9 @@ class _PathSource(KeyedSource):
 
 def _octave(u: float) -> int:
     """Number of the octave of `u`, from 1 on; 0 is the bottom cell [0, 2^LOWEST]."""
-    return max(0, math.frexp(u)[1] - LOWEST) if u else 0
+    if u:
+        return max(0, math.frexp(u)[1] - LOWEST)
+    return 0
 
 
 def _width(octave: int) -> float:
@@ -107,12 +109,17 @@ def _inside(u: float) -> dict[int, float]:
     octave = _octave(u)
     root, scale = octave << DEPTH, math.sqrt(_width(octave))
     if octave == 0:
-        return {root: math.sqrt(u)} if u else {}
+        if u:
+            return {root: math.sqrt(u)}
+        return {}
     t = u / _width(octave) - 1
     weights = {root: scale * t}
     for d in range(DEPTH):
         cell, f = divmod(t * 2**d, 1.0)
-        g = min(f, 1 - f) if d < DEPTH - 1 else math.sqrt(f * (1 - f))
+        if d < DEPTH - 1:
+            g = min(f, 1 - f)
+        else:
+            g = math.sqrt(f * (1 - f))
         weights[root + 2**d + int(cell)] = scale * 2 ** (-d / 2) * g
     return {node: w for node, w in weights.items() if w}
 

@@ -23,9 +23,8 @@ MASK = 0xFFFFFFFF
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85
 AHEAD = 8  # numbers that a small batch draws at once
-CALLS, INITIAL, NODES, INFINITE, GENERATOR, GENERATOR_INITIAL = range(
-    6
-)  # streams, each a word of the counter
+# streams, each a word of the counter
+CALLS, INITIAL, NODES, INFINITE, GENERATOR, GENERATOR_INITIAL = range(6)
 
 Word = Any  # an int or an int64 tensor of 32-bit words
 
@@ -63,9 +62,11 @@ class Philox:
         self.batch, self.size, self.device = shape[0], math.prod(shape[1:]), device
         self.blocks = torch.arange(-(-self.size // 4), device=device)
         self.samples = torch.arange(first, first + self.batch, device=device).view(-1, 1)
-        self.limit = (
-            2**16 if device.type == "cpu" else 2**20
-        )  # counters at once, so that a CPU's cache holds them
+        # counters at once, so that a CPU's cache holds them
+        if device.type == "cpu":
+            self.limit = 2**16
+        else:
+            self.limit = 2**20
         self.together = min(AHEAD, max(1, self.limit // (self.batch * len(self.blocks))))
         self.keys = _round_keys((seed & MASK, seed >> 32))
         rows = [
@@ -78,9 +79,8 @@ class Philox:
         most = max(
             len(self.blocks), min(self.limit, self.together * self.batch * len(self.blocks))
         )
-        self.words = torch.empty(
-            3, 2 * most, dtype=torch.int64, device=device
-        )  # scratch, as fresh memory is slow
+        # scratch, as fresh memory is slow
+        self.words = torch.empty(3, 2 * most, dtype=torch.int64, device=device)
         self.floats = torch.empty(3, 2 * most, dtype=torch.float32, device=device)
 
     @torch.inference_mode()

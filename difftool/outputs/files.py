@@ -92,7 +92,9 @@ def _temporary(target: Path) -> Path:
         )
         os.close(handle)
     except OSError as error:
-        reason = "no such folder" if not target.parent.exists() else error.strerror
+        reason = error.strerror
+        if not target.parent.exists():
+            reason = "no such folder"
         raise DifftoolError(f"cannot write {target}: {reason}") from None
     return Path(name)
 

@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
 CELL = 48  # pixels that one small image is enlarged to, at least
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
-PLOT, PANEL, WIDE, LEAST = (
-    5,
-    4,
-    16,
-    8,
-)  # inches: long sides of one scatter and of one of many; widths of figures
+# inches: long sides of one scatter and of one of many; widths of figures
+PLOT, PANEL, WIDE, LEAST = 5, 4, 16, 8
 HEADS = 0.3  # inches beside and above a plot
 IN_A_ROW = 4  # plots of sets that stand in one row, at most
 

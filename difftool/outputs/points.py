@@ -11,10 +11,8 @@ import numpy as np
 
 BINS = 80  # of a density, along each side
 FAR = 10  # times the spread of the samples, beyond which one is not drawn
-MARGIN, ROOM = (
-    0.05,
-    0.4,
-)  # around points, of what they spread over; for those that come from outside as well
+# around points, of what they spread over; for those that come from outside as well
+MARGIN, ROOM = 0.05, 0.4
 NARROW = 0.4  # the short side of a window, of the long one, at least
 DARK = (0.85, 0.85, 0.85, 1)  # what colours are multiplied by, to be seen on white
 FOLLOWED = 64  # points that are drawn with the way they came, at most
@@ -35,9 +33,8 @@ class Window:
             return cls(np.zeros(2), np.ones(2))
         low, high = bulk.min(0), bulk.max(0)
         half = (1 + margin) * (high - low) / 2
-        least = narrow * half.max() or max(
-            1.0, 0.1 * np.abs(low).max()
-        )  # where all are in one place
+        # where all are in one place
+        least = narrow * half.max() or max(1.0, 0.1 * np.abs(low).max())
         return cls((low + high) / 2, np.maximum(half, least))
 
     def axes(self) -> dict[str, Any]:

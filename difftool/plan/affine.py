@@ -118,7 +118,9 @@ Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _symbol(value: Any, op: str) -> Symbol:
-    return value if isinstance(value, Symbol) else refuse(f"{op} {type(value).__name__}")
+    if isinstance(value, Symbol):
+        return value
+    return refuse(f"{op} {type(value).__name__}")
 
 
 def _number(value: Any, op: str) -> float:

@@ -27,7 +27,9 @@ class Stop:
     @property
     def time(self) -> float:
         """When the model was asked, in serial numbers of symbols."""
-        return self.answers[0].serial if self.answers else -1
+        if self.answers:
+            return self.answers[0].serial
+        return -1
 
 
 def with_derived(stops: list[Stop], out: Symbol) -> list[Stop]:

@@ -79,10 +79,15 @@ def steps(
     for x0 alone. state: where to go on, in place of x. Raises `DifftoolError` for a state below
     float32, missing noise, or an answer (the first or the last) of another shape, dtype or device.
     """
-    carried = (
-        carried_states(plan.rows) if state is None or state.form == "x0" else []
-    )  # saved by a run that is not steered
-    compiled = None if not any(carried) else compile_plan(plan, raw, "x0")
+    # saved by a run that is not steered
+    if state is None or state.form == "x0":
+        carried = carried_states(plan.rows)
+    else:
+        carried = []
+    if not any(carried):
+        compiled = None
+    else:
+        compiled = compile_plan(plan, raw, "x0")
     if state is not None and compiled is None:
         compiled = compile_plan(plan, raw, state.form.partition("-")[0])  # type: ignore[arg-type]
     return Execution(plan, noise=noise, raw=raw, compiled=compiled, carried=carried).steps(
@@ -92,7 +97,9 @@ def steps(
 
 def version_of(x: Tensor) -> int:
     """How often it was written to; -1 where torch does not count (inference mode)."""
-    return -1 if x.is_inference() else x._version
+    if x.is_inference():
+        return -1
+    return x._version
 
 
 class Execution:
@@ -121,12 +128,17 @@ class Execution:
         self, x: Tensor | None, state: Stopped | None = None
     ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
         """The generator of `steps`."""
-        first = self._enter(x) if state is None else self._restore(state)
-        code = self.program.begun(first) if first else self.program.code
+        if state is None:
+            first = self._enter(x)
+        else:
+            first = self._restore(state)
+        if first:
+            code = self.program.begun(first)
+        else:
+            code = self.program.code
         registers, carried = self.registers, self.carried
-        memory = [
-            0 if value is None else value.data_ptr() for value in registers
-        ]  # of what an answer must not share
+        # of what an answer must not share
+        memory = [0 if value is None else value.data_ptr() for value in registers]
         size, shape = registers[code[0].target].nbytes, registers[code[0].target].shape
         answer: Any = None
         copy = False
@@ -138,7 +150,10 @@ class Execution:
                 if op.base == target:
                     y = registers[target]
                 else:
-                    base = answer if op.base == ANSWER else registers[op.base]
+                    if op.base == ANSWER:
+                        base = answer
+                    else:
+                        base = registers[op.base]
                     y = registers[target] = torch.mul(base, op.lead, out=registers[target])
                     memory[target] = y.data_ptr()
                 if gain:
@@ -208,7 +223,10 @@ class Execution:
     def _convert(self, op: Instruction, x: Tensor, answer: Any) -> None:
         """Files an answer of several channels, or one that another quantity is made of."""
         slots, (a, b) = op.channels, op.conversion
-        parts = answer if len(slots) > 1 else (answer,)
+        if len(slots) > 1:
+            parts = answer
+        else:
+            parts = (answer,)
         if not isinstance(parts, tuple) or len(parts) != len(slots):
             raise DifftoolError(f"this plan takes {len(slots)} outputs per evaluation")
         for part in parts:

@@ -89,7 +89,10 @@ def _substitute(rows: Sequence[Row], pairs: Mapping[int, Pair]) -> tuple[Row, ..
         x, size = dict(row.x), {k: abs(c) for k, c in row.x}
         m = {}
         for (k, channel), c in row.m:
-            p, q = pairs[k] if channel == 0 else (0.0, 1.0)
+            if channel == 0:
+                p, q = pairs[k]
+            else:
+                p, q = (0.0, 1.0)
             x[k] = x.get(k, 0.0) + c * p
             size[k] = size.get(k, 0.0) + abs(c * p)
             m[k, channel] = c * q

@@ -129,8 +129,10 @@ class RunState:
 
 def _name(value: Value) -> str:
     """A value in a file: x/3, m/3/0, z/1."""
-    numbers = value[1:] if value.kind == "m" else value[1:2]
-    return "/".join([value.kind, *map(str, numbers)])
+    numbers = list(map(str, value[1:]))
+    if value.kind != "m":
+        numbers = numbers[:1]
+    return "/".join([value.kind, *numbers])
 
 
 def _value(name: str, file: Any) -> Value:

@@ -62,9 +62,8 @@ class Program:
     code: list[Instruction]
     registers: int  # arrays like the state at once, the newest answer included
     outputs: set[int]  # the registers that hold network outputs
-    live: list[dict[Value, int]] = field(
-        default_factory=list
-    )  # at each row, before its evaluation
+    # at each row, before its evaluation
+    live: list[dict[Value, int]] = field(default_factory=list)
 
     def begun(self, r: int) -> list[Instruction]:
         """The code from row r on, for a run whose state at r is there already."""
@@ -92,10 +91,11 @@ class _Scan:
         self.rows = formed.rows
         self.last_use = last_uses(self.rows)
         self.place: dict[Value, int] = {}
+        # by whether the slot holds network outputs
         self.free: dict[bool, list[int]] = {
             False: [],
             True: [],
-        }  # by whether the slot holds network outputs
+        }
         self.outputs: set[int] = set()
         self.count = 0
         self.most = 0  # values at once, an answer without a register included
@@ -141,7 +141,10 @@ class _Scan:
         )
         harmless = self.outputs.isdisjoint(self.place.values()) and self._harmless(r)
         kept = self.last_use.get(self.newest, r) > following
-        register = self._new(self.newest, True) if kept else ANSWER
+        if kept:
+            register = self._new(self.newest, True)
+        else:
+            register = ANSWER
         self.most = max(self.most, len(self.place) + (not kept))
         return replace(step, use=PLAIN if harmless else GUARDED, register=register)
 
@@ -151,7 +154,10 @@ class _Scan:
             draws.append((j, self._new(Value("z", j))))
             self.drawn = j + 1
         terms = dict(row.terms())
-        gain = terms.pop(self.newest, 0.0) if self.newest else 0.0
+        if self.newest:
+            gain = terms.pop(self.newest, 0.0)
+        else:
+            gain = 0.0
         first, lead, scale = self._overwritten(r, row), 1.0, 1.0
         if first is not None:
             scale = terms.pop(first)

@@ -45,7 +45,9 @@ class Row:
     @property
     def channels(self) -> int:
         """How many answers the model gives here; 0 if the row is not evaluated."""
-        return 0 if self.request is None else len(self.request.answers)
+        if self.request is None:
+            return 0
+        return len(self.request.answers)
 
     @property
     def plain(self) -> bool:

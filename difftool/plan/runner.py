@@ -48,7 +48,10 @@ class Runner:
         callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
         at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
         """
-        first = state.position if state else 0
+        if state:
+            first = state.position
+        else:
+            first = 0
         with torch.no_grad():
             steps, y, row = self._entered(x, noise, state)
             call, times = self._prepared(y, first)
@@ -91,8 +94,10 @@ class Runner:
             self._evaluations[key] = prepared(self.model, self.plan.rows, x)
         call, times = self._evaluations[key]
         done = sum(1 for row in self.plan.rows[:first] if row.channels)
-        asked = (lambda x, time: call(x.clone(), time)) if self.copies else call
-        return asked, iter(times[done:])
+        told = iter(times[done:])
+        if self.copies:
+            return lambda x, time: call(x.clone(), time), told
+        return call, told
 
 
 def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
@@ -105,7 +110,9 @@ def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
     plain = [row.point for row in evaluated if row.plain]
     if len(plain) == len(evaluated):
         return model.prepare(plain, x)
-    ready: Evaluations = model.prepare(plain, x) if plain else (model.evaluate, ())
+    ready: Evaluations = (model.evaluate, ())
+    if plain:
+        ready = model.prepare(plain, x)
     call, told = ready[0], iter(ready[1])
 
     def ask(x: Tensor, what: tuple[Row, Any]) -> Any:

@@ -165,7 +165,9 @@ def guided_growth(plan: Plan, scale: float) -> float:
         sources = np.concatenate([first.sigma * state[:1], noise])
         size = math.hypot(final.alpha * math.sqrt(0.5), final.sigma)
         growth = float(np.linalg.norm(sources, axis=0).max()) / size
-    return growth if math.isfinite(growth) else math.inf
+    if math.isfinite(growth):
+        return growth
+    return math.inf
 
 
 def _gains(plan: Plan, slopes: Callable[[Point], Array]) -> tuple[Array, Array, Array]:

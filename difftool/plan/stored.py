@@ -118,7 +118,9 @@ def _whole(value: Any) -> int:
 
 
 def _finite(interval: tuple[float, float] | None) -> list[float | None] | None:
-    return None if interval is None else [u if math.isfinite(u) else None for u in interval]
+    if interval is None:
+        return None
+    return [u if math.isfinite(u) else None for u in interval]
 
 
 def _infinite(interval: list[float | None] | None) -> tuple[float, float] | None:

@@ -57,7 +57,10 @@ def trace(
         raise NotAffine(f"the sampler returned a {type(out).__name__}, not its state")
     stops = with_derived(tracer.stops, out)
     stops.append(Stop(path[-1], out * 1.0))
-    noises, combos = _split(tracer.noises) if correlated else (tuple(tracer.noises), None)
+    if correlated:
+        noises, combos = _split(tracer.noises)
+    else:
+        noises, combos = (tuple(tracer.noises), None)
     rows = tuple(
         _row(stop, kind, index, terms, combos)
         for stop, (kind, index), terms in zip(

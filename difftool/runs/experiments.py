@@ -200,7 +200,10 @@ def _flat(training: Training) -> dict[str, Any]:
             whole[axis], options = parse(whole[axis])
             taken = {*whole, "name"}
             for key, value in options.items():
-                head = f"{axis}.{key}" if key in taken else key
+                if key in taken:
+                    head = f"{axis}.{key}"
+                else:
+                    head = key
                 whole[head] = value
     if whole["epochs"] is not None:
         del whole["steps"]

@@ -25,9 +25,8 @@ from difftool.sampling import Callback, Job, Step, ran_away, warn_beforehand
 from difftool.schedules import Point
 
 QUANTILES = (0.1, 0.5, 0.9)
-Watch = Callable[
-    [Run], AbstractContextManager[Callback]
-]  # how the steps of a run are shown while it goes on
+# how the steps of a run are shown while it goes on
+Watch = Callable[[Run], AbstractContextManager[Callback]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,10 @@ def trajectory(
 
     def keep(step: Step) -> None:
         count(step)
-        shown = step.x if what == "state" else step.x0
+        if what == "state":
+            shown = step.x
+        else:
+            shown = step.x0
         states.append(shown.detach().cpu().clone())
         titles.append(f"t = {step.point.t:.4g}")
 

@@ -41,7 +41,10 @@ def plan_of(
             )
         return load_plan(Path(parse(sampler)[0]))
     walked, times = make("samplers", sampler), make("grids", grid) if grid else None
-    own_steps = walked.adaptive if times is None else times.own_steps is not None
+    if times is None:
+        own_steps = walked.adaptive
+    else:
+        own_steps = times.own_steps is not None
     if steps is None and not own_steps:
         steps = STEPS
     decision = decide(
@@ -82,11 +85,10 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         abs(a.point.flow - b.point.flow)
         for a, b in pairwise(row for row in plan.rows if row.kind == "grid")
     ]
-    found = (
-        None
-        if sampler is None or is_file("samplers", sampler)
-        else stability(make("samplers", sampler))
-    )
+    if sampler is None or is_file("samplers", sampler):
+        found = None
+    else:
+        found = stability(make("samplers", sampler))
     if found is not None and steps:
         facts["stability"] = (
             f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "
@@ -143,7 +145,10 @@ def default_of(
         return why, facts
     plan = decision.traced(Independent())
     facts |= _network_error(plan, wanted.predicts or "x0")
-    growth = guided_growth(plan, wanted.guidance) if wanted.guidance > 1 else 0.0
+    if wanted.guidance > 1:
+        growth = guided_growth(plan, wanted.guidance)
+    else:
+        growth = 0.0
     if growth > default.LARGEST:
         facts["unstable"] = (
             f"on Gaussian data the samples end {growth:.2g} times as large as the data"
@@ -174,7 +179,10 @@ def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
         for kind in ("eps", "x0", "v", "flow")
     )
     each = [f"{gain:.2g}" for gain in error_gains(plan, errors_of(predicts))]
-    shown = each if len(each) <= 2 * SHOWN else [*each[:SHOWN], "..", *each[-SHOWN:]]
+    if len(each) <= 2 * SHOWN:
+        shown = each
+    else:
+        shown = [*each[:SHOWN], "..", *each[-SHOWN:]]
     return {
         "network error": f"x {gains}: independent errors of size 1 of all answers, at the end",
         "of each answer": f"x {' '.join(shown)} ({predicts})",

@@ -42,10 +42,12 @@ TABLES = {
     "ddim-uniform",
     "beta-entries",
 }
+# since version 2
 CHANGED = {
     "noise": lambda noise: f"{noise}-by-call",
     "grid": lambda grid: _down_to(grid),
-}  # since version 2
+}
+# what a choice depends on
 CHOSEN_BY = {
     "model",
     "stochastic",
@@ -54,7 +56,7 @@ CHOSEN_BY = {
     "steps",
     "nfe",
     "guidance",
-}  # what a choice depends on
+}
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -111,13 +113,19 @@ class Recipe:
         for name in ("num_samples", "batch_size", "steps", "nfe", "threads"):
             value, most = getattr(self, name), MOST if name == "num_samples" else math.inf
             if value is not None and not 1 <= value <= most:
-                upper = f" and at most {most}" if value > most else ""
+                if value > most:
+                    upper = f" and at most {most}"
+                else:
+                    upper = ""
                 raise DifftoolError(
                     f"{_option(name)} is a whole number of at least 1{upper}, got {value}"
                 )
         classes = self.classes
         if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
-            upper = f" and at most {MOST - 1}" if classes and classes[-1] >= MOST else ""
+            if classes and classes[-1] >= MOST:
+                upper = f" and at most {MOST - 1}"
+            else:
+                upper = ""
             raise DifftoolError(
                 f"class is a whole number from 0 on{upper}, or a range as in 0-9, got {self.label!r}"
             )
@@ -182,7 +190,10 @@ class Recipe:
             return self, None
         told = " ".join(f"--{option} {value}" for option, value in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
-        numbers = {} if "nfe" in found else {"steps": self.steps, "nfe": self.nfe}
+        if "nfe" in found:
+            numbers = {}
+        else:
+            numbers = {"steps": self.steps, "nfe": self.nfe}
         kept: dict[str, Any] = {**numbers, "last": found.get("last", self.last)}
         return replace(self.changed(**found), **kept), f"{names} runs as {told}"
 
@@ -190,7 +201,9 @@ class Recipe:
     def specs(self) -> dict[str, str]:
         """What the run is made of, by axis; a plan holds all but the model."""
         whole = self.plan is None and self.plan_file is None
-        axes = ("models", "samplers", "schedules", "grids") if whole else ("models",)
+        axes: tuple[str, ...] = ("models",)
+        if whole:
+            axes += ("samplers", "schedules", "grids")
         return {axis: spec for axis in axes if (spec := getattr(self, axis[:-1]))}
 
     def check_names(self) -> None:
@@ -205,19 +218,26 @@ class Recipe:
         if isinstance(self.label, int):
             return range(self.label, self.label + 1)
         ends = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", self.label)
-        return range(int(ends[1]), int(ends[2] or ends[1]) + 1) if ends else range(0)
+        if ends:
+            return range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+        return range(0)
 
     @property
     def plan_file(self) -> Path | None:
         """The file that holds the plan, if `sampler` names one."""
         if self.sampler is None:
             return None
-        return Path(parse(self.sampler)[0]) if is_file("samplers", self.sampler) else None
+        if is_file("samplers", self.sampler):
+            return Path(parse(self.sampler)[0])
+        return None
 
     @property
     def title(self) -> str:
         """A short name for its outputs: model and sampler without their options."""
-        sampler = self.plan_file.stem if self.plan_file else parse(self.sampler or "default")[0]
+        if self.plan_file:
+            sampler = self.plan_file.stem
+        else:
+            sampler = parse(self.sampler or "default")[0]
         return f"{parse(self.model)[0]}-{sampler}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -271,13 +291,12 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
 def _down_to(grid: str) -> str:
     """A grid with the lowest level, or the length of the table, that was its default up to version 2."""
     name, options = parse(grid)
-    usual = (
-        {"level_min": "0.002"}
-        if name in LEVELS
-        else {"length": "1000"}
-        if name in TABLES
-        else {}
-    )
+    if name in LEVELS:
+        usual = {"level_min": "0.002"}
+    elif name in TABLES:
+        usual = {"length": "1000"}
+    else:
+        usual = {}
     return write(
         name, {**options, **{key: value for key, value in usual.items() if key not in options}}
     )
@@ -285,7 +304,9 @@ def _down_to(grid: str) -> str:
 
 def class_of(text: str | None) -> int | str | None:
     """A class as it is typed: a number, or a range as text."""
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else text
+    if text is not None and re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return text
 
 
 def _is_ours(axis: str, spec: str) -> bool:
@@ -305,7 +326,9 @@ def _has_own_steps(grid: str) -> bool:
 
 
 def _option(name: str) -> str:
-    return "class" if name == "label" else name.replace("_", "-")
+    if name == "label":
+        return "class"
+    return name.replace("_", "-")
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -126,7 +126,10 @@ class Run:
 
 def _along_a_flow(recipe: Recipe, model: Model) -> bool:
     """Whether alpha + sigma = 1 all along the schedule of the run."""
-    schedule = model.schedule if recipe.schedule is None else make("schedules", recipe.schedule)
+    if recipe.schedule is None:
+        schedule = model.schedule
+    else:
+        schedule = make("schedules", recipe.schedule)
     if schedule is None:
         return False
     low, high = schedule.domain
@@ -179,7 +182,10 @@ def _wrapped(model: Model, recipe: Recipe) -> tuple[Model, tuple[int, ...], Reci
             raise DifftoolError("--guidance leads to a class; name it with --class")
         model = Guided(model, recipe.guidance)
     chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
-    clip = of_pictures(model) if recipe.clip is None else recipe.clip
+    if recipe.clip is None:
+        clip = of_pictures(model)
+    else:
+        clip = recipe.clip
     if clip:
         model = Clipped(model)
     return model, shape, replace(recipe, chosen=chosen, clip=clip)
@@ -250,7 +256,11 @@ def _filled_in(recipe: Recipe, job: Job) -> Recipe:
 def _device(name: Device) -> Device:
     mps = torch.backends.mps.is_available()
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        if mps:
+            return "mps"
+        return "cpu"
     if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}[name]:
         raise DifftoolError(f"there is no {name} device here; use --device cpu")
     return name

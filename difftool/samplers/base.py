@@ -215,7 +215,10 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
     """Network evaluations of `finish`; None if they are only known after the run."""
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
         return sampler.nfe(path)
-    before = sampler.nfe(path[:-1]) if len(path) > 2 else 0
+    if len(path) > 2:
+        before = sampler.nfe(path[:-1])
+    else:
+        before = 0
     if before is None:
         return None
     return before + 1

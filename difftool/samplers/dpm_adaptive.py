@@ -118,7 +118,10 @@ class DPMAdaptive(Sampler):
 
     def attempt(self, walk: Walk, x: State, h: Host, path: Path) -> tuple[State, State]:
         """The results of the lower and of the higher order."""
-        r1 = 1 / 2 if self.order == 2 else 1 / 3
+        if self.order == 2:
+            r1 = 1 / 2
+        else:
+            r1 = 1 / 3
         now, p1, p2, nxt = (
             path.schedule.at(path.schedule.t_at_half_log_snr(walk.u + r * h), like=x)
             for r in (0, r1, 2 / 3, 1)

@@ -147,7 +147,10 @@ def weights(
 ) -> tuple[float, list[float], float]:
     """(A, w, k) of y_t = A y_s - sum_j w_j f_j - k for f known at the nodes, half-log-SNRs all."""
     l, r, _ = fitted.curves  # noqa: E741
-    basis = powers if pseudo else lagrange
+    if pseudo:
+        basis = powers
+    else:
+        basis = lagrange
     shift = [_bias(s, u, fitted) for u in nodes]
     gain, w, constant = math.exp(-l.integral(s, t)), [0.0] * len(nodes), 0.0
     for u, weight in _pieces(s, t, fitted):

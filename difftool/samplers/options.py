@@ -39,7 +39,10 @@ def check_number(
         too_large = value > sys.float_info.max and not infinite
         if not at_low and not too_large:
             return
-    below, over = ("<", ">") if above else ("<=", ">=")
+    if above:
+        below, over = ("<", ">")
+    else:
+        below, over = ("<=", ">=")
     bounds = f"{option} {over} {low:g}"
     if high < math.inf:
         bounds = f"{low:g} {below} {option} <= {high:g}"

@@ -90,7 +90,10 @@ class Restart(Wrapper):
             end = 1 + _nearest(levels[1:], low)
             loop = self._loop(path, levels, end, high, steps)
             if loop is not None and repeats:
-                first = [path[begin : end + 1]] if end > begin else []
+                if end > begin:
+                    first = [path[begin : end + 1]]
+                else:
+                    first = []
                 out, begin = [*out, *first, *[loop] * repeats], end
         if begin < len(path) - 1:
             return [*out, path[begin:]]

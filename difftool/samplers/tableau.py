@@ -83,11 +83,12 @@ RALSTON = Tableau(((), (2 / 3,)), (1 / 4, 3 / 4))
 HEUN3 = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4))
 KUTTA3 = Tableau(((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6))
 CLASSICAL = Tableau(((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
+# methods that do not look at the end of their step, by order
 INNER = {
     1: EULER,
     2: MIDPOINT,
     3: HEUN3,
-}  # methods that do not look at the end of their step, by order
+}
 
 
 def inner(tableau: Tableau) -> Tableau:
@@ -115,7 +116,10 @@ def rk_step(
         if c == 0:
             p, state = now, x
         else:
-            p = nxt if c == 1 else ode.place(u + c * h, path)
+            if c == 1:
+                p = nxt
+            else:
+                p = ode.place(u + c * h, path)
             state = ode.scale(p) * _sum(y, h, row, slopes)
         if c == 0 and x0 is not None:
             answer = x0

@@ -77,10 +77,11 @@ class UniPC(Multistep):
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         known: History = []
+        # the corrected state, and the order of the step from it; 0: none to correct
         y, p = (
             x,
             0,
-        )  # the corrected state, and the order of the step from it; 0: none to correct
+        )
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
             if p and self.corrector and has_half_log_snr(path[i - 1]):

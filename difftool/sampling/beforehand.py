@@ -19,7 +19,10 @@ SIGNAL = 0.25  # alpha / sigma from which on a start is not taken for one of pur
 def warn_beforehand(job: Job, started: bool = False) -> None:
     """A `DifftoolWarning` for every line; started: the states to start from were given by the caller."""
     start = None if started else starts_in_the_data(job)
-    caution = None if job.sampler is None else job.sampler.caution(math.prod(job.shape))
+    if job.sampler is None:
+        caution = None
+    else:
+        caution = job.sampler.caution(math.prod(job.shape))
     for line in (will_run_away(job), start, has_no_path(job), names_no_class(job), caution):
         if line is not None:
             warnings.warn(line, DifftoolWarning, stacklevel=3)
@@ -34,9 +37,8 @@ def starts_in_the_data(job: Job) -> str | None:
     if job.sampler is not None:
         top = start_of(job.model, job.sampler, job.path.schedule)
     end, own = job.path.schedule.at(top), job.model.schedule
-    beyond = (
-        own is None or own.level(own.t_start(True)) > 1.01 * end.level
-    )  # what the model knows of higher levels
+    # what the model knows of higher levels
+    beyond = own is None or own.level(own.t_start(True)) > 1.01 * end.level
     if beyond and end.alpha > SIGNAL * end.sigma:
         return (
             f"the schedule ends at alpha = {end.alpha:.2g}, sigma = {end.sigma:.2g}: states there are not noise alone, "

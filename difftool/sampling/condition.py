@@ -43,5 +43,8 @@ def _labels(value: Any, total: int) -> Any:
         value = torch.as_tensor(value)
     if not isinstance(value, Tensor) or value.ndim > 1 or value.is_complex():
         return value
-    value = value if value.is_floating_point() else value.to(torch.int64)
-    return value.expand(total) if value.ndim == 0 else value
+    if not value.is_floating_point():
+        value = value.to(torch.int64)
+    if value.ndim == 0:
+        return value.expand(total)
+    return value

@@ -71,15 +71,22 @@ def choose(
     if nfe is not None:
         check_nfe(nfe)
     named = None if grid is None else as_grid(grid)
+    n = DEFAULT_STEPS
     if named is not None and named.own_steps is not None:
         n = named.own_steps
-    else:
-        n = DEFAULT_STEPS if steps is None else steps
-        n = n if nfe is None else max(operator.index(nfe) // model.nfe, 1)
+    elif nfe is not None:
+        n = max(operator.index(nfe) // model.nfe, 1)
+    elif steps is not None:
+        n = steps
     check_steps(n)
     n = operator.index(n)
-    sampler, own = _stochastic(model, n) if stochastic else _usual(model, n)
-    used = own if named is None else named
+    if stochastic:
+        sampler, own = _stochastic(model, n)
+    else:
+        sampler, own = _usual(model, n)
+    used = named
+    if used is None:
+        used = own
     if stochastic or model.guidance <= 1:
         return sampler, used
     growth = _growth(model, n, sampler, used, schedule)
@@ -98,9 +105,8 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 def _usual(model: Model, n: int) -> Choice:
     """The choice for N steps, but for guidance under which it would run away."""
-    scale = max(
-        model.guidance, 1 - model.guidance, 1.0
-    )  # below 0 it goes away from the condition, as steeply
+    # below 0 it goes away from the condition, as steeply
+    scale = max(model.guidance, 1 - model.guidance, 1.0)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
     if _noisy(model):
@@ -109,10 +115,16 @@ def _usual(model: Model, n: int) -> Choice:
         return _less_noisy(n, scale)
     if scale > 1 and n < CORRECTED * scale:
         return _bashforth(n), FlowGrid(a=9 / 8, b=9 / 4)
-    order = 2 if n < FEW * scale else 3 if n < 48 * scale else 4
-    return FlowABM(min(n, order)), FlowGrid(b=2.0) if n < SMOOTH * scale else FlowGrid(
-        a=9 / 7, b=9 / 4
-    )
+    if n < FEW * scale:
+        order = 2
+    elif n < 48 * scale:
+        order = 3
+    else:
+        order = 4
+    grid = FlowGrid(a=9 / 7, b=9 / 4)
+    if n < SMOOTH * scale:
+        grid = FlowGrid(b=2.0)
+    return FlowABM(min(n, order)), grid
 
 
 def _bashforth(n: int) -> Sampler:
@@ -131,14 +143,14 @@ def _averaging(n: int, scale: float) -> Choice:
 def _less_noisy(n: int, scale: float) -> Choice:
     """The choice for such a network where that multiple is not so large."""
     if scale > 1:
-        return (
-            (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4))
-            if scale <= n < CORRECTED * scale
-            else _averaging(n, scale)
-        )
+        if scale <= n < CORRECTED * scale:
+            return (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4))
+        return _averaging(n, scale)
     if n < FEW:
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
-    return _averaging(n, scale) if n < 2 * FEW else (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
+    if n < 2 * FEW:
+        return _averaging(n, scale)
+    return (FlowABM(2), FlowGrid(a=9 / 7, b=9 / 4))
 
 
 def _noisy(model: Model) -> bool:

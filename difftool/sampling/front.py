@@ -77,7 +77,10 @@ def sample(
         raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
     if x is not None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            if isinstance(x, Tensor):
+                kind = x.dtype
+            else:
+                kind = type(x).__name__
             raise DifftoolError(f"x is a tensor of floating numbers, got {kind}")
         shape, device = tuple(x.shape), device or x.device
     assert shape is not None
@@ -96,6 +99,9 @@ def sample(
         except NonFinite as error:
             error.done = torch.cat(parts) if parts else None
             raise
-    out = torch.cat(parts) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        out = torch.cat(parts)
+    else:
+        out = parts[0]
     warn(ran_away(job, out))
     return out

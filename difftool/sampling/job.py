@@ -56,22 +56,30 @@ class Decided(ABC):
     @property
     def sampler(self) -> Sampler | None:
         """None if only a plan was given."""
-        return None if self.decision is None else self.decision.sampler
+        if self.decision is None:
+            return None
+        return self.decision.sampler
 
     @property
     def path(self) -> Path | None:
         """None if only a plan was given."""
-        return None if self.decision is None else self.decision.path
+        if self.decision is None:
+            return None
+        return self.decision.path
 
     @property
     def grid(self) -> Grid | None:
         """None if only a plan was given, or the sampler chooses its own steps."""
-        return None if self.decision is None else self.decision.grid
+        if self.decision is None:
+            return None
+        return self.decision.grid
 
     @property
     def last(self) -> Last:
         """How the run enters sigma = 0."""
-        return "step" if self.decision is None else self.decision.last
+        if self.decision is None:
+            return "step"
+        return self.decision.last
 
     @property
     @abstractmethod
@@ -106,7 +114,10 @@ class Decided(ABC):
 
     def start(self, first: int, count: int) -> tuple[BoundModel, Source]:
         """The model and the noise of the batch of samples first .. first + count."""
-        schedule = None if self.path is None else self.path.schedule
+        if self.path is None:
+            schedule = None
+        else:
+            schedule = self.path.schedule
         model = self.model.part(first, count, self.total)
         bound = model.bind(schedule, slice_cond(self.cond, first, count, self.total))
         source = self.noise.source(
@@ -130,7 +141,10 @@ class Decided(ABC):
         """The samples first .. first + count; from the states x if given. Raises `NonFinite` for NaN or infinity."""
         with self.model.evaluating():
             bound, source = self.start(first, count)
-            x = self._initial(source) if x is None else x.to(self.device, self.dtype)
+            if x is None:
+                x = self._initial(source)
+            else:
+                x = x.to(self.device, self.dtype)
             out = self._run(_Start(first, bound, source, x), callback, grad)
             if not bool(torch.isfinite(out).all()):
                 self._explain(first, count, x)
@@ -171,9 +185,8 @@ class Planned(Decided):
     """The run of a plan."""
 
     plan: Plan
-    _runners: list[Runner] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )  # the last one
+    # the last one
+    _runners: list[Runner] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def nfe(self) -> int:
@@ -181,7 +194,9 @@ class Planned(Decided):
 
     @property
     def origin(self) -> Point:
-        return self.plan.rows[0].point if self.path is None else self.path[0]
+        if self.path is None:
+            return self.plan.rows[0].point
+        return self.path[0]
 
     @property
     def end(self) -> Point:
@@ -231,7 +246,10 @@ class Planned(Decided):
             answer = call(y, time)
             lost = first_lost(row.request.parts(answer))  # type: ignore[union-attr]
             if lost is not None:
-                state = execution.state() if start.source.resumable else None
+                if start.source.resumable:
+                    state = execution.state()
+                else:
+                    state = None
                 reason = not_finite(lost, p, row.index, self.steps, start.first)
                 raise NonFinite(reason, y.clone(), state)
             y, p, row = steps.send(answer)
@@ -243,16 +261,17 @@ class Loop(Decided):
 
     decision: Decision
     plan: ClassVar[None] = None
-    _spent: list[int] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )  # by the last batch
+    # by the last batch
+    _spent: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def nfe(self) -> int | None:
         if self._spent:
             return self._spent[-1]
         declared = self.decision.nfe
-        return None if declared is None else declared * self.model.nfe
+        if declared is None:
+            return None
+        return declared * self.model.nfe
 
     @property
     def origin(self) -> Point:

@@ -45,7 +45,8 @@ def prepare(
     check_kind("model", model, Model)
     if sampler is not None:
         check_kind("sampler", sampler, (Sampler, Plan))
-    noise = Independent() if noise is None else noise
+    if noise is None:
+        noise = Independent()
     check_kind("noise", noise, Noise)
     if dtype not in DTYPES:
         raise DifftoolError(

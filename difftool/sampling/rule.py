@@ -59,9 +59,15 @@ def make_path(
             )
         low = schedule.t_at_level(ADAPTIVE_LEVEL)
         return Path(schedule, (start, low, schedule.domain[0]))
-    grid = grid_of(sampler) if grid is None else as_grid(grid)
+    if grid is None:
+        grid = grid_of(sampler)
+    else:
+        grid = as_grid(grid)
     if steps is None:
-        steps = DEFAULT_STEPS if grid.own_steps is None else grid.own_steps
+        if grid.own_steps is None:
+            steps = DEFAULT_STEPS
+        else:
+            steps = grid.own_steps
     grid = grid.starting(min(start, schedule.t_start(grid.needs_level)))
     if model.schedule is not None and model.schedule.lowest:
         grid = grid.down_to(model.schedule.lowest)
@@ -162,7 +168,10 @@ def steps_for_nfe(
         near = [own]
     else:
         most = most_steps(cost, nfe)
-        near = [most, most + 1] if most else [1]
+        if most:
+            near = [most, most + 1]
+        else:
+            near = [1]
     costs = {cost(steps): steps for steps in near}
     if nfe not in costs:
         listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
@@ -187,7 +196,9 @@ def steps_within(
 
     def cost(steps: int) -> int:
         used = _cost(model, sampler, steps, grid=grid, schedule=schedule)
-        return nfe + 1 if used is None else used
+        if used is None:
+            return nfe + 1
+        return used
 
     def known(steps: int) -> int:
         try:
@@ -197,9 +208,13 @@ def steps_within(
 
     own = _own_steps(grid)
     if own is not None:
-        return own if cost(own) <= nfe else 0
+        if cost(own) <= nfe:
+            return own
+        return 0
     most = most_steps(known, nfe)
-    return most if most and cost(most) else 0
+    if most and cost(most):
+        return most
+    return 0
 
 
 def _cost(
@@ -208,7 +223,9 @@ def _cost(
     """Network evaluations of a run of so many steps; None if they are only known after it."""
     path = make_path(model, sampler, steps=steps, last=last, **options)
     answers = nfe_of(sampler, path, last or sampler.last)
-    return None if answers is None else answers * model.nfe
+    if answers is None:
+        return None
+    return answers * model.nfe
 
 
 def most_steps(cost: Callable[[int], int], nfe: int) -> int:
@@ -221,7 +238,9 @@ def most_steps(cost: Callable[[int], int], nfe: int) -> int:
 
 def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
     """The steps that a grid has of itself; None if it takes any number."""
-    return None if grid is None else as_grid(grid).own_steps
+    if grid is None:
+        return None
+    return as_grid(grid).own_steps
 
 
 def check_nfe(nfe: object) -> None:

@@ -34,8 +34,14 @@ def will_run_away(job: Job) -> str | None:
     growth = guided_growth(plan, scale)
     if growth <= LARGEST:
         return None
-    found = None if job.sampler is None else stability(job.sampler)
-    known = "" if found is None else f", whose stability interval is {found.real:.2g}"
+    if job.sampler is None:
+        found = None
+    else:
+        found = stability(job.sampler)
+    if found is None:
+        known = ""
+    else:
+        known = f", whose stability interval is {found.real:.2g}"
     return (
         f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler.name if job.sampler else 'this plan'}"
         f"{known}: on Gaussian data the samples end {growth:.2g} times as large as the data; "
@@ -93,11 +99,10 @@ class Astray:
         if self.outside <= FEW * self.samples and self.furthest <= FAR * self.half:
             return None
         low, high = self.limits
-        known = (
-            f"{low:.4g} to {high:.4g}, the range of the data"
-            if self.job.model.data_range
-            else f"+-{UNKNOWN:g}"
-        )
+        if self.job.model.data_range:
+            known = f"{low:.4g} to {high:.4g}, the range of the data"
+        else:
+            known = f"+-{UNKNOWN:g}"
         return (
             f"{self.outside} of {self.samples} samples lie far outside of {known}: |x| reaches {self.largest:.3g}; "
             f"{_ways_out(self.job)}"
@@ -125,7 +130,9 @@ def _clipping(model: Model) -> list[str]:
     """Clipping, where the range is known; where it is done already, to leave it out: it costs orders above 1."""
     if _clipped(model):
         return ["no clipping"]
-    return [] if model.data_range is None else ["clipping"]
+    if model.data_range is None:
+        return []
+    return ["clipping"]
 
 
 def _clipped(model: Model, guided: bool = False) -> bool:

@@ -41,10 +41,13 @@ class Step:
     @property
     def x0(self) -> Tensor:
         """The model's estimate of x_0 here."""
-        affine = self._bound.affine(self.point) if self._bound else None
-        return (
-            self._answer if affine is None else affine.skip * self.x + affine.out * self._answer
-        )
+        if self._bound:
+            affine = self._bound.affine(self.point)
+        else:
+            affine = None
+        if affine is None:
+            return self._answer
+        return affine.skip * self.x + affine.out * self._answer
 
 
 Callback = Callable[[Step], None]
@@ -149,6 +152,8 @@ def not_finite(
     bad = ~torch.isfinite(answer).reshape(len(answer), -1).all(dim=1)
     row = int(bad.nonzero()[0])
     which = first + (row if rows is None else rows[row])
-    step = "" if one_each(p) else f"at step {index + 1} of {steps} "
-    t = float(p.t.flatten()[row]) if one_each(p) else p.t
+    if one_each(p):
+        step, t = "", float(p.t.flatten()[row])
+    else:
+        step, t = f"at step {index + 1} of {steps} ", p.t
     return f"the model returned NaN or infinity {step}(t={t:.6g}), first in sample {which}"

@@ -12,9 +12,8 @@ def _elementary(name: str, numpy_name: str | None = None) -> Any:
     def function(x: Any) -> Any:
         if isinstance(x, (float, int)):
             return scalar(x)
-        method = getattr(
-            x, name, None
-        )  # torch tensors have these as methods, numpy arrays do not
+        # torch tensors have these as methods, numpy arrays do not
+        method = getattr(x, name, None)
         if method is not None:
             return method()
         import numpy
@@ -42,12 +41,16 @@ _log = _elementary("log")
 
 def log(x: Any) -> Any:
     """Natural logarithm with log(0) = -inf, as arrays have it."""
-    return -math.inf if isinstance(x, (float, int)) and x == 0 else _log(x)
+    if isinstance(x, (float, int)) and x == 0:
+        return -math.inf
+    return _log(x)
 
 
 def ratio(a: Any, b: Any) -> Any:
     """a / b with a / 0 = inf, as arrays have it."""
-    return math.inf if isinstance(b, (float, int)) and b == 0 else a / b
+    if isinstance(b, (float, int)) and b == 0:
+        return math.inf
+    return a / b
 
 
 def log_alpha_vp(half_log_snr: Any) -> Any:
@@ -67,7 +70,9 @@ def clip(x: Any, low: float, high: float) -> Any:
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b."""
     if isinstance(condition, bool):
-        return a if condition else b
+        if condition:
+            return a
+        return b
     if hasattr(condition, "where"):
         import torch
 
@@ -81,4 +86,6 @@ def as_dtype(x: Any, like: Any) -> Any:
     """x in the dtype of `like`; floats stay as they are."""
     if hasattr(x, "to"):
         return x.to(like.dtype)
-    return x.astype(like.dtype) if hasattr(like, "dtype") and hasattr(x, "astype") else x
+    if hasattr(like, "dtype") and hasattr(x, "astype"):
+        return x.astype(like.dtype)
+    return x

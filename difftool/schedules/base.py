@@ -107,11 +107,9 @@ class Schedule(ABC):
         if isinstance(level, (int, float)):
             if level <= 0:
                 return self.domain[0]
-            return (
-                self.domain[1]
-                if math.isinf(level)
-                else self.t_at_half_log_snr(-math.log(level))
-            )
+            if math.isinf(level):
+                return self.domain[1]
+            return self.t_at_half_log_snr(-math.log(level))
         t = self.t_at_half_log_snr(-log(clip(level, NEAR_END, 1 / NEAR_END)))
         return where(
             level < NEAR_END, self.domain[0], where(level > 1 / NEAR_END, self.domain[1], t)
@@ -139,15 +137,23 @@ class Schedule(ABC):
             return high
         for _ in range(100):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.alpha(middle) >= ALPHA_MIN else (low, middle)
+            if self.alpha(middle) >= ALPHA_MIN:
+                low, high = (middle, high)
+            else:
+                low, high = (low, middle)
         return low
 
     def _derivative(self, function: Any, t: Any) -> Any:
         """Derivative of the quartic through five points that lie in the domain; float64, about ten digits."""
         if "float32" in str(getattr(t, "dtype", "")):
-            wide = t.double() if hasattr(t, "double") else t.astype("float64")
+            if hasattr(t, "double"):
+                wide = t.double()
+            else:
+                wide = t.astype("float64")
             narrow = self._derivative(function, wide)
-            return narrow.float() if hasattr(narrow, "float") else narrow.astype("float32")
+            if hasattr(narrow, "float"):
+                return narrow.float()
+            return narrow.astype("float32")
         h = 2e-4 * (self.domain[1] - self.domain[0])
         t = t * 1.0
         inner = t

@@ -123,6 +123,9 @@ class Laplace(Schedule):
         return -self.diffusion2(t) / 2
 
     def diffusion2(self, t: Any) -> Any:
-        power = ratio(1.0, (2 * t) ** (1 - self.b)) if self.b < 1 else (2 * t) ** (self.b - 1)
+        if self.b < 1:
+            power = ratio(1.0, (2 * t) ** (1 - self.b))
+        else:
+            power = (2 * t) ** (self.b - 1)
         early = 2 * math.exp(-self.mu) * power * self.alpha(t) ** 2
         return self.b * where(t > 0.5, ratio(self.sigma(t) ** 2, 1 - t), early)

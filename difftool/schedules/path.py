@@ -91,7 +91,10 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
         if math.isnan(t):
             raise DifftoolError(f"time {i} of the grid is NaN; times must be finite")
         check_in_domain(schedule, t, f"time {i} of the grid")
-    sign = 1 if values[-1] < values[0] else -1
+    if values[-1] < values[0]:
+        sign = 1
+    else:
+        sign = -1
     for i, (a, b) in enumerate(pairwise(values)):
         if sign * (a - b) <= 0:
             raise DifftoolError(

@@ -67,24 +67,20 @@ class Table(Schedule):
 
     def _take(self, index: Any) -> Any:
         """log_levels at an integer index (int, numpy or torch)."""
-        return (
-            self.log_levels[index]
-            if isinstance(index, int)
-            else self._levels_like(index)[index]
-        )
+        if isinstance(index, int):
+            return self.log_levels[index]
+        return self._levels_like(index)[index]
 
     def _segment(self, position: Any) -> tuple[Any, Any]:
         """log(sigma / alpha) at position = N t - 1 on the line of its segment, and its rise over the segment."""
-        i = clip(
-            -(-position // 1) - 1, 0, len(self.log_levels) - 2
-        )  # an entry belongs to the segment on its left
-        i = (
-            int(i)
-            if isinstance(i, (float, int))
-            else i.long()
-            if hasattr(i, "long")
-            else i.astype(int)
-        )
+        # an entry belongs to the segment on its left
+        i = clip(-(-position // 1) - 1, 0, len(self.log_levels) - 2)
+        if isinstance(i, (float, int)):
+            i = int(i)
+        elif hasattr(i, "long"):
+            i = i.long()
+        else:
+            i = i.astype(int)
         left = self._take(i)
         return left + (self._take(i + 1) - left) * (position - i), self._take(i + 1) - left
 
@@ -150,7 +146,10 @@ class Betas(Table):
     reference = "given by the user"
 
     def __post_init__(self) -> None:
-        given = self.betas if isinstance(self.betas, Iterable) else ()
+        if isinstance(self.betas, Iterable):
+            given = self.betas
+        else:
+            given = ()
         object.__setattr__(self, "betas", tuple(given))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
             text = f"betas takes at least two betas=b+b+..., each in (0, 1), got {_brief(self.betas)}"
@@ -207,7 +206,9 @@ class DDPMLinear(Table):
 
 def _brief(betas: tuple[float, ...]) -> str:
     """Few of them."""
-    return str(betas) if len(betas) <= 8 else f"{str(betas[:4])[:-1]}, ..., {betas[-1]})"
+    if len(betas) <= 8:
+        return str(betas)
+    return f"{str(betas[:4])[:-1]}, ..., {betas[-1]})"
 
 
 def even(first: float, last: float, length: int) -> tuple[float, ...]:

@@ -65,7 +65,9 @@ class Shifted(Schedule):
             return "sum"
         if all(abs(p.alpha - 1) < 1e-9 for p in inner):
             return "alpha"
-        return "unit" if is_variance_preserving(self.schedule) else "square"
+        if is_variance_preserving(self.schedule):
+            return "unit"
+        return "square"
 
     def _scale(self, p: Point) -> Any:
         """n / n'."""
@@ -149,9 +151,9 @@ class ZeroTerminal(Schedule):
     @cached_property
     def _first(self) -> float:
         """The time of the first entry, from which on alpha is rescaled."""
-        return (
-            1 / len(self.schedule.betas) if isinstance(self.schedule, Table) else self.domain[0]
-        )
+        if isinstance(self.schedule, Table):
+            return 1 / len(self.schedule.betas)
+        return self.domain[0]
 
     @cached_property
     def _ends(self) -> tuple[float, float, float]:

@@ -89,9 +89,8 @@ class SubVP(_LinearRate):
         return -expm1(2 * self.log_alpha(t))
 
     def t_at_half_log_snr(self, value: Any) -> Any:
-        return self.t_at_log_alpha(
-            -asinh(exp(-value) / 2)
-        )  # sigma / alpha = 2 sinh(-log alpha)
+        # sigma / alpha = 2 sinh(-log alpha)
+        return self.t_at_log_alpha(-asinh(exp(-value) / 2))
 
     def diffusion2(self, t: Any) -> Any:
         return -self.rate(t) * expm1(4 * self.log_alpha(t))
@@ -124,9 +123,8 @@ class Cosine(Schedule):
         return math.pi / 2 / (1 + self.s)
 
     def alpha(self, t: Any) -> Any:
-        return sin(self._rate * (1 - t)) / math.cos(
-            self._theta0
-        )  # cos(theta), exactly 0 at t = 1
+        # cos(theta), exactly 0 at t = 1
+        return sin(self._rate * (1 - t)) / math.cos(self._theta0)
 
     def sigma(self, t: Any) -> Any:
         angle = self._rate * t
@@ -139,9 +137,8 @@ class Cosine(Schedule):
         return (theta - self._theta0) / self._rate
 
     def drift(self, t: Any) -> Any:
-        tangent = ratio(
-            sin(self._rate * t + self._theta0), sin(self._rate * (1 - t))
-        )  # of theta; inf at t = 1
+        # of theta; inf at t = 1
+        tangent = ratio(sin(self._rate * t + self._theta0), sin(self._rate * (1 - t)))
         return -self._rate * tangent
 
     def diffusion2(self, t: Any) -> Any:

@@ -61,10 +61,12 @@ def model_statistics(
     check_whole("statistics", "count", count, 1, 1_000_000)
     seed = check_seed(seed)
     schedule = model.schedule or Flow()
-    most = schedule.level(schedule.t_start(True)) * math.exp(
-        -2 * H
-    )  # differences are taken on both sides
-    top = most if level_max is None else level_max
+    # differences are taken on both sides
+    most = schedule.level(schedule.t_start(True)) * math.exp(-2 * H)
+    if level_max is None:
+        top = most
+    else:
+        top = level_max
     if not 0 < level_min < top <= most:
         raise DifftoolError(
             f"statistics take 0 < level_min < level_max <= {most:g} here, got {level_min:g}, {top:g}"
@@ -78,9 +80,8 @@ def model_statistics(
         )
     parts, bound = _with_noise(clean, seed, batch_size), model.bind(schedule)
     step = math.log(top / level_min) / (points - 1)
-    at = [
-        step * i - math.log(top) for i in range(points + 1)
-    ]  # one more, for the slope of l at the end
+    # one more, for the slope of l at the end
+    at = [step * i - math.log(top) for i in range(points + 1)]
     with torch.no_grad():
         l = [_linear(bound, _point(schedule, u), parts) for u in at]  # noqa: E741
         curve = Curve(at, l)
@@ -160,6 +161,12 @@ def _moments(
 def _fit(moments: list[float], ridge: float, bias: bool) -> tuple[float, float]:
     """s and b."""
     f, slope, square, product = moments
-    variance, covariance = (square - f * f, product - f * slope) if bias else (square, product)
-    s = covariance / (variance + ridge) if variance + ridge > 0 else 0.0
+    if bias:
+        variance, covariance = (square - f * f, product - f * slope)
+    else:
+        variance, covariance = (square, product)
+    if variance + ridge > 0:
+        s = covariance / (variance + ridge)
+    else:
+        s = 0.0
     return s, slope - s * f if bias else 0.0

@@ -162,9 +162,10 @@ def _runge_kutta(model: Callable[[Tensor, Point], Tensor], x: Tensor, path: Path
 
     def slope(y: Tensor, p: Point) -> Tensor:
         x0 = model((p.alpha + p.sigma) * y, p)
-        return (
-            (y - x0) / p.flow if p.sigma > 0 else -y
-        )  # at sigma = 0 eps is 0, its limit for a smooth density
+        # at sigma = 0 eps is 0, its limit for a smooth density
+        if p.sigma > 0:
+            return (y - x0) / p.flow
+        return -y
 
     y = x / (path[0].alpha + path[0].sigma)
     for now, nxt in pairwise(path):

@@ -80,7 +80,10 @@ def sweep(
             )
         options = {"grid": grid, "schedule": schedule}
         adaptive = sampler is not None and sampler.adaptive
-        own = _run(references, Cell(name, 0), sampler, options) if adaptive else None
+        if adaptive:
+            own = _run(references, Cell(name, 0), sampler, options)
+        else:
+            own = None
         for budget in nfes:
             if own is None:
                 cell = _run(references, Cell(name, budget), sampler, options)
@@ -98,9 +101,10 @@ def _run(
         if sampler is None:
             sampler, grid = choose(model, nfe=cell.budget, **options)
             options = {**options, "grid": grid}
-        steps = (
-            None if sampler.adaptive else steps_within(model, sampler, cell.budget, **options)
-        )
+        if sampler.adaptive:
+            steps = None
+        else:
+            steps = steps_within(model, sampler, cell.budget, **options)
         if steps == 0:
             return cell
         job = prepare(model, sampler, shape=tuple(z.shape), steps=steps, **options)

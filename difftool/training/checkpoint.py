@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from difftool.errors import DifftoolError
 from difftool.outputs.files import CHECKPOINT, writing
 
-FORMAT, VERSION = (
-    "difftool-checkpoint",
-    2,
-)  # 1 told networks on any table the entries of one of 1000
+# 1 told networks on any table the entries of one of 1000
+FORMAT, VERSION = "difftool-checkpoint", 2
 
 
 @dataclass
@@ -52,7 +50,10 @@ class Checkpoint:
         """The checkpoint in a file, or in a training's folder; `DifftoolError` if it cannot be read or is none."""
         from safetensors import SafetensorError, safe_open
 
-        file = path / CHECKPOINT if path.is_dir() else path
+        if path.is_dir():
+            file = path / CHECKPOINT
+        else:
+            file = path
         if not file.is_file():
             raise DifftoolError(f"there is no checkpoint {file}")
         try:
@@ -106,7 +107,10 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     for name, v in tensors.items():
         number, _, rest = name.partition(".")
         p = parameters[int(number)]
-        state.setdefault(int(number), {})[rest] = (
-            torch.empty_like(p, dtype=v.dtype).copy_(v) if v.shape == p.shape else v
-        )
+        if v.shape == p.shape:
+            state.setdefault(int(number), {})[rest] = torch.empty_like(p, dtype=v.dtype).copy_(
+                v
+            )
+        else:
+            state.setdefault(int(number), {})[rest] = v
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

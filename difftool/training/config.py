@@ -55,7 +55,10 @@ class Training:
 
     def objective(self) -> Objective:
         """What the network is trained on."""
-        weighting = None if self.weighting is None else make("weightings", self.weighting)
+        if self.weighting is None:
+            weighting = None
+        else:
+            weighting = make("weightings", self.weighting)
         schedule, times = make("schedules", self.schedule), make("times", self.times)
         hybrid = Hybrid() if self.learn_variance else None
         return Objective(
@@ -65,7 +68,9 @@ class Training:
     def dataset(self) -> Dataset:
         """What it is trained on."""
         whole: Dataset = make("datasets", self.data)
-        return whole if self.samples is None else Part(whole, self.samples)
+        if self.samples is None:
+            return whole
+        return Part(whole, self.samples)
 
     def filled(self, data: Dataset) -> Training:
         """The same with a network that fits the data, and with epochs as steps."""
@@ -154,5 +159,8 @@ def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     fill(net, saved.tensors.get(weights, {}), str(path))
     net.eval().requires_grad_(False)
     model = training.objective().model(net, tuple(saved.facts["shape"]))
-    model.data_range = tuple(saved.facts["range"]) if "range" in saved.facts else None
+    if "range" in saved.facts:
+        model.data_range = tuple(saved.facts["range"])
+    else:
+        model.data_range = None
     return model

@@ -91,7 +91,8 @@ class Objective:
         t = (self.times.draw(len(x0), self.schedule) if t is None else t.double()).clamp(
             max=self._last
         )
-        eps = torch.randn_like(x0) if eps is None else eps
+        if eps is None:
+            eps = torch.randn_like(x0)
         p = self.schedule.at(t, like=x0)
         form = PARAMETRIZATIONS[self.predicts]
         skip, out, scale = form.coefficients(p, self.data_std)

@@ -33,10 +33,8 @@ from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optim
 from difftool.training.config import Training
 from difftool.training.trainer import Trainer
 
-SHOWN, ACROSS = (
-    64,
-    8,
-)  # samples of one picture at most, and in a row where the classes fit into it
+# samples of one picture at most, and in a row where the classes fit into it
+SHOWN, ACROSS = 64, 8
 POINTS = 2000  # of one picture
 NFE = 20
 ADVICE = "try a smaller learning rate, a smaller clip or another precision"
@@ -92,7 +90,9 @@ class Session:
     @classmethod
     def resumed(cls, folder: Path, *, steps: int | None = None, device: str = "auto") -> Self:
         """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
-        folder = folder.parent if folder.is_file() else folder  # its checkpoint was named
+        # its checkpoint was named
+        if folder.is_file():
+            folder = folder.parent
         saved = Checkpoint.load(folder)
         training = Training.of(saved, str(folder))
         if steps is not None and steps < saved.facts["step"]:
@@ -191,18 +191,32 @@ class Session:
         data = self.trainer.data
         if not is_picture(data.shape):
             return None
-        classes = data.classes if self.training.conditional else None
-        columns = (
-            classes * max(1, ACROSS // classes) if classes and classes <= SHOWN else ACROSS
-        )
-        count = SHOWN // columns * columns if len(data.shape) == 3 else POINTS
-        labels = None if classes is None else torch.arange(count) % classes
+        if self.training.conditional:
+            classes = data.classes
+        else:
+            classes = None
+        if classes and classes <= SHOWN:
+            columns = classes * max(1, ACROSS // classes)
+        else:
+            columns = ACROSS
+        if len(data.shape) == 3:
+            count = SHOWN // columns * columns
+        else:
+            count = POINTS
+        if classes is None:
+            labels = None
+        else:
+            labels = torch.arange(count) % classes
         model: Model = self.trainer.objective.model(self.trainer.ema.net, data.shape)
         low, high = self._facts["range"]
         model.data_range = (low, high)
-        model = Clipped(model) if of_pictures(model) else model
+        if of_pictures(model):
+            model = Clipped(model)
         with torch.random.fork_rng():
-            cond = {} if labels is None else {"label": labels}
+            if labels is None:
+                cond = {}
+            else:
+                cond = {"label": labels}
             x = sample(model, shape=(count, *data.shape), nfe=NFE, cond=cond)
         file = self.folder / "samples" / f"step-{self.trainer.step:06d}.png"
         file.parent.mkdir(exist_ok=True)
@@ -255,11 +269,9 @@ class Session:
         return sum(values) / len(values)
 
     def _kept(self) -> str:
-        return (
-            "the last checkpoint is kept"
-            if (self.folder / CHECKPOINT).exists()
-            else "there is no checkpoint yet"
-        )
+        if (self.folder / CHECKPOINT).exists():
+            return "the last checkpoint is kept"
+        return "there is no checkpoint yet"
 
 
 def _facts(data: Dataset) -> dict[str, Any]:

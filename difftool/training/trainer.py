@@ -123,7 +123,10 @@ class Trainer:
             weight_decay=numbers.weight_decay,
             fused=place.type != "mps",
         )
-        ready = torch.compile(self.net) if numbers.compile else self.net
+        if numbers.compile:
+            ready = torch.compile(self.net)
+        else:
+            ready = self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
         self.step = 0
         # the epoch that was asked for last, and its order
@@ -179,15 +182,24 @@ class Trainer:
 
     def _changed(self, batch: Batch) -> Batch:
         """Some of the pictures mirrored, some of the conditioning left out."""
-        x, label, text = batch if self.conditional else (batch.x, None, None)
+        if self.conditional:
+            x, label, text = batch
+        else:
+            x, label, text = (batch.x, None, None)
         if self.numbers.flip:
             x = torch.where(
                 torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x
             )
         if self.numbers.drop > 0 and (label is not None or text is not None):
             left_out = torch.rand(len(x), device=x.device) < self.numbers.drop
-            label = None if label is None else label.masked_fill(left_out, -1)
-            text = None if text is None else text.masked_fill(left_out[:, None, None], 0.0)
+            if label is None:
+                label = None
+            else:
+                label = label.masked_fill(left_out, -1)
+            if text is None:
+                text = None
+            else:
+                text = text.masked_fill(left_out[:, None, None], 0.0)
         return Batch(x, label, text)
 
     def _batch(self, step: int) -> Batch:

@@ -48,9 +48,8 @@ class Hybrid:
         low, high = schedule.domain
         step = (high - low) / self.length
         inner = p.t > low + 1.999 * step
-        s = schedule.at(
-            torch.where(inner, p.t - step, p.t)
-        )  # the same point twice where there is no step: finite, and unused
+        # the same point twice where there is no step: finite, and unused
+        s = schedule.at(torch.where(inner, p.t - step, p.t))
         keep = torch.where(inner, 1 - (s.sigma * p.alpha / (p.sigma * s.alpha)) ** 2, 1.0)
         log_small, widest = (s.sigma**2 * keep).log(), 2 * (p.sigma / s.sigma).log()
         counts = torch.where(inner, self.weight * self.length, 0.0)
