@@ -48,32 +48,31 @@ class Runner:
         callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
         at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
         """
+        first = 0
         if state:
             first = state.position
-        else:
-            first = 0
         with torch.no_grad():
             steps, y, row = self._entered(x, noise, state)
+            if row.request is None:
+                return y
             call, times = self._prepared(y, first)
-            answer = None
-            if row.request is not None:
-                version = version_of(y)
+            version = version_of(y)
+            answer = call(y, next(times))
+            if version_of(y) != version:
+                # the network writes into its input: from now on it gets copies
+                self.copies = True
+                steps, y, row = self._entered(x, noise, state)
+                call, times = self._prepared(y, first)
                 answer = call(y, next(times))
-                if (
-                    version_of(y) != version
-                ):  # the network writes into its input: from now on it gets copies
-                    self.copies = True
-                    steps, y, row = self._entered(x, noise, state)
-                    call, times = self._prepared(y, first)
-                    answer = call(y, next(times))
             send = steps.send
-            while row.request is not None:
+            for time in times:
                 if callback is not None and row.kind == "grid":
                     _tell(callback, row, y, answer)
                 y, _, row = send(answer)
-                if row.request is not None:
-                    answer = call(y, next(times))
-            return y
+                answer = call(y, time)
+            if callback is not None and row.kind == "grid":
+                _tell(callback, row, y, answer)
+            return send(answer)[0]
 
     def _entered(
         self, x: Tensor | None, noise: Source | None, state: RunState | None
@@ -93,8 +92,9 @@ class Runner:
         if key not in self._evaluations:
             self._evaluations[key] = prepared(self.model, self.plan.rows, x)
         call, times = self._evaluations[key]
-        done = sum(1 for row in self.plan.rows[:first] if row.channels)
-        told = iter(times[done:])
+        evaluated = [r for r, row in enumerate(self.plan.rows) if row.channels]
+        done = sum(1 for r in evaluated if r < first)
+        told = iter(times[done : len(evaluated)])
         if self.copies:
             return lambda x, time: call(x.clone(), time), told
         return call, told
