@@ -61,17 +61,12 @@ class Runner:
             if version_of(y) != version:
                 # the network writes into its input: from now on it gets copies
                 self.copies = True
-                steps, y, row = self._entered(x, noise, state)
-                call, times = self._prepared(y, first)
-                answer = call(y, next(times))
+                return self(x, noise, callback=callback, state=state)
+            if callback is not None:
+                call = _telling(call, callback, self.plan.rows[first:], y, answer)
             send = steps.send
             for time in times:
-                if callback is not None and row.kind == "grid":
-                    _tell(callback, row, y, answer)
-                y, _, row = send(answer)
-                answer = call(y, time)
-            if callback is not None and row.kind == "grid":
-                _tell(callback, row, y, answer)
+                answer = call(send(answer)[0], time)
             return send(answer)[0]
 
     def _entered(
@@ -92,12 +87,16 @@ class Runner:
         if key not in self._evaluations:
             self._evaluations[key] = prepared(self.model, self.plan.rows, x)
         call, times = self._evaluations[key]
-        evaluated = [r for r, row in enumerate(self.plan.rows) if row.channels]
-        done = sum(1 for r in evaluated if r < first)
-        told = iter(times[done : len(evaluated)])
+        done = _evaluations(self.plan.rows[:first])
+        left = iter(times[done : _evaluations(self.plan.rows)])
         if self.copies:
-            return lambda x, time: call(x.clone(), time), told
-        return call, told
+            return lambda x, time: call(x.clone(), time), left
+        return call, left
+
+
+def _evaluations(rows: Sequence[Row]) -> int:
+    """Number of rows at which the model is evaluated."""
+    return sum(1 for row in rows if row.channels)
 
 
 def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
@@ -122,6 +121,28 @@ def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
         return model.answer(x, row.point, row.request)  # type: ignore[arg-type]
 
     return ask, [(row, next(told) if row.plain else None) for row in evaluated]
+
+
+def _telling(
+    call: Callable[[Tensor, Any], Any],
+    callback: RowCallback,
+    rows: Sequence[Row],
+    x: Tensor,
+    answer: Any,
+) -> Callable[[Tensor, Any], Any]:
+    """The model with a callback after each evaluation at a grid row; the first has been made."""
+    evaluated = (row for row in rows if row.channels)
+    first = next(evaluated)
+    if first.kind == "grid":
+        _tell(callback, first, x, answer)
+
+    def asked(x: Tensor, time: Any) -> Any:
+        answer, row = call(x, time), next(evaluated)
+        if row.kind == "grid":
+            _tell(callback, row, x, answer)
+        return answer
+
+    return asked
 
 
 def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
