@@ -32,10 +32,10 @@ from rich.table import Table
 from torch import Tensor
 
 from difftool.errors import DifftoolError, NonFinite
+from difftool.files.writing import CHECKPOINT, digest, writing
 from difftool.grids import Grid
 from difftool.models import Guided, Model, NetworkModel
 from difftool.names.specs import make
-from difftool.outputs.files import CHECKPOINT, digest, writing
 from difftool.runs.experiments import Table as Experiments
 from difftool.samplers import Sampler
 from difftool.sampling import prepare

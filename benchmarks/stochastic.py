@@ -25,9 +25,9 @@ from rich.table import Table
 from torch import Tensor
 
 from difftool.errors import NonFinite
+from difftool.files.writing import digest, writing
 from difftool.metrics import SlicedDistance
 from difftool.names.specs import make
-from difftool.outputs.files import digest, writing
 from difftool.runs.experiments import Table as Experiments
 from difftool.sampling import sample
 from difftool.training.config import load_model

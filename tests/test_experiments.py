@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from difftool.errors import DifftoolError
-from difftool.outputs.files import CHECKPOINT
+from difftool.files.writing import CHECKPOINT
 from difftool.runs.evaluation import evaluate
 from difftool.runs.experiments import Table, differing, run_experiments
 from difftool.training.config import Training

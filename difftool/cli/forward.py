@@ -33,8 +33,8 @@ def forward(
 
     Try: difftool forward --step 100 --step 377 --step 800
     """
+    from difftool.files.writing import check_kind
     from difftool.names.specs import check_names
-    from difftool.outputs.files import check_kind
 
     check_kind(out, ".png", force)
     check_names(datasets=data, schedules=schedule)

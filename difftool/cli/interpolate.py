@@ -43,7 +43,7 @@ def interpolate(
     Try: difftool interpolate --pairs 4 --between 12
     """
     from difftool.errors import DifftoolError
-    from difftool.outputs.files import check_kind
+    from difftool.files.writing import check_kind
 
     if pairs < 1:
         raise DifftoolError(f"pairs is a whole number of at least 1, got {pairs}")

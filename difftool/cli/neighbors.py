@@ -31,8 +31,8 @@ def neighbors(
 
     Try: difftool neighbors samples.npz --data digits --against digits:split=held-out
     """
+    from difftool.files.writing import check_kind
     from difftool.names.specs import check_names
-    from difftool.outputs.files import check_kind
 
     check_kind(out, ".png", force)
     for reference in (data, against):

@@ -13,9 +13,9 @@ import torch
 from difftool.cli.progress import watching
 from difftool.cli.text import print_facts
 from difftool.errors import DifftoolError, NonFinite
+from difftool.files.writing import free_name
 from difftool.models import Clipped
 from difftool.names.specs import spec_of
-from difftool.outputs.files import free_name
 from difftool.outputs.samples import check_picture, is_picture, save
 from difftool.runs.recipe import Recipe
 from difftool.runs.run import Run

@@ -25,8 +25,8 @@ def statistics(
     force: Force = False,
 ) -> None:
     """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
+    from difftool.files.writing import check_kind
     from difftool.names.specs import check_names
-    from difftool.outputs.files import check_kind
 
     check_kind(out, ".json", force)
     check_names(models=model)

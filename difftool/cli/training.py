@@ -22,8 +22,8 @@ from rich.progress import (
 from difftool.cli.guard import Ended
 from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
+from difftool.files.writing import CHECKPOINT
 from difftool.names.text import write
-from difftool.outputs.files import CHECKPOINT
 from difftool.runs.experiments import NAMES, Table, heads_of, run_experiments, word
 from difftool.training.config import Training
 from difftool.training.session import Report, Session

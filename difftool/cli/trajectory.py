@@ -51,7 +51,7 @@ def trajectory(
 
     Try: difftool trajectory --model eight-gaussians --sampler em --frames 40 --out particles.gif
     """
-    from difftool.outputs.files import check_kind
+    from difftool.files.writing import check_kind
 
     check_kind(out, ".png .gif", force)
     recipe = recipe_of(ctx.params)

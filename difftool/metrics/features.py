@@ -15,7 +15,7 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError, missing
 from difftool.errors.validation import check_options, check_side
-from difftool.outputs.files import digest
+from difftool.files.writing import digest
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 DIGEST = (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
-from difftool.outputs.files import check_writable, free_name, writing
+from difftool.files.writing import check_writable, free_name, writing
 
 if TYPE_CHECKING:
     from torch import Tensor

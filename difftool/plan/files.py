@@ -7,7 +7,7 @@ from pathlib import Path as File
 from typing import Any
 
 from difftool.errors import DifftoolError
-from difftool.outputs.files import writing
+from difftool.files.writing import writing
 from difftool.plan.plan import Plan
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from difftool.errors import DifftoolError
+from difftool.files.writing import writing
 from difftool.noise import NoiseKey
-from difftool.outputs.files import writing
 from difftool.plan.affine import Value
 from difftool.plan.execution import steps
 from difftool.plan.rows import Row, check_rows

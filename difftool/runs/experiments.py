@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
+from difftool.files.writing import CHECKPOINT, MODEL, digest, writing
 from difftool.metrics import Scores
 from difftool.names.specs import is_file, make
 from difftool.names.text import parse, write
-from difftool.outputs.files import CHECKPOINT, MODEL, digest, writing
 from difftool.outputs.markdown import markdown_table
 from difftool.outputs.samples import is_picture, save
 from difftool.runs.evaluation import evaluate, features_of

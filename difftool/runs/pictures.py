@@ -14,9 +14,9 @@ from torch import Tensor
 from difftool.data.base import Dataset
 from difftool.data.given import npz
 from difftool.errors import DifftoolError, warn
+from difftool.files.writing import writing
 from difftool.metrics import nearest
 from difftool.names.specs import make
-from difftool.outputs.files import writing
 from difftool.outputs.plots import animation, beside
 from difftool.outputs.samples import is_picture
 from difftool.runs.recipe import Recipe

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from difftool.errors import DifftoolError, NotAffine
+from difftool.files.writing import check_kind
 from difftool.models import ExactModel, Guided, Model, NetworkModel
 from difftool.models.parametrization import errors_of
 from difftool.names.specs import is_file, make, spec_of
 from difftool.names.text import parse
 from difftool.noise import Independent
-from difftool.outputs.files import check_kind
 from difftool.plan import Plan, compile_plan, load_plan
 from difftool.plan.analysis import Gaussian, beyond_x0, error, path_error, prior_mismatch
 from difftool.plan.stability import amplification, error_gains, guided_growth, stability

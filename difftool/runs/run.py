@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from difftool.errors import DifftoolError, enough_memory, warn
+from difftool.files.writing import CHECKPOINT, digest
 from difftool.metrics import Distance, SlicedDistance
 from difftool.metrics.floor import SETS
 from difftool.models import Clipped, ExactModel, Guided, Model
 from difftool.models.clipped import of_pictures
 from difftool.names.specs import files_of, make, spec_of
 from difftool.noise import BrownianPath, Generator, Independent, Noise
-from difftool.outputs.files import CHECKPOINT, digest
 from difftool.plan import Plan, load_plan
 from difftool.runs.recipe import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError
-from difftool.outputs.files import writing
+from difftool.files.writing import writing
 
 FORMAT, VERSION = "difftool-statistics", 1
 NAMES = ("half_log_snr", "l", "s", "b")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from difftool.errors import DifftoolError
-from difftool.outputs.files import CHECKPOINT, writing
+from difftool.files.writing import CHECKPOINT, writing
 
 # 1 told networks on any table the entries of one of 1000
 FORMAT, VERSION = "difftool-checkpoint", 2

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing, warn
+from difftool.files.writing import CHECKPOINT, MODEL, writing
 from difftool.models import Clipped, Model
 from difftool.models.clipped import of_pictures
-from difftool.outputs.files import CHECKPOINT, MODEL, writing
 from difftool.outputs.samples import is_picture, save
 from difftool.sampling import sample
 from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optimizer_state

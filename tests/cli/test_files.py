@@ -16,8 +16,8 @@ from PIL import Image
 from reading import files, read
 
 from difftool.errors import DifftoolError
-from difftool.outputs import files as module
-from difftool.outputs.files import check_writable, free_name, writing
+from difftool.files import writing as module
+from difftool.files.writing import check_writable, free_name, writing
 from difftool.outputs.plots import image_grid
 from difftool.outputs.samples import is_picture, read_recipe, save
 from difftool.runs.recipe import Recipe

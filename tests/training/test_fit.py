@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from difftool.data.base import Arrays
 from difftool.errors import DifftoolError, DifftoolWarning, NonFinite
+from difftool.files.writing import CHECKPOINT
 from difftool.models import NetworkModel
 from difftool.nn import MLP
-from difftool.outputs.files import CHECKPOINT
 from difftool.sampling import sample
 from difftool.schedules import VPLinear
 from difftool.training import EMA, Objective
