@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from difftool.plan.affine import Value
 from difftool.plan.form import Formed, Pair
@@ -76,8 +77,10 @@ class Program:
 
 def choose(candidates: Sequence[Formed]) -> tuple[Formed, Program]:
     """The form with the fewest array operations, then the fewest registers, and its program."""
-    options = [(formed, assign(formed)) for formed in candidates]
-    return min(options, key=lambda option: (option[0].operations, option[1].registers))
+    operations = [formed.operations for formed in candidates]
+    fewest = [f for f, n in zip(candidates, operations, strict=True) if n == min(operations)]
+    options = [(formed, assign(formed)) for formed in fewest]
+    return min(options, key=lambda option: option[1].registers)
 
 
 def assign(formed: Formed) -> Program:
@@ -104,29 +107,32 @@ class _Scan:
 
     def program(self) -> Program:
         out = Program([], 0, self.outputs)
-        steps: list[Instruction] = []
-        evaluated = [r for r, row in enumerate(self.rows) if row.channels]
+        evaluated = [r for r, row in enumerate(self.rows) if row.channels] or [0]
+        inspected = {evaluated[0], evaluated[-1]}
         for r, row in enumerate(self.rows):
             if r:
-                step = self._make_row(r, row)
+                made = self._make_row(r, row)
             else:
                 slot = self._new(Value("x", 0))
-                step = Instruction(r, row, row.point, slot, slot)
+                made = {"target": slot, "base": slot}
             drops = self._release(r, spared=Value("x", r))
             out.live.append(dict(self.place))
+            used: dict[str, Any] = {}
             if row.channels:
-                step = self._evaluate(r, row, step)
+                used = self._evaluate(r, row)
+            elif r == len(self.rows) - 1:
+                used = {"use": RESULT}
             self._release(r)
-            steps.append(replace(step, drops=drops))
-        steps[-1] = replace(steps[-1], use=RESULT)
-        for r in {next(iter(evaluated), 0), next(reversed(evaluated), 0)}:
-            steps[r] = replace(steps[r], inspected=True)
-        out.code = steps
+            out.code.append(
+                Instruction(
+                    r, row, row.point, drops=drops, inspected=r in inspected, **made, **used
+                )
+            )
         out.registers = max(self.count, self.most)
         return out
 
-    def _evaluate(self, r: int, row: Row, step: Instruction) -> Instruction:
-        """The instruction with its evaluation."""
+    def _evaluate(self, r: int, row: Row) -> dict[str, Any]:
+        """What an instruction says of its evaluation."""
         conversion = self.formed.make[r]
         plain = conversion == (0.0, 1.0)
         if not plain or row.channels > 1:
@@ -134,7 +140,7 @@ class _Scan:
             channels = tuple(
                 self._new(Value("m", r, c), plain or c > 0) for c in range(row.channels)
             )
-            return replace(step, use=CONVERTED, channels=channels, conversion=conversion)
+            return {"use": CONVERTED, "channels": channels, "conversion": conversion}
         self.newest = Value("m", r, 0)
         following = next(
             (k for k in range(r + 1, len(self.rows)) if self.rows[k].channels), len(self.rows)
@@ -146,9 +152,10 @@ class _Scan:
         else:
             register = ANSWER
         self.most = max(self.most, len(self.place) + (not kept))
-        return replace(step, use=PLAIN if harmless else GUARDED, register=register)
+        return {"use": PLAIN if harmless else GUARDED, "register": register}
 
-    def _make_row(self, r: int, row: Row) -> Instruction:
+    def _make_row(self, r: int, row: Row) -> dict[str, Any]:
+        """What an instruction says of its state."""
         draws = []
         for j in range(self.drawn, max((j for j, _ in row.z), default=-1) + 1):
             draws.append((j, self._new(Value("z", j))))
@@ -172,9 +179,15 @@ class _Scan:
             lead, gain = gain, 0.0
             base, target = ANSWER, self._new(Value("x", r))
         rest = tuple((self.place[source], c) for source, c in terms.items())
-        return Instruction(
-            r, row, row.point, target, base, lead, gain, rest, scale, tuple(draws)
-        )
+        return {
+            "target": target,
+            "base": base,
+            "lead": lead,
+            "gain": gain,
+            "terms": rest,
+            "scale": scale,
+            "draws": tuple(draws),
+        }
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
         """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""

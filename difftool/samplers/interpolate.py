@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from difftool.samplers.base import NoiseSource, State
 from difftool.samplers.currencies import Currency
@@ -82,7 +83,7 @@ def nodes_of(known: History) -> list[Point]:
     return [p for p, _ in known]
 
 
-def lagrange(nodes: Sequence[float], u: float) -> list[float]:
+def lagrange(nodes: Sequence[float], u: Any) -> list[Any]:
     """The Lagrange basis polynomials of the nodes, at u."""
     out = []
     for j, a in enumerate(nodes):

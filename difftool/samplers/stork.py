@@ -17,17 +17,22 @@ the method is Adams-Bashforth. Sources: Tan et al. 2025 (arXiv 2505.24210); Skar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from difftool.samplers.adams import Adams, flow_ab
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.currencies import EPS, FLOW_VELOCITY
-from difftool.samplers.interpolate import History, lagrange, nodes_of
+from difftool.samplers.interpolate import History, combine, lagrange, nodes_of
 from difftool.samplers.ode import ProbabilityFlow
 from difftool.samplers.options import check_choice, check_order, check_whole
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -67,38 +72,76 @@ class Stork(ProbabilityFlow):
         for now, nxt in pairwise(path):
             answer = currency.answer(x, model(x, now), now)
             known = [(now, answer), *known][: self.derivatives + 1]
-            x = self.scale(nxt) * self._step(x / self.scale(now), now, nxt, known, path)
+            kept, w = self._weights(now, nxt, nodes_of(known), path)
+            x = combine(self.scale(nxt) * kept / self.scale(now), x, w, known)
         return x
 
-    def _step(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
-        """RKG2 from now to nxt."""
-        s, u, h = self.stages, self.coordinate(now), self.coordinate(nxt) - self.coordinate(now)
-        w = 6 / ((s + 4) * (s - 1))
-        f0 = self._slope(y, u, known, path)
-        before, last = y, y + w * h * f0
-        for j in range(2, s + 1):
-            c = (j - 2) * (j + 3) / ((s - 1) * (s + 4))
-            if j == 2:
-                c = w
-            mu, nu = (2 * j + 1) * _b(j) / (j * _b(j - 1)), -(j + 1) * _b(j) / (j * _b(j - 2))
-            gamma = -mu * w * (1 - j * (j + 1) * _b(j - 1) / 2)
-            f = self._slope(last, u + c * h, known, path)
-            before, last = (
-                last,
-                mu * last + nu * before + (1 - mu - nu) * y + mu * w * h * f + gamma * h * f0,
-            )
-        return last
+    def _weights(
+        self, now: Point, nxt: Point, nodes: list[Point], path: Path
+    ) -> tuple[float, list[float]]:
+        """The multiples of y and of each known answer that RKG2 makes from now to nxt."""
+        u = self.coordinate(now)
+        h = self.coordinate(nxt) - u
+        times = u + np.array([0.0, *(stage.time for stage in rkg2(self.stages))]) * h
+        drift, forcing = self._field(times, path)
+        kept = _run(self.stages, h, 1.0, drift, 0.0 * drift)
+        basis = lagrange([self.coordinate(p) for p in nodes], times)
+        scale = self.scale(nxt)
+        return kept, [
+            scale * _run(self.stages, h, 0.0, drift, forcing * part) for part in basis
+        ]
 
-    def _slope(self, y: State, u: float, known: History, path: Path) -> State:
-        """dy/du at u, with the answer there extrapolated."""
-        basis = lagrange([self.coordinate(p) for p in nodes_of(known)], u)
-        q = sum(c * answer for c, (_, answer) in zip(basis, known, strict=True))
+    def _field(self, times: Array, path: Path) -> tuple[Array, Array]:
+        """dy/du = drift y + forcing q at the stages, q the answer extrapolated to them."""
         if self.variable == "flow":
-            return q
-        p, forcing = path.at(u), 0.0
-        if p.sigma > 0:
-            forcing = path.diffusion2(p) / (2 * p.sigma) * q
-        return path.drift(p) * y + forcing
+            return np.zeros_like(times), np.ones_like(times)
+        p = path.schedule.at(times)
+        noisy = p.sigma > 0
+        forcing = np.zeros_like(times)
+        np.divide(path.diffusion2(p), 2 * p.sigma, out=forcing, where=noisy)
+        return path.drift(p) + 0.0 * times, forcing
+
+
+class Stage(NamedTuple):
+    """A stage of RKG2: where its slope is, as a part of the step, and its coefficients."""
+
+    time: float
+    mu: float
+    nu: float
+    gamma: float
+
+
+@cache
+def rkg2(s: int) -> tuple[Stage, ...]:
+    """The stages 2 .. s of the method with s stages."""
+    w = _w(s)
+    out = []
+    for j in range(2, s + 1):
+        time = (j - 2) * (j + 3) / ((s - 1) * (s + 4))
+        if j == 2:
+            time = w
+        mu, nu = (2 * j + 1) * _b(j) / (j * _b(j - 1)), -(j + 1) * _b(j) / (j * _b(j - 2))
+        gamma = -mu * w * (1 - j * (j + 1) * _b(j - 1) / 2)
+        out.append(Stage(time, mu, nu, gamma))
+    return tuple(out)
+
+
+def _run(s: int, h: float, y: float, drift: Array, source: Array) -> float:
+    """RKG2 on dy/du = drift y + source, with these at the stages."""
+    w, slopes = _w(s) * h, zip(drift[1:].tolist(), source[1:].tolist(), strict=True)
+    f0 = float(drift[0] * y + source[0])
+    before, last = y, y + w * f0
+    for (_, mu, nu, gamma), (a, b) in zip(rkg2(s), slopes, strict=True):
+        f = a * last + b
+        before, last = (
+            last,
+            mu * last + nu * before + (1 - mu - nu) * y + mu * w * f + gamma * h * f0,
+        )
+    return last
+
+
+def _w(s: int) -> float:
+    return 6 / ((s + 4) * (s - 1))
 
 
 def _b(j: int) -> float:

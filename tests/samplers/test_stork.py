@@ -78,7 +78,12 @@ def test_the_extrapolation_is_through_the_answers():
     """eps of degree 2 in t: three answers or four give the same step, two another."""
     path = Path(VPLinear(), [0.9, 0.8, 0.72, 0.6, 0.5])
     past = [(p, 1 + p.t - 2 * p.t**2) for p in path.points[3::-1]]
-    two, three, four = (Stork(stages=9)._step(0.8, path[3], path[4], past[:n], path) for n in (2, 3, 4))
+
+    def step(n):
+        kept, w = Stork(stages=9)._weights(path[3], path[4], [p for p, _ in past[:n]], path)
+        return 0.8 * kept + sum(c * answer for c, (_, answer) in zip(w, past[:n], strict=True))
+
+    two, three, four = map(step, (2, 3, 4))
     assert three == pytest.approx(four, abs=1e-12)
     assert abs(three - two) > 1e-3
 
