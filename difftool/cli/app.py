@@ -23,6 +23,8 @@ def main() -> None:
     ):  # torch's threads wait for work a moment (else for long on a busy machine,
         # and asleep, small networks are half as fast)
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # torch would read the metadata of every distribution, and fail at a damaged one
+    os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     plain_warnings()
     with guarding():
         app()(prog_name="difftool")

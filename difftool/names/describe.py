@@ -27,8 +27,8 @@ def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
 
 def columns(rows: list[dict[str, str]]) -> list[str]:
     """The columns of a listing that say something: where things are from only if a plugin brought some."""
-    origins = {origin for plugin, origin, _ in registry().plugins if plugin == "builtin"}
-    plain = all(row.get("from") in origins for row in rows) and not any(
+    ours = registry().builtin("commands")["list"].origin
+    plain = all(row.get("from") == ours for row in rows) and not any(
         "module" in row for row in rows
     )
     return [name for name in (rows[0] if rows else ()) if not (plain and name == "from")]
@@ -45,7 +45,7 @@ def descriptions(spec: str) -> list[dict[str, Any]]:
 
 def _rows(axis: str) -> list[dict[str, str]]:
     rows = []
-    for name, entry in registry().entries[axis].items():
+    for name, entry in registry().axis(axis).items():
         try:
             summary = first_sentence(_text(entry.load()))
         except DifftoolError as error:
@@ -69,9 +69,11 @@ def _plugins() -> list[dict[str, str]]:
         {"name": name, "from": origin, "module": module}
         for name, origin, module in found.plugins
     ]
-    wrong = [("(skipped)", problem) for problem in found.problems]
-    wrong += [("(clash)", clash) for clashes in found.collisions.values() for clash in clashes]
-    return rows + [{"name": name, "from": problem, "module": ""} for name, problem in wrong]
+    for problem in found.problems:
+        rows.append({"name": "(problem)", "from": problem, "module": ""})
+    for entry in found.clashes():
+        rows.append({"name": "(clash)", "from": entry.clash, "module": ""})
+    return rows
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
 from io import StringIO
@@ -47,6 +48,31 @@ class Offer:
     problem: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Plugin:
+    """An entry point that is not built in."""
+
+    point: EntryPoint
+
+    @property
+    def name(self) -> str:
+        """The name of its entry point."""
+        return self.point.name
+
+    @property
+    def origin(self) -> str:
+        """Its distribution, with the version."""
+        dist = self.point.dist
+        if dist is not None:
+            return f"{dist.name} {dist.version}"
+        return self.point.value
+
+    @cached_property
+    def offer(self) -> Offer:
+        """What it offers, after importing it into this process."""
+        return offered(self.point)
+
+
 def installed() -> tuple[list[EntryPoint], list[str]]:
     """The entry points of all plugins but the built-in one, and distributions that cannot be read."""
     points: list[EntryPoint] = []
@@ -62,14 +88,6 @@ def installed() -> tuple[list[EntryPoint], list[str]]:
         except Exception as error:  # a file that is not what it should be
             problems.append(f"a distribution cannot be read and was skipped: {brief(error)}")
     return [point for point in points if point.value != BUILTIN], problems
-
-
-def origin_of(point: EntryPoint) -> str:
-    """The distribution of a plugin, with its version."""
-    dist = point.dist
-    if dist is not None:
-        return f"{dist.name} {dist.version}"
-    return point.value
 
 
 def offered(point: EntryPoint) -> Offer:
@@ -130,9 +148,9 @@ def brief(error: BaseException) -> str:
 # --- asking in a process of its own -------------------------------------------------------------
 
 
-def asked(points: Sequence[EntryPoint]) -> list[Offer]:
+def asked(plugins: Sequence[Plugin]) -> list[Offer]:
     """The names that plugins offer, each found by a process of its own; all of them at once."""
-    processes = [_start(point) for point in points]
+    processes = [_start(plugin.point) for plugin in plugins]
     return [_finish(process) for process in processes]
 
 
@@ -199,14 +217,19 @@ def answer() -> None:
 # --- the answers that are kept ------------------------------------------------------------------
 
 
-def remembered(points: Sequence[EntryPoint]) -> list[Offer]:
+def imported(plugins: Sequence[Plugin]) -> list[Offer]:
+    """What plugins offer, imported into this process."""
+    return [plugin.offer for plugin in plugins]
+
+
+def remembered(plugins: Sequence[Plugin]) -> list[Offer]:
     """The names that plugins offer, from the cache where they have not changed since, else `asked`."""
     known = _load()
-    keys = [_key(point) for point in points]
-    new = [point for point, key in zip(points, keys, strict=True) if key not in known]
-    for point, offer in zip(new, asked(new), strict=True):
+    keys = [_key(plugin) for plugin in plugins]
+    new = [plugin for plugin, key in zip(plugins, keys, strict=True) if key not in known]
+    for plugin, offer in zip(new, asked(new), strict=True):
         names = {axis: list(names) for axis, names in offer.names.items()}
-        known[_key(point)] = {"names": names, "problem": offer.problem}
+        known[_key(plugin)] = {"names": names, "problem": offer.problem}
     if new:
         _save({key: known[key] for key in keys})
     return [
@@ -218,9 +241,10 @@ def remembered(points: Sequence[EntryPoint]) -> list[Offer]:
     ]
 
 
-def _key(point: EntryPoint) -> str:
+def _key(plugin: Plugin) -> str:
     """What a plugin is known by: its distribution, version and entry point, its file's time and size."""
-    return f"{origin_of(point)} {point.name}={point.value} {_stamp(point.value)}"
+    value = plugin.point.value
+    return f"{plugin.origin} {plugin.name}={value} {_stamp(value)}"
 
 
 def _stamp(value: str) -> str:

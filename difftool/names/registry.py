@@ -1,183 +1,215 @@
 """The registry: what is installed, by axis and name.
 
-Everything comes from entry points of the group `difftool`, the built-ins too. The environment variable
-DIFFTOOL_PLUGINS limits the others: a comma-separated list of entry-point names, or `none`. A plugin that fails is
-reported in `problems` and skipped; a name that two distributions claim is an error.
+Everything comes from entry points of the group `difftool`, the built-ins too. A plugin is asked for
+the names that it offers (`difftool.names.plugins`) when a name is not built in, or by what lists names;
+it is imported when something of it is used. The environment variable DIFFTOOL_PLUGINS limits plugins: a
+comma-separated list of entry-point names, or `none`. A plugin that fails is reported once, and skipped.
+Built-in names always win; a name that two plugins claim is refused, and no other.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
-import pluggy
+from difftool.errors import DifftoolError, unknown, warn
+from difftool.names import builtin
+from difftool.names.plugins import (
+    AXES,
+    NAME,
+    SAMPLING,
+    TRAINING,
+    Offer,
+    Plugin,
+    brief,
+    imported,
+    installed,
+    remembered,
+)
 
-from difftool import hookspecs
-from difftool.errors import DifftoolError, unknown
+__all__ = ["AXES", "NAME", "SAMPLING", "TRAINING", "Entry", "Registry", "load", "registry"]
 
-NAME = re.compile(r"[\w.-]+")  # what can stand in a spec without quotes
-SAMPLING = ("schedules", "grids", "models", "samplers")
-TRAINING = ("datasets", "networks", "weightings", "times", "features")
-AXES = (*SAMPLING, *TRAINING, "commands")
+Ask = Callable[[Sequence[Plugin]], list[Offer]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where it comes from (`origin`, distribution and version) and how to load it."""
+    """A registered name: where it comes from (`origin`, distribution and version) and how to load it."""
 
     axis: str
     name: str
-    target: Any
+    target: Any  # the object, or "module:attribute"; None: ask the plugin
     plugin: str
     origin: str
+    source: Plugin | None = None  # None for the built-in ones
+    clash: str = ""  # why the name cannot be used
 
     def load(self) -> Any:
-        """The object; `DifftoolError` if a lazy reference does not lead to one."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, attribute = self.target.partition(":")
+        """The object; `DifftoolError` if a lazy reference does not lead to one, or the name is claimed twice."""
+        if self.clash:
+            raise DifftoolError(self.clash)
+        what = f"{self.axis[:-1]} {self.name!r} of {self.origin}"
+        target = self.target
+        if target is None:
+            assert self.source is not None
+            offer = self.source.offer
+            target = offer.names.get(self.axis, {}).get(self.name)
+            if target is None:
+                reason = offer.problem or "it is no longer offered"
+                raise DifftoolError(f"{what} cannot be loaded: plugin {self.plugin!r} {reason}")
+        if not isinstance(target, str):
+            return target
+        module, _, attribute = target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (Exception, SystemExit) as error:  # a plugin's module may fail in any way
-            what = f"{self.axis[:-1]} {self.name!r} of {self.origin}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's module may fail in any way
             raise DifftoolError(
-                f"{what} cannot be loaded from {self.target!r}: {_brief(error)}"
+                f"{what} cannot be loaded from {target!r}: {brief(error)}"
             ) from error
 
 
-@dataclass
 class Registry:
-    """All names of all axes, and what went wrong on the way."""
+    """All names of all axes; those of plugins are looked up when the first of them is needed."""
 
-    entries: dict[str, dict[str, Entry]] = field(
-        default_factory=lambda: {axis: {} for axis in AXES}
-    )
-    plugins: list[tuple[str, str, str]] = field(default_factory=list)  # name, origin, module
-    problems: list[str] = field(default_factory=list)
-    collisions: dict[str, list[str]] = field(
-        default_factory=lambda: {axis: [] for axis in AXES}
-    )
+    def __init__(
+        self,
+        plugins: Sequence[Plugin] = (),
+        problems: Iterable[str] = (),
+        ask: Ask = remembered,
+    ):
+        self._sources, self._ask, self._problems = plugins, ask, list(problems)
+        self._plugins: list[tuple[str, str, str]] = []
+        self._complete = False
+        self._entries: dict[str, dict[str, Entry]] = {axis: {} for axis in AXES}
+        origin = f"difftool {version('difftool')}"
+        self._plugins.append(("builtin", origin, builtin.__name__))
+        for axis in AXES:
+            for name, target in getattr(builtin, f"difftool_{axis}")().items():
+                self._entries[axis][name] = Entry(axis, name, target, "builtin", origin)
+
+    @property
+    def plugins(self) -> list[tuple[str, str, str]]:
+        """The name, the origin and the module of every plugin that is registered."""
+        self._look()
+        return self._plugins
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with plugins."""
+        self._look()
+        return self._problems
+
+    def builtin(self, axis: str) -> Mapping[str, Entry]:
+        """The built-in entries of one axis by name; no plugin is looked at."""
+        return {n: entry for n, entry in self._entries[axis].items() if entry.source is None}
 
     def axis(self, axis: str) -> Mapping[str, Entry]:
-        """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
-        if self.collisions[axis]:
-            raise DifftoolError(
-                f"{'; '.join(self.collisions[axis])}; uninstall one, or leave it out with DIFFTOOL_PLUGINS=name,name "
-                f"(the plugins to load; or none)"
-            )
-        return self.entries[axis]
+        """The entries of one axis by name."""
+        self._look()
+        return self._entries[axis]
+
+    def clashes(self) -> list[Entry]:
+        """The names that two plugins claim."""
+        return [entry for axis in AXES for entry in self.axis(axis).values() if entry.clash]
+
+    def has(self, axis: str, name: str) -> bool:
+        """Whether there is an entry of that name; plugins are looked at only if it is not built in."""
+        return name in self._entries[axis] or name in self.axis(axis)
 
     def find(self, axis: str, name: str) -> Entry:
-        """The entry of that name; `DifftoolError` with a suggestion if there is none."""
-        entries = self.axis(axis)
-        if name not in entries:
-            raise _unknown(axis[:-1], name, entries, axis)
-        return entries[name]
+        """The entry of that name; `DifftoolError` with a suggestion if there is none, or if two plugins claim it."""
+        if not self.has(axis, name):
+            raise _unknown(axis[:-1], name, self.axis(axis), axis)
+        entry = self._entries[axis][name]
+        if entry.clash:
+            raise DifftoolError(entry.clash)
+        return entry
 
     def find_all(self, name: str) -> list[Entry]:
         """The entries of that name on every axis but the commands."""
         axes = [axis for axis in AXES if axis != "commands"]
-        found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
-        if not found:
-            if (
-                axis := next((axis for axis in axes if name in (axis, axis[:-1])), None)
-            ) is not None:
-                raise DifftoolError(
-                    f"{name!r} is a kind of things, not the name of one: difftool list {axis}"
-                )
-            raise _unknown(
-                "schedule, grid, model or sampler",
-                name,
-                {n for axis in axes for n in self.axis(axis)},
+        found = [self.find(axis, name) for axis in axes if name in self.axis(axis)]
+        if found:
+            return found
+        kind = next((axis for axis in axes if name in (axis, axis[:-1])), None)
+        if kind is not None:
+            raise DifftoolError(
+                f"{name!r} is a kind of things, not the name of one: difftool list {kind}"
             )
-        return found
+        known = {n for axis in axes for n in self.axis(axis)}
+        raise _unknown("schedule, grid, model or sampler", name, known)
 
-    def add(self, axis: str, names: Mapping[str, Any], plugin: str, origin: str) -> None:
-        """Register a plugin's names; a name that is taken is a collision."""
-        for name, target in names.items():
-            taken = self.entries[axis].get(name)
-            if taken is None:
-                self.entries[axis][name] = Entry(axis, name, target, plugin, origin)
-            else:
-                self.collisions[axis].append(
-                    f"{axis[:-1]} {name!r} is claimed by {taken.origin} (plugin {taken.plugin!r}) and by {origin} "
-                    f"(plugin {plugin!r})"
+    def _look(self) -> None:
+        """Register what the plugins offer."""
+        if self._complete:
+            return
+        self._complete = True
+        for plugin, offer in zip(self._sources, self._ask(self._sources), strict=True):
+            if offer.problem:
+                self._problems.append(
+                    f"plugin {plugin.name!r} of {plugin.origin} {offer.problem}"
                 )
+            if offer.names or not offer.problem:
+                self._plugins.append((plugin.name, plugin.origin, plugin.point.value))
+            for axis, names in offer.names.items():
+                for name, target in names.items():
+                    self._add(Entry(axis, name, target, plugin.name, plugin.origin, plugin))
+        for problem in self._problems:
+            warn(problem)
+
+    def _add(self, entry: Entry) -> None:
+        """Register a plugin's name, unless it is taken."""
+        what, here = f"{entry.axis[:-1]} {entry.name!r}", self._entries[entry.axis]
+        taken = here.get(entry.name)
+        if taken is None:
+            here[entry.name] = entry
+            return
+        if taken.source is None:
+            self._problems.append(
+                f"{what} of {entry.origin} (plugin {entry.plugin!r}) is left out: difftool has one"
+            )
+            return
+        clash = (
+            f"{what} is claimed by {taken.origin} (plugin {taken.plugin!r}) and by {entry.origin} (plugin "
+            f"{entry.plugin!r}); choose with DIFFTOOL_PLUGINS=name,name (the plugins to load; or none)"
+        )
+        here[entry.name] = Entry(
+            entry.axis, entry.name, None, taken.plugin, taken.origin, taken.source, clash
+        )
 
 
 @cache
 def registry() -> Registry:
     """The registry of this process, made at the first call."""
-    return load(entry_points(group="difftool"), os.environ.get("DIFFTOOL_PLUGINS"))
+    points, problems = installed()
+    return load(points, os.environ.get("DIFFTOOL_PLUGINS"), problems, remembered)
 
 
-def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
-    """A registry from entry points, limited to the names in `wanted` (None: all; `none` or empty: built-ins only)."""
-    out = Registry()
-    manager = pluggy.PluginManager("difftool")
-    manager.add_hookspecs(hookspecs)
-    if wanted is None:
-        allowed = None
-    else:
-        allowed = {name.strip() for name in wanted.split(",")} - {"", "none"}
-    points = sorted(points, key=lambda p: (not _is_builtin(p), p.name))
-    for name in sorted((allowed or set()) - {p.name for p in points}):
-        out.problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
-    for point in points:
-        if _is_builtin(point) or allowed is None or point.name in allowed:
-            _register(out, manager, point)
-    return out
+def load(
+    points: Iterable[EntryPoint],
+    wanted: str | None = None,
+    problems: Iterable[str] = (),
+    ask: Ask = imported,
+) -> Registry:
+    """A registry with these plugins, limited to the names in `wanted` (None: all; `none` or empty: none).
 
-
-def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -> None:
-    origin = _origin(point)
-    name = f"{origin}:{point.name}"
-    try:
-        plugin = point.load()
-        manager.register(plugin, name=name)
-        manager.check_pending()  # refuses hooks that do not exist
-        offers = {axis: _offer(manager, plugin, axis) for axis in AXES}
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a plugin does wrong must not take the tool with it
-        if manager.has_plugin(name):
-            manager.unregister(name=name)
-        out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {_brief(error)}")
-        return
-    if not any(offers.values()):
-        out.problems.append(
-            f"plugin {point.name!r} of {origin} offers nothing; mark its functions with @hookimpl"
-        )
-    out.plugins.append((point.name, origin, point.value))
-    for axis, names in offers.items():
-        out.add(axis, names, point.name, origin)
-
-
-def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str, Any]:
-    """What one plugin returns for one axis."""
-    hook = getattr(manager.hook, f"difftool_{axis}")
-    for implementation in hook.get_hookimpls():
-        if implementation.plugin is plugin:
-            names = implementation.function()
-            if not isinstance(names, Mapping):
-                raise DifftoolError(
-                    f"difftool_{axis} returned a {type(names).__name__}, expected a mapping"
-                )
-            for name in names:
-                if not (isinstance(name, str) and NAME.fullmatch(name)):
-                    raise DifftoolError(
-                        f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -"
-                    )
-            return names
-    return {}
+    ask: how they are asked for their names; default: by importing them.
+    """
+    points, problems = sorted(points, key=lambda point: point.name), list(problems)
+    if wanted is not None:
+        allowed = {name.strip() for name in wanted.split(",")} - {"", "none", "builtin"}
+        for name in sorted(allowed - {point.name for point in points}):
+            problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
+        points = [point for point in points if point.name in allowed]
+    return Registry([Plugin(point) for point in points], problems, ask)
 
 
 def _unknown(
@@ -225,22 +257,3 @@ def _elsewhere(axis: str, name: str) -> str:
     if axis == "models" and path.is_file():
         return f"the file {name} is checkpoint:path={name}"
     return ""
-
-
-def _brief(error: BaseException) -> str:
-    """The error in one line that is not too long."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    if len(text) <= 300:
-        return text
-    return f"{text[:297]}..."
-
-
-def _is_builtin(point: EntryPoint) -> bool:
-    return point.value == "difftool.names.builtin"
-
-
-def _origin(point: EntryPoint) -> str:
-    dist = point.dist
-    if dist is not None:
-        return f"{dist.name} {dist.version}"
-    return point.value

@@ -15,6 +15,7 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -151,7 +152,7 @@ def files_of(axis: str, spec: str) -> list[pathlib.Path]:
 
 def spec_of(axis: str, thing: Any) -> str:
     """The spec of a registered thing, with the options that are not the default ones; its `repr` if it has no name."""
-    for entry in registry().axis(axis).values():
+    for entry in _candidates(axis):
         if entry.load() is type(thing):
             values = {
                 option.name: (getattr(thing, option.name), option.default)
@@ -162,6 +163,14 @@ def spec_of(axis: str, thing: Any) -> str:
                 {k: spell_value(v) for k, (v, default) in values.items() if v != default},
             )
     return repr(thing)
+
+
+def _candidates(axis: str) -> Iterator[Entry]:
+    """The entries of an axis, the built-in ones first: plugins are looked at only after these."""
+    yield from registry().builtin(axis).values()
+    for entry in registry().axis(axis).values():
+        if entry.source is not None and not entry.clash:
+            yield entry
 
 
 def spell(kind: Any) -> str:

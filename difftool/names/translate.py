@@ -123,7 +123,7 @@ def _from_ours(of: Tool, text: str) -> list[tuple[Answer, dict[str, str]]]:
 def _axis(spec: str) -> str | None:
     """Where that name is registered: samplers or grids."""
     name = parse(spec)[0]
-    return next((axis for axis in AXES if name in registry().axis(axis)), None)
+    return next((axis for axis in AXES if registry().has(axis, name)), None)
 
 
 def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]:

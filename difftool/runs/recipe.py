@@ -312,7 +312,7 @@ def class_of(text: str | None) -> int | str | None:
 def _is_ours(axis: str, spec: str) -> bool:
     """Whether it is the name of something installed, or of a file with a plan."""
     name = parse(spec)[0]
-    return name in registry().axis(axis) or name.endswith(".json")
+    return name.endswith(".json") or registry().has(axis, name)
 
 
 def _has_own_steps(grid: str) -> bool:

@@ -21,8 +21,6 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from difftool.samplers.adams import Adams, flow_ab
 from difftool.samplers.base import Denoiser, NoiseSource, State
 from difftool.samplers.currencies import EPS, FLOW_VELOCITY
@@ -32,7 +30,7 @@ from difftool.samplers.options import check_choice, check_order, check_whole
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = Any  # of numpy, float64: one number for each stage
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,8 @@ class Stork(ProbabilityFlow):
         self, now: Point, nxt: Point, nodes: list[Point], path: Path
     ) -> tuple[float, list[float]]:
         """The multiples of y and of each known answer that RKG2 makes from now to nxt."""
+        import numpy as np
+
         u = self.coordinate(now)
         h = self.coordinate(nxt) - u
         times = u + np.array([0.0, *(stage.time for stage in rkg2(self.stages))]) * h
@@ -93,6 +93,8 @@ class Stork(ProbabilityFlow):
 
     def _field(self, times: Array, path: Path) -> tuple[Array, Array]:
         """dy/du = drift y + forcing q at the stages, q the answer extrapolated to them."""
+        import numpy as np
+
         if self.variable == "flow":
             return np.zeros_like(times), np.ones_like(times)
         p = path.schedule.at(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The models of `faulty.py`, registered as a plugin."""
     import faulty as module
 
-    found = [*entry_points(group="difftool"), EntryPoint("faulty", "faulty", "difftool")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
+    monkeypatch.setattr(plugins, "installed", lambda: ([EntryPoint("faulty", "faulty", "difftool")], []))
+    monkeypatch.setattr(plugins, "remembered", plugins.imported)
     plugins.registry.cache_clear()
     module.Faulty.evaluations = 0
     yield module

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from difftool.errors import DifftoolError
 from difftool.grids import Explicit, FlowGrid, Karras
 from difftool.names import specs
-from difftool.names.registry import Entry, Registry, registry
+from difftool.names.registry import Entry, Registry
 from difftool.names.specs import make, options_of, parse, spec_of, spell, spell_value, write
 from difftool.samplers import DDIM, DDPM, EulerMaruyama, PredictorCorrector
 from difftool.schedules import VE, Cosine, Schedule, VPLinear
@@ -96,11 +96,16 @@ class Everything(Schedule):
         return t
 
 
+def with_entry(name, target):
+    """The built-in registry with one schedule more."""
+    found = Registry()
+    found._add(Entry("schedules", name, target, "tests", "tests 1"))
+    return found
+
+
 @pytest.fixture
 def everything(monkeypatch):
-    entries = {axis: dict(registry().axis(axis)) for axis in registry().entries}
-    entries["schedules"]["everything"] = Entry("schedules", "everything", Everything, "tests", "tests 1")
-    found = Registry(entries=entries)
+    found = with_entry("everything", Everything)
     monkeypatch.setattr(specs, "registry", lambda: found)
     return Everything
 
@@ -177,10 +182,9 @@ def test_values_of_another_kind(everything, option, says):
 )  # fmt: skip
 def test_every_value_comes_back(values):
     """An object is written as a spec, and made again from it."""
-    entries = {axis: dict(registry().axis(axis)) for axis in registry().entries}
-    entries["schedules"]["everything"] = Entry("schedules", "everything", Everything, "tests", "tests 1")
+    found = with_entry("everything", Everything)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(specs, "registry", lambda: Registry(entries=entries))
+        patch.setattr(specs, "registry", lambda: found)
         thing = Everything(**values)
         assert make("schedules", spec_of("schedules", thing)) == thing
 
@@ -265,9 +269,8 @@ def foreign() -> Any:
     ],
 )
 def test_what_plugins_may_get_wrong(monkeypatch, name, spec, says):
-    entries = {axis: dict(registry().axis(axis)) for axis in registry().entries}
-    entries["schedules"][name] = Entry("schedules", name, globals()[name], "tests", "tests 1")
-    monkeypatch.setattr(specs, "registry", lambda: Registry(entries=entries))
+    found = with_entry(name, globals()[name])
+    monkeypatch.setattr(specs, "registry", lambda: found)
     with pytest.raises(DifftoolError) as caught:
         make("schedules", spec)
     assert says in str(caught.value)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from difftool.names import registry as plugins
 from difftool.names.registry import Registry
-
-BUILTIN = [point for point in entry_points(group="difftool") if point.name == "builtin"]
 
 
 @pytest.fixture
@@ -18,7 +16,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Regist
     """`registered(*points)`: those are all that is installed, besides difftool."""
 
     def set_points(*points: EntryPoint) -> Registry:
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [*BUILTIN, *points])
+        monkeypatch.setattr(plugins, "installed", lambda: (list(points), []))
+        monkeypatch.setattr(plugins, "remembered", plugins.imported)
         plugins.registry.cache_clear()
         return plugins.registry()
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import Distribution, EntryPoint, entry_points
-from pathlib import Path
+from importlib.metadata import Distribution, EntryPoint
 from types import ModuleType
 from typing import Any
 
 import pytest
-from installed import difftool, environment, install
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, DifftoolWarning
 from difftool.hookspecs import hookimpl
 from difftool.names import describe
 from difftool.names.registry import AXES, load
-from difftool.samplers import DDIM
-
-BUILTIN = [point for point in entry_points(group="difftool") if point.name == "builtin"]
+from difftool.samplers import DDIM, DDPM
 
 
 class Named(Distribution):
@@ -56,13 +52,13 @@ def plugin(monkeypatch):
 
 
 def test_a_plugin_that_forgot_to_mark_its_hooks(plugin):
-    found = load([*BUILTIN, plugin("mute", samplers=lambda: {"mute": DDIM})])
+    found = load([plugin("mute", samplers=lambda: {"mute": DDIM})])
     assert "mute" not in found.axis("samplers")
     assert any("'mute'" in problem and "@hookimpl" in problem for problem in found.problems)
 
 
 def test_builtin_alone():
-    found = load(BUILTIN)
+    found = load([])
     assert found.problems == []
     assert [name for name, _, _ in found.plugins] == ["builtin"]
     for axis in AXES:
@@ -74,7 +70,7 @@ def test_builtin_alone():
 
 def test_a_plugin_adds_to_every_axis(plugin):
     offers = {axis: {"mine": DDIM} for axis in AXES}
-    found = load([*BUILTIN, plugin("mine", **offers)])
+    found = load([plugin("mine", **offers)])
     assert found.problems == []
     for axis in AXES:
         entry = found.find(axis, "mine")
@@ -91,7 +87,7 @@ def test_an_object_may_be_a_plugin(monkeypatch):
     module = ModuleType("plugin_object")
     module.thing = Plugin()
     monkeypatch.setitem(sys.modules, "plugin_object", module)
-    found = load([*BUILTIN, EntryPoint("object", "plugin_object:thing", "difftool")])
+    found = load([EntryPoint("object", "plugin_object:thing", "difftool")])
     assert found.find("samplers", "mine").load() is DDIM
 
 
@@ -129,7 +125,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_plugin_is_reported_and_skipped(plugin, kind):
     hooks, says = BROKEN[kind]
-    found = load([*BUILTIN, plugin("bad", **hooks), plugin("good", samplers={"mine": DDIM})])
+    found = load([plugin("bad", **hooks), plugin("good", samplers={"mine": DDIM})])
     (problem,) = found.problems
     assert "plugin 'bad' of bad-dist 1 was skipped" in problem
     assert says in problem
@@ -137,13 +133,13 @@ def test_a_broken_plugin_is_reported_and_skipped(plugin, kind):
     assert [name for name, _, _ in found.plugins] == ["builtin", "good"]
     assert found.find("samplers", "mine").origin == "good-dist 1"  # the others are as they would be
     assert {name: list(found.axis(name)) for name in ("schedules", "grids", "models")} == {
-        name: list(load(BUILTIN).axis(name)) for name in ("schedules", "grids", "models")
+        name: list(load([]).axis(name)) for name in ("schedules", "grids", "models")
     }
 
 
 def test_half_a_plugin_is_none(plugin):
     """One hook is fine, another is not: nothing of it is registered."""
-    found = load([*BUILTIN, plugin("bad", schedules={"mine": DDIM}, samplers=["a"])])
+    found = load([plugin("bad", schedules={"mine": DDIM}, samplers=["a"])])
     assert "mine" not in found.axis("schedules")
 
 
@@ -161,7 +157,7 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch, source, says):
     (tmp_path / "plugin_bad.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     for value in ("plugin_bad", "plugin_bad:thing"):
-        found = load([*BUILTIN, EntryPoint("bad", value, "difftool")])
+        found = load([EntryPoint("bad", value, "difftool")])
         assert says in found.problems[0]
         assert "ddim" in found.axis("samplers")
 
@@ -188,28 +184,34 @@ def test_a_lazy_target_that_does_not_exist(plugin, registered, tmp_path, monkeyp
 
 
 def test_two_plugins_claim_a_name(plugin):
-    found = load([*BUILTIN, plugin("one", samplers={"mine": DDIM, "a": DDIM}), plugin("two", samplers={"mine": DDIM})])
-    for ask in (lambda: found.axis("samplers"), lambda: found.find("samplers", "ddim"), lambda: found.find_all("ddim")):
+    """That name is refused, and no other."""
+    found = load([plugin("one", samplers={"mine": DDIM, "a": DDIM}), plugin("two", samplers={"mine": DDIM})])
+    for ask in (
+        lambda: found.find("samplers", "mine"),
+        lambda: found.find_all("mine"),
+        found.axis("samplers")["mine"].load,
+    ):
         with pytest.raises(DifftoolError) as caught:
             ask()
         for words in ("sampler 'mine'", "one-dist 1", "two-dist 1", "'one'", "'two'", "DIFFTOOL_PLUGINS"):
             assert words in str(caught.value)
-    assert "vp-linear" in found.axis("schedules")
-    assert load([*BUILTIN, plugin("one", samplers={"mine": DDIM}), plugin("two", grids={"mine": DDIM})]).axis(
-        "samplers"
-    )
+    assert found.find("samplers", "a").origin == "one-dist 1"
+    assert found.find("samplers", "ddim").plugin == "builtin"
+    assert [entry.name for entry in found.clashes()] == ["mine"]
+    other = load([plugin("one", samplers={"mine": DDIM}), plugin("two", grids={"mine": DDIM})])
+    assert {entry.axis for entry in other.find_all("mine")} == {"grids", "samplers"}
 
 
 def test_a_plugin_claims_a_builtin_name(plugin):
-    found = load([plugin("aaa", samplers={"ddim": DDIM}), *BUILTIN])
-    with pytest.raises(DifftoolError) as caught:
-        found.find("samplers", "em")
-    assert "sampler 'ddim' is claimed by difftool " in str(caught.value)
-    assert "and by aaa-dist 1" in str(caught.value)
+    found = load([plugin("aaa", samplers={"ddim": DDPM, "mine": DDPM})])
+    with pytest.warns(DifftoolWarning, match=r"sampler 'ddim' of aaa-dist 1 .* is left out: difftool has one"):
+        mine = found.find("samplers", "mine")
+    assert mine.load() is DDPM
+    assert found.find("samplers", "ddim").load() is DDIM
 
 
 def test_the_way_out_of_a_collision(plugin):
-    points = [*BUILTIN, plugin("one", samplers={"mine": DDIM}), plugin("two", samplers={"mine": DDIM})]
+    points = [plugin("one", samplers={"mine": DDIM}), plugin("two", samplers={"mine": DDIM})]
     assert load(points, "two").find("samplers", "mine").origin == "two-dist 1"
     assert "mine" not in load(points, "none").axis("samplers")
 
@@ -226,65 +228,19 @@ def test_the_way_out_of_a_collision(plugin):
     ],
 )
 def test_wanted(plugin, wanted, names):
-    found = load([plugin("two", samplers={"b": DDIM}), *BUILTIN, plugin("one", samplers={"a": DDIM})], wanted)
+    found = load([plugin("two", samplers={"b": DDIM}), plugin("one", samplers={"a": DDIM})], wanted)
     assert [name for name, _, _ in found.plugins] == names
     assert found.problems == []
 
 
 def test_wanted_but_not_installed(plugin):
-    found = load([*BUILTIN, plugin("one", samplers={"a": DDIM})], "one,three")
+    found = load([plugin("one", samplers={"a": DDIM})], "one,three")
     assert found.problems == ["DIFFTOOL_PLUGINS names 'three', which is not installed"]
     assert [name for name, _, _ in found.plugins] == ["builtin", "one"]
 
 
 def test_unknown_names_get_a_suggestion():
     with pytest.raises(DifftoolError, match=r"no sampler 'dmpp'; did you mean dpmpp"):
-        load(BUILTIN).find("samplers", "dmpp")
+        load([]).find("samplers", "dmpp")
     with pytest.raises(DifftoolError, match="no schedule, grid, model or sampler 'sample'"):
-        load(BUILTIN).find_all("sample")  # commands are none of those
-
-
-HEAD = "from difftool.hookspecs import hookimpl\n"
-COMMANDS = (
-    HEAD
-    + """
-def fine(): print("fine")
-def odd(x: int | str): print("odd")
-@hookimpl
-def difftool_commands(): return {"fine": fine, "odd": odd, "gone": "no_such_module:gone"}
-"""
-)
-
-
-def test_broken_commands_do_not_take_the_tool_with_them(tmp_path):
-    site = install(tmp_path / "site", "odd-plugin", "2", {"odd": "odd_plugin"}, odd_plugin=COMMANDS)
-    done = difftool("fine", folder=tmp_path, env=environment(site))
-    assert (done.returncode, done.stdout) == (0, "fine\n")
-    warnings = done.stderr.splitlines()
-    assert len(warnings) == 2
-    for name, line in zip(("odd", "gone"), warnings, strict=True):
-        assert line.startswith(f"difftool: warning: command '{name}' of odd-plugin 2 was skipped: ")
-    assert "odd" not in difftool("--help", folder=tmp_path, env=environment(site)).stdout.replace("model", "")
-
-
-def test_a_process_with_a_broken_and_a_colliding_plugin(tmp_path: Path):
-    bad = install(tmp_path / "bad", "bad-plugin", "1", {"bad": "bad_plugin"}, bad_plugin="import nothing_at_all")
-    done = difftool("list", "samplers", folder=tmp_path, env=environment(bad))
-    assert done.returncode == 0
-    assert "ddim" in done.stdout
-    assert done.stderr.count("\n") == 1
-    assert "warning: plugin 'bad' of bad-plugin 1 was skipped: ModuleNotFoundError" in done.stderr
-
-    source = HEAD + "@hookimpl\ndef difftool_samplers(): return {'ddim': 'difftool.samplers:DDPM'}"
-    rival = install(tmp_path / "rival", "rival-plugin", "7", {"rival": "rival_plugin"}, rival_plugin=source)
-    done = difftool("show", "em", folder=tmp_path, env=environment(rival))
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    for words in ("sampler 'ddim'", "difftool ", "rival-plugin 7", "DIFFTOOL_PLUGINS"):
-        assert words in done.stderr
-    assert difftool("show", "em", folder=tmp_path, env=environment(rival, DIFFTOOL_PLUGINS="none")).returncode == 0
-
-    source = HEAD + "@hookimpl\ndef difftool_commands(): return {'list': print}"
-    usurper = install(tmp_path / "usurper", "usurper", "1", {"usurper": "usurper"}, usurper=source)
-    done = difftool("show", "em", folder=tmp_path, env=environment(usurper))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "command 'list'" in done.stderr
+        load([]).find_all("sample")  # commands are none of those
