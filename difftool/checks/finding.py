@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import torch
-
-import difftool
 from difftool.errors import DifftoolError
-
-OURS, TORCH = (str(Path(module.__file__ or "").parent) for module in (difftool, torch))
+from difftool.errors.blame import line_of
 
 
 class Finding(NamedTuple):
@@ -110,24 +104,11 @@ def failed(check: str, expected: str, error: Exception) -> Finding:
     """The finding for an error: what it says, and for one of Python's own which, where and the way out."""
     text = " ".join(str(error).split()) or "does not hold"
     told = isinstance(error, (DifftoolError, AssertionError))
-    parts = [
-        text if told else f"{type(error).__name__}: {text}{_place(error)}",
-        *getattr(error, "__notes__", ()),
-    ]
+    if not told:
+        text = line_of(error)
+    parts = [text, *getattr(error, "__notes__", ())]
     if isinstance(error, ZeroDivisionError):
         parts.append(
             "where alpha or sigma is 0 there; declare divides_by_alpha, or leave the quotient out"
         )
     return Finding(check, expected, ", ".join(parts), False)
-
-
-def _place(error: Exception) -> str:
-    """The last line of somebody else's code in a traceback."""
-    frames = [
-        f
-        for f in traceback.extract_tb(error.__traceback__)
-        if not f.filename.startswith((OURS, TORCH))
-    ]
-    if frames:
-        return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
-    return ""

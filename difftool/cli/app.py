@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from difftool.cli.guard import guarding, plain_warnings
+from difftool.errors.stopping import stopping
 
 if TYPE_CHECKING:
     import typer
@@ -26,7 +27,7 @@ def main() -> None:
     # torch would read the metadata of every distribution, and fail at a damaged one
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     plain_warnings()
-    with guarding():
+    with guarding(), stopping():
         app()(prog_name="difftool")
 
 

@@ -1,16 +1,26 @@
-"""How a command ends: bad input and Ctrl-C in one line on stderr, exit codes 2 and 130, never a traceback."""
+"""How a command ends: any failure in one line on stderr, and an exit code; never a traceback.
+
+Exit codes: 2 for what the user, a file, a plugin or a model did wrong, 70 for an error in difftool itself, 128 and the
+number of a signal that stopped it (130 for Ctrl-C). The environment variable DIFFTOOL_TRACEBACK=1 shows where an
+unexpected error came from.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from difftool.errors import DifftoolError, DifftoolWarning
+from difftool.errors.stopping import SIGNALS, Stopped, stop, stopped_by
+
+BAD_INPUT, INTERNAL = 2, 70
+TRACEBACK = "DIFFTOOL_TRACEBACK"
 
 
 class Ended(SystemExit):
@@ -30,48 +40,89 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def guarding() -> Iterator[None]:
-    """Turns `DifftoolError`, errors of the operating system and Ctrl-C into one line and an exit code."""
+    """Turns every error, and every signal to stop, into one line and an exit code."""
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
     except BrokenPipeError:  # `difftool list | head -1`: the reader has enough
         _forget_stdout()
         raise Ended(1) from None
     except DifftoolError as error:
-        fail(str(error))
+        fail(str(error), error)
     except OSError as error:
         if error.filename is None:
             _forget_stdout()
-        fail(f"{error.filename or 'cannot print'}: {error.strerror or error}")
-    except KeyboardInterrupt as stopped:
-        stop(*stopped.args)
-    except SystemExit as end:
-        if end.code == 130 and not isinstance(end, Ended):  # Ctrl-C while typer was at work
-            stop()
+        fail(f"{error.filename or 'cannot print'}: {error.strerror or error}", error)
+    except KeyboardInterrupt as error:
+        end(stopped_by(error, *error.args))
+    except SystemExit as exit:
+        if exit.code == 130 and not isinstance(exit, Ended):  # Ctrl-C while typer was at work
+            end(Stopped())
         raise
+    except Exception as error:
+        if _of_typer(error):
+            raise
+        _unexpected(error)
+    except BaseException as error:  # a plugin's own kind
+        _unexpected(error)
 
 
-def fail(text: str) -> NoReturn:
-    """One line on stderr, exit code 2."""
-    print(f"difftool: error: {' '.join(text.splitlines())}", file=sys.stderr)
-    raise Ended(2)
-
-
-def stop(kept: str = "") -> NoReturn:
-    """The line after Ctrl-C, exit code 130; kept: where that is which was finished."""
-    newline = "\n" * sys.stderr.isatty()  # after the ^C
-    print(
-        f"{newline}difftool: interrupted; nothing half-written was left behind{kept}",
-        file=sys.stderr,
+def _of_typer(error: BaseException) -> bool:
+    """Whether typer itself ends a command by it: usage that is wrong, a question that was not answered."""
+    return any(
+        base.__module__.partition(".")[0] in ("click", "typer") for base in type(error).__mro__
     )
-    raise Ended(130)
+
+
+def _unexpected(error: BaseException) -> NoReturn:
+    """The end after an error that nobody foresaw: of a plugin, a model, the machine or difftool itself."""
+    from difftool.errors.blame import line_of, place_of
+
+    text = line_of(error)
+    if isinstance(error, MemoryError) or "memory" in text.lower():
+        fail(f"not enough memory: {text}; try a smaller --batch-size or --num-samples", error)
+    if place_of(error):
+        fail(text, error)
+    fail(
+        f"internal error: {text}; please report it, with what {TRACEBACK}=1 shows",
+        error,
+        INTERNAL,
+    )
+
+
+def fail(text: str, error: BaseException | None = None, code: int = BAD_INPUT) -> NoReturn:
+    """One line on stderr, and the exit code."""
+    if error is not None and os.environ.get(TRACEBACK):
+        import traceback
+
+        traceback.print_exception(error)
+    _say(f"difftool: error: {' '.join(text.splitlines())}")
+    raise Ended(code)
+
+
+def end(stopped: Stopped) -> NoReturn:
+    """The line after a signal to stop; nothing interrupts it any more."""
+    with suppress(ValueError):  # not in the main thread
+        for number in SIGNALS:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_IGN)
+    newline = "\n" * (sys.stderr is not None and sys.stderr.isatty())  # after the ^C
+    _say(f"{newline}difftool: interrupted; nothing half-written was left behind{stopped.kept}")
+    raise Ended(stopped.code)
+
+
+def _say(line: str) -> None:
+    """A line on stderr, wherever that leads to."""
+    with suppress(OSError, ValueError, AttributeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
     """One line on stderr."""
-    print(f"difftool: warning: {' '.join(text.splitlines())}", file=sys.stderr)
+    _say(f"difftool: warning: {' '.join(text.splitlines())}")
 
 
 def plain_warnings() -> None:
@@ -92,7 +143,7 @@ def _forget_stdout() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass  # stdout is no file
+    except (OSError, ValueError, AttributeError):
+        pass  # stdout is not a file
     finally:
         os.close(nowhere)

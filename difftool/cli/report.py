@@ -13,6 +13,7 @@ import torch
 from difftool.cli.progress import watching
 from difftool.cli.text import print_facts
 from difftool.errors import DifftoolError, NonFinite
+from difftool.errors.stopping import stopped_by
 from difftool.files.writing import free_name
 from difftool.models import Clipped
 from difftool.names.specs import spec_of
@@ -47,8 +48,8 @@ def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
             return run.samples(count, parts.append)
         except DifftoolError as error:
             raise DifftoolError(f"{error}{_keep(error, parts, run, out)}") from None
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_keep(None, parts, run, out)) from None
+        except KeyboardInterrupt as error:
+            raise stopped_by(error, _keep(None, parts, run, out)) from None
 
 
 def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing, warn
+from difftool.errors.stopping import Stopped, stopping
 from difftool.files.writing import CHECKPOINT, MODEL, writing
 from difftool.models import Clipped, Model
 from difftool.models.clipped import of_pictures
@@ -149,7 +149,7 @@ class Session:
                 if saved or stopped:
                     self.save()
                 if stopped:
-                    raise KeyboardInterrupt
+                    raise Stopped(next(iter(interrupted), signal.SIGINT))
                 if drawn and self.main:
                     picture = self.draw()
                     if logs is not None:
@@ -287,26 +287,16 @@ def _facts(data: Dataset) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C is noted in the list, to be looked at between two steps; the second one interrupts at once."""
+    """Signals to stop are noted in the list, to be looked at between two steps; the second one stops at once."""
     noted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: Any) -> None:
         if noted:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         noted.append(number)
 
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and before is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
+    with stopping(note):
         yield noted
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
 
 
 class _Logs:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from reading import files, read
 
+import difftool
 from difftool.errors import DifftoolError, NonFinite
 from difftool.models.base import BoundModel
 from difftool.noise import Independent
@@ -125,11 +126,22 @@ def test_interrupted_while_writing(cli, folder, monkeypatch):
     assert files(folder) == []
 
 
-def test_errors_of_the_program_are_not_hidden(cli, faulty, monkeypatch):
-    """Only what a user can cause becomes a line; a bug keeps its traceback."""
+def test_errors_of_a_model_are_one_line(cli, faulty, monkeypatch):
     monkeypatch.setattr(faulty.Faulty, "x0", lambda self, x, p, **cond: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        cli("sample", "--model", "plain", *RUN, "--out", "a.npz")
+    result = cli("sample", "--model", "plain", *RUN, "--out", "a.npz")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("difftool: error: ZeroDivisionError: division by zero (test_cli_failures.py:")
+    assert result.stderr.count("\n") == 1
+
+
+def test_errors_of_difftool_itself_say_so_and_can_be_traced(cli, monkeypatch):
+    broken = compile("lambda *args: {}['x']", difftool.__file__, "eval")  # as if it stood in the package
+    monkeypatch.setattr("difftool.runs.run.Run.samples", eval(broken))
+    result = cli("sample", "--nfe", 2, "--num-samples", 2, "--out", "a.npz")
+    assert result.exit_code == 70
+    assert result.stderr.startswith("difftool: error: internal error: KeyError: 'x'; please report it")
+    monkeypatch.setenv("DIFFTOOL_TRACEBACK", "1")
+    assert "Traceback" in cli("sample", "--nfe", 2, "--num-samples", 2, "--out", "a.npz").stderr
 
 
 def test_what_was_finished_is_told_by_the_library_too(faulty):
