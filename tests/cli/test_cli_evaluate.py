@@ -93,10 +93,10 @@ def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
     ("arguments", "says"),
     [
         (("nowhere.npz",), ["cannot read nowhere.npz", "No such file"]),
-        (("text.txt",), ["text.txt is no .npz file"]),
+        (("text.txt",), ["text.txt is not an .npz file"]),
         (("nowhere",), ["no dataset 'nowhere'"]),
         (("a.npz", "--steps", 3, "--class", 1), ["the samples are in a.npz; leave --steps out"]),
-        (("bad.npz",), ["bad.npz is no .npz file"]),
+        (("bad.npz",), ["bad.npz is not an .npz file"]),
         (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
         (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
         (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
