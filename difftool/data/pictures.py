@@ -20,7 +20,7 @@ from difftool.errors import DifftoolError, DifftoolWarning
 from difftool.errors.validation import check_side
 
 KEPT = 2**31  # bytes of decoded pictures that are cached in memory, at most
-LIMIT = 0.01  # share of pictures that may be unreadable; FEW always may
+LIMIT = 0.01  # share of pictures that may be unreadable; FEW are always allowed
 FEW = 10
 
 

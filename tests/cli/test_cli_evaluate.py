@@ -100,10 +100,10 @@ def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
         (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
         (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
         (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
-        (("--features", "text.txt"), ["text.txt is no network in ONNX format"]),
+        (("--features", "text.txt"), ["text.txt is not a network in ONNX format"]),
         (("--features", "incepton"), ["no feature 'incepton'", "did you mean inception"]),
         (("--exact", "moons"), ["the model 'moons' has no density"]),
-        (("--num-samples", 1), ["at least 2 samples are compared, there are 1 to be scored"]),
+        (("--num-samples", 1), ["at least 2 samples are needed, got 1 to be scored"]),
         (("--batch-size", 0), ["batch-size is a whole number of at least 1, got 0"]),
     ],
 )
