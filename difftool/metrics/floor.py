@@ -12,7 +12,7 @@ SETS = 5  # sets of exact samples for the floor
 
 @dataclass(frozen=True)
 class Distance:
-    """A metric of samples; floor, scatter: its mean and std over sets of as many exact samples."""
+    """A metric of samples; floor, scatter: its mean and std over sets of exact samples."""
 
     value: float
     floor: float
