@@ -400,12 +400,12 @@ def ask(net, predicts="eps", **options):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "say what=level or what=entry"),
+        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "use what=level or what=entry"),
         (lambda: make("grids", "karras:sigma_min=0.03"), "level_min is what other tools call sigma_min"),
         (lambda: make("grids", "exponential:sigma_max=14.6"), "at the time start"),
         (lambda: ask(lambda x, t: torch.cat([x, x], 1)), "learned_variance=True"),
         (lambda: ask(lambda x, t: Output(x)), "return its .sample instead"),
-        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "take zero-terminal"),
+        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "use zero-terminal"),
         (lambda: make("schedules", "karras"), "karras is a grid: --grid karras"),
         (lambda: make("samplers", "cosine"), "cosine is a schedule: --schedule cosine"),
         (lambda: make("models", "tests"), "checkpoint:path=tests"),

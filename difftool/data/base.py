@@ -63,7 +63,7 @@ class Dataset(ABC):
 
 
 def data_range(data: Dataset) -> tuple[float, float]:
-    """The smallest and largest value in a subset of the data; (-1, 1) for pictures within it."""
+    """The smallest and largest value in a part of the data; (-1, 1) for pictures within it."""
     few = torch.linspace(0, len(data) - 1, min(len(data), LOOKED_AT)).round().long()
     x = data.batch(few).x
     low, high = float(x.min()), float(x.max())

@@ -21,7 +21,7 @@ SHAPE = (1, 8, 8)
 
 
 class Digits(NamedTuple):
-    """images (1797, 1, 8, 8), float32 in [-1, 1]; labels, int64, and held_out, bool, (1797,)."""
+    """images (1797, 1, 8, 8), float32 in [-1, 1]; labels int64 and held_out bool, (1797,)."""
 
     images: np.ndarray
     labels: np.ndarray

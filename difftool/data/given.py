@@ -19,7 +19,7 @@ NAMES = {
 
 
 def npz(path: Path) -> Arrays:
-    """The samples in an .npz file: `x`, `images`, `data` or `samples`; with `labels` and `text`.
+    """The samples in an .npz file: `x`, `images`, `data` or `samples`; `labels`; and `text`.
 
     Labels may also be called `label` or `y`. Floats are used as they are, bytes are pictures
     0..255; (N, H, W) and (N, H, W, 3) become (N, 1, H, W) and (N, 3, H, W). Nothing is

@@ -25,7 +25,7 @@ BLOCK = 1024  # balls that are computed at a time
 
 
 class Balls(NamedTuple):
-    """holding (n,): number of balls that hold a sample; filled (m,): whether a ball holds any."""
+    """holding (n,): number of balls around a sample; filled (m,): whether a ball has any."""
 
     holding: Tensor
     filled: Tensor

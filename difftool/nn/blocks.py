@@ -72,7 +72,7 @@ class Attention(nn.Module):
 
 
 class PictureAttention(nn.Module):
-    """Self-attention over a picture (B, width, H, W), then attention to a text, each residual."""
+    """Self-attention over a picture (B, width, H, W), then attention to a text, both added."""
 
     def __init__(self, width: int, heads: int, text: bool):
         super().__init__()
