@@ -94,7 +94,7 @@ class BetaLevel(LevelGrid):
     beta: float = 0.6
 
     name = "beta-level"
-    reference = REFERENCE + " (there in t); diffusers (use_beta_sigmas)"
+    reference = REFERENCE + " (in t); diffusers (use_beta_sigmas)"
 
     def __post_init__(self) -> None:
         super().__post_init__()

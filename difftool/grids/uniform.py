@@ -55,7 +55,7 @@ class Normal(Grid):
     name = "normal"
     refines = False
     reference = (
-        "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, there rounded)"
+        "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, rounded)"
     )
 
     def __post_init__(self) -> None:

@@ -52,21 +52,17 @@ class SampleLaw:
 
     def moments(self, x: Tensor) -> Distance:
         """W2 of the first two moments."""
-        return self._beside_floor("moments", self._moments, x)
+        return self._with_floor("moments", self._moments, x)
 
     def sliced(self, x: Tensor) -> Distance:
         """The sliced Wasserstein distance."""
-        return self._beside_floor("sliced", self._sliced, x)
+        return self._with_floor("sliced", self._sliced, x)
 
     def spread(self, x: Tensor) -> Distance:
         """The RMS distance to the nearest center, relative to exact samples."""
-        return self._beside_floor(
-            "spread", lambda x: self._residual(x) / self._true_residual, x
-        )
+        return self._with_floor("spread", lambda x: self._residual(x) / self._true_residual, x)
 
-    def _beside_floor(
-        self, name: str, figure: Callable[[Tensor], float], x: Tensor
-    ) -> Distance:
+    def _with_floor(self, name: str, figure: Callable[[Tensor], float], x: Tensor) -> Distance:
         value = figure(self._checked(x))
         if name not in self._floors:
             self._floors[name] = [

@@ -19,9 +19,8 @@ depends on the model:
                             like the others
 
 Sources: Prince & Dormand 1981 (DOP853: Hairer, Norsett & Wanner 1993, Solving ordinary
-    differential equations I);
-Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman et al. 2022, arXiv
-    2210.02747.
+differential equations I); Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman
+et al. 2022, arXiv 2210.02747.
 """
 
 from __future__ import annotations
