@@ -207,7 +207,7 @@ def test_new_weights_have_new_figures(place):
         (("steps = 3", 'features = "nowhere.onnx"'), "there is no file nowhere.onnx"),
         (('"0-9"', '"0-12"'), "has 10 classes, the evaluation asks for 0-12"),
         (("digits:split=held-out", "moons"), r"makes samples \(1, 8, 8\), the evaluation's data are \(2,\)"),
-        (("flip = true", 'network = "unet:widths=7,heads=2"'), "experiment second: network 'unet': heads divide"),
+        (("flip = true", 'network = "unet:widths=7,heads=2"'), "experiment second: network 'unet': heads must divide"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_training(place, change, words):

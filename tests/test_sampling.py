@@ -637,7 +637,7 @@ def test_encoding_may_end_in_pure_noise():
         ({"grid": ["a", "b"]}, "a sequence of times (numbers)"),
         ({"grid": "karras"}, "of the kind Grid, got 'karras'; difftool.specs.make('grids', 'karras')"),
         ({"nfe": 0}, "nfe is a whole number from 1 to 100000, got 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, asked for 7"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, got steps=7"),
         ({"grid": [0.0, 0.5, 1.0]}, "the run goes upwards (t=0 to t=1); let the grid fall, or give the states x"),
         ({"schedule": "flow"}, "schedule is an object of the kind Schedule, got 'flow'"),
         ({"last": "median"}, "last is step or mean, got 'median'"),

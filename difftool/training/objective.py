@@ -19,8 +19,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import like
-from difftool.models.network import NetworkModel, halves, tell
-from difftool.models.parametrization import PARAMETRIZATIONS, time_told
+from difftool.models.network import NetworkModel, halves, time_tensor
+from difftool.models.parametrization import PARAMETRIZATIONS, network_time
 from difftool.schedules.base import Point, Schedule
 from difftool.training.times import Times, UniformTimes
 from difftool.training.variance import Hybrid
@@ -102,8 +102,8 @@ class Objective:
             like(v, x0) for v in (p.alpha, p.sigma, skip, out, scale, a, b, weight)
         )
         x = alpha * x0 + sigma * eps
-        time = time_told(self.time, self.schedule)
-        answer = net(x * scale, tell(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
+        time = network_time(self.time, self.schedule)
+        answer = net(x * scale, time_tensor(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
         if self.hybrid is not None:
             answer, r = halves(answer, x0)
         if answer.shape != x0.shape:

@@ -64,7 +64,7 @@ SAMPLE = [
     ("--steps 5 --nfe 5", ["--steps or --nfe, not both"]),
     ("--grid explicit:times=1+0.5+0 --nfe 3", ["3 evaluations", "2 (steps=2)"]),
     # grids
-    ("--grid explicit:times=1+0.5+0 --steps 3", ["has 2 steps", "asked for 3"]),
+    ("--grid explicit:times=1+0.5+0 --steps 3", ["has 2 steps", "got steps=3"]),
     ("--grid explicit:times=1+nan+0", ["1+nan+0", "number"]),
     ("--grid explicit:times=1+0.5+0.7", ["monotone", "0.5", "0.7"]),
     ("--grid explicit:times=1.5+0.5+0", ["1.5", "[0, 1]"]),
@@ -125,7 +125,7 @@ PLAN = [
     ("ddim --schedule foo", ["no schedule 'foo'"]),
     ("ddim --grid foo", ["no grid 'foo'"]),
     ("ddim --model foo", ["no model 'foo'"]),
-    ("ddim --grid explicit:times=1+0 --steps 3", ["has 1 steps", "asked for 3"]),
+    ("ddim --grid explicit:times=1+0 --steps 3", ["has 1 steps", "got steps=3"]),
     ("ddim --out plan.txt", [".json", "plan.txt"]),
     ("ddim --out nowhere/plan.json", ["nowhere/plan.json", "no such folder"]),
     ("ddim --out there.json", ["there.json exists already", "--force"]),

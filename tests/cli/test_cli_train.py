@@ -79,7 +79,7 @@ def test_epochs_and_a_part_of_the_data(ok, refused, folder):
         ok("train", "--resume", "run", "--steps", 10)
     refused("train", *TINY, "--epochs", 2, "--steps", 3, "--out", "b", says=["--steps or --epochs, not both"])
     refused("train", *TINY, "--epochs", 0, "--out", "b", says=["epochs is a whole number of at least 1, got 0"])
-    refused("train", *TINY, "--samples", 61, "--out", "b", says=["samples is a whole number from 1 to the 60"])
+    refused("train", *TINY, "--samples", 61, "--out", "b", says=["samples must be a whole number from 1 to 60"])
 
 
 def test_it_goes_on_with_more_steps(ok, folder):

@@ -68,7 +68,7 @@ def test_show(run):
 
 def test_its_grid_has_its_own_number_of_steps(here):
     assert plan_of("ddim", grid="three").nfe == 3
-    with pytest.raises(DifftoolError, match="this Three grid has 3 steps, asked for 4"):
+    with pytest.raises(DifftoolError, match="this Three grid has 3 steps, got steps=4"):
         plan_of("ddim", grid="three", steps=4)
     seven = Recipe(steps=7)
     assert seven.changed(grid="thirds").steps == 7

@@ -430,7 +430,7 @@ def test_fewer_steps_than_are_done(place):
         ("moons:n=9", "unet:widths=8,heads=1", r"does not take samples \(2,\) of this data"),
         ("digits", "unet:widths=8,channels=3", r"does not take samples \(1, 8, 8\) of this data"),
         ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data 10"),
-        ("digits", "unet:widths=8,classes=0", "a network takes classes >= 1, or none, got 0"),
+        ("digits", "unet:widths=8,classes=0", "classes must be at least 1, or None, got 0"),
         ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be made"),
     ],
 )
