@@ -294,7 +294,7 @@ def test_encoding_into_pure_noise_is_right_or_one_line(name):
         refusal, out = "", run()
     except DifftoolError as error:
         refusal, out = str(error), x
-    assert not refusal or "is not defined at alpha = 0, where the grid is at t=1; keep to t <= 0.999" in refusal
+    assert not refusal or "is not defined at alpha = 0, which the grid reaches at t=1; keep to t <= 0.999" in refusal
     assert bool(torch.isfinite(out).all())
 
 
