@@ -171,7 +171,7 @@ def test_epochs_in_place_of_the_steps_of_all(place):
         ),
         ("[experiments.a]\nnumbers = 3\n", "no setting 'numbers'"),
         ("[experiments.a]\ndata = 3\n", "data is str, got 3"),
-        ("[experiments.a]\nsteps = 0\n", "steps is a whole number of at least 1, got 0"),
+        ("[experiments.a]\nsteps = 0\n", "steps must be a whole number of at least 1, got 0"),
         ("[experiments.a]\nsteps = 1\nepochs = 1\n", "give steps or epochs, not both"),
         ("[experiments]\na = 3\n", "an experiment is a table, its name of letters"),
         ('[experiments."a/b"]\n', "an experiment is a table, its name of letters"),

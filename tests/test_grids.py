@@ -285,7 +285,7 @@ def test_the_contract_of_grids_with_ends(grid):
 
 @pytest.mark.parametrize(
     ("wrong", "law"),
-    [(Short(), "steps + 1"), (Repeating(), "falling"), (Dice(), "twice"), (Late(), "start"), (Tired(), "steps + 1")],
+    [(Short(), "steps + 1"), (Repeating(), "decreasing"), (Dice(), "twice"), (Late(), "start"), (Tired(), "steps + 1")],
     ids=str,
 )
 def test_the_contract_rejects(wrong, law):

@@ -134,7 +134,7 @@ def test_what_does_not_fit():
         with pytest.raises(DifftoolError, match=r"must return twice the channels, \(3, 4, 3\), got \(3, 2, 3\)"):
             sample(half, sampler, shape=(3, 2, 3), steps=3)
     for options in ({"weight": 0.0}, {"length": 1}, {"length": 2.5}, {"weight": float("nan")}):
-        with pytest.raises(DifftoolError, match="the hybrid loss takes weight > 0 and length >= 2"):
+        with pytest.raises(DifftoolError, match="the hybrid loss needs weight > 0 and length >= 2"):
             Hybrid(**options)
 
 
