@@ -238,7 +238,7 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(place):
             break
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "go on with: difftool train --resume run" in rest
+    assert "resume with: difftool train --resume run" in rest
     assert Checkpoint.load(place / "run").facts["step"] >= 50
 
 
