@@ -18,8 +18,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # file names may contain characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    # torch's threads spin briefly while they wait for work: by default they spin for long, which
-    # hurts on a busy machine, and if they sleep at once, small networks are half as fast
+    # torch's threads spin briefly while they wait for work: spinning for long, the default, is
+    # slow on a busy machine, and if they sleep at once, small networks are half as fast
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     plain_warnings()

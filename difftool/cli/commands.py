@@ -14,7 +14,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def build() -> typer.Typer:
-    """Build the application; a plugin's command that cannot be built is skipped with a warning."""
+    """Build the application; a plugin's command that cannot be built is skipped."""
     out = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, context_settings=SETTINGS, cls=QuickGroup
     )  # fmt: skip
@@ -60,4 +60,4 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""
+    """Sample diffusion and flow models, with any schedule, grid, model and sampler."""

@@ -71,9 +71,10 @@ def evaluate(
     device: Annotated[str, under(DRAWN, DEVICE)] = "auto",
     json: Json = False,
 ) -> None:
-    """Score samples against a data set: distances, and FID, KID and more with a feature network.
+    """Score samples against a data set: distances, and by a feature network FID, KID and more.
 
-    Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out --against digits
+    Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out
+    --against digits
     """
     from difftool.names.specs import check_names
 

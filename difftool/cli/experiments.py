@@ -22,7 +22,8 @@ def experiments(
 ) -> None:
     """Train and evaluate a table of experiments, resuming what was interrupted.
 
-    Try a file with: all.epochs = 5 and, on a second line, experiments.small.network = "unet:widths=8+16"
+    Try a file with: all.epochs = 5 and, on a second line,
+    experiments.small.network = "unet:widths=8+16"
     """
     from difftool.cli.training import run_table
     from difftool.errors import DifftoolError

@@ -30,7 +30,7 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def guarding() -> Iterator[None]:
-    """Turn `DifftoolError`, operating-system errors and Ctrl-C into one line and an exit code."""
+    """Turn `DifftoolError`, `OSError` and Ctrl-C into one line and an exit code."""
     try:
         try:
             yield

@@ -22,7 +22,7 @@ def list_names(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the available schedules, grids, models, samplers and more, built in or from plugins."""
+    """List available schedules, grids, models, samplers and more, also those of plugins."""
     from difftool.cli.text import print_columns, print_text, print_title
     from difftool.names.describe import columns, listing
     from difftool.names.registry import TRAINING

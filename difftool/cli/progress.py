@@ -23,7 +23,7 @@ EVERY = 0.1  # seconds between updates of the bar
 
 @contextmanager
 def watching(run: Run, quiet: bool = False) -> Iterator[Callback]:
-    """A callback that counts the steps of a run, with a progress bar on a terminal if not `quiet`."""
+    """A callback that advances a progress bar: on a terminal, unless `quiet`."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),

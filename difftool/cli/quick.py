@@ -1,8 +1,8 @@
 """typer's commands, quicker to import and with usage errors of one line.
 
-Recent typers check every parameter with pydantic, plain text and flags too, and importing pydantic
-takes longer than everything else that `difftool list` does. Text that is already text and flags
-that are already flags need no check.
+Recent typers check every parameter with pydantic, plain text and flags too, and importing
+pydantic takes longer than everything else that `difftool list` does. Text that is already text
+and flags that are already flags need no check.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class QuickGroup(TyperGroup):
 
 
 def refuse(error: Any) -> NoReturn:
-    """Report a usage error and exit; without any arguments the help has been printed instead."""
+    """Report a usage error and exit; without any arguments, the help is printed instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.exit(error.exit_code)
     place = getattr(getattr(error, "ctx", None), "command_path", "difftool")
@@ -52,7 +52,7 @@ def refuse(error: Any) -> NoReturn:
 
 
 def quick(parameter: Any) -> Any:
-    """The parameter, converted by typer only if need be; in older typers it is left unchanged."""
+    """The parameter, converted by typer only if needed; unchanged with older typers."""
     kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if kind not in (str, bool, int, list[str]) or "process_value" in vars(parameter):
         return parameter

@@ -40,7 +40,7 @@ def run_sample(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> 
 
 
 def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
-    """The samples, with a progress bar; if a batch fails, the finished ones are saved near `out`."""
+    """The samples, with a progress bar; if a batch fails, the finished ones are saved."""
     parts: list[Any] = []
     with watching(run, quiet) as count:
         try:

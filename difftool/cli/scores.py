@@ -106,7 +106,7 @@ def _print(found: Comparison, data: str, against: str | None, features: str | No
 
 
 def remarks(found: Comparison, against: str | None) -> list[str]:
-    """Explanations of scores that look wrong and are not: below 0, or below those of fresh data."""
+    """Explanations of scores that look wrong but are not: negative, or below the baseline."""
     lines = []
     negative = [name for name in UNBIASED if _negative(found, name)]
     if negative:

@@ -1,4 +1,4 @@
-"""`difftool show NAME`: everything about one name; with `--as TOOL`, what another tool calls it."""
+"""`difftool show NAME`: everything about a name; with `--as TOOL`, its name in another tool."""
 
 from __future__ import annotations
 
@@ -41,15 +41,16 @@ def show(
             metavar="<int>",
         ),
     ] = None,
+    # numbers are taken as text: typer's own conversion loads pydantic, if that is installed
     guidance: Annotated[
         str | None, typer.Option(help="For `default`: the guidance scale.", metavar="<float>")
-    ] = None,  # numbers as text: typer's own conversion of them loads pydantic, where that is installed
+    ] = None,
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="For `default`: a stochastic sampler.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show formula, reference, options and claims of NAME; `default`: what runs without --sampler.
+    """Show formula, reference, options and claims of NAME, or which sampler is the `default`.
 
     Try: difftool show default --model digits-unet --nfe 20 --guidance 3
     """

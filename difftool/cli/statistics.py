@@ -28,7 +28,7 @@ def statistics(
     seed: SeedOfData = 0,
     force: Force = False,
 ) -> None:
-    """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
+    """Measure the statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
     from difftool.names.specs import check_names
     from difftool.outputs.files import check_kind
 

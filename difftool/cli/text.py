@@ -22,7 +22,7 @@ BOUND = re.compile(
 
 
 def console() -> Console:
-    """Standard output; lines are not wrapped if it is not a terminal (unless COLUMNS is set)."""
+    """Standard output; without a terminal, lines are not wrapped unless COLUMNS is set."""
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=PIPED if free else None, highlight=False, emoji=False)
 
@@ -77,8 +77,9 @@ def print_text(text: str) -> None:
 def fill(block: str, width: int) -> str:
     """One paragraph of a docstring at another width.
 
-    Lines with wide gaps are formulas (several on one line are separated by the gaps). An indented
-    line continues the one above it, and its paragraph is a list. Everything else is prose.
+    Lines with wide gaps are formulas (several on one line are separated by the gaps). An
+    indented line continues the one above it, and its paragraph is a list. Everything else is
+    prose.
     """
     lines = block.split("\n")
     if any(re.search(r"\S {2,}\S", line) for line in lines):

@@ -49,7 +49,8 @@ def trajectory(
 ) -> None:
     """Show the states of a run on the way from noise to data.
 
-    Try: difftool trajectory --model eight-gaussians --sampler em --frames 40 --out particles.gif
+    Try: difftool trajectory --model eight-gaussians --sampler em --frames 40
+    --out particles.gif
     """
     from difftool.outputs.files import check_kind
 

@@ -38,7 +38,7 @@ SAMPLE = [
     ("--sampler ddim:", ["key=value"]),
     ("--sampler :eta=1", ["has no name"]),
     ("--sampler ddim:eta=1,eta=1", ["eta twice"]),
-    ("""--sampler ddim:eta="0.5""", ["quote that is not closed"]),
+    ("""--sampler ddim:eta="0.5""", ["has an unclosed quote"]),
     ("--model digits-exact:std=0", ["std", "positive", "0"]),
     ("--model digits-exact:std=inf", ["std", "finite", "inf"]),
     ("--schedule cosine:s=-1", ["s >= 0", "-1"]),

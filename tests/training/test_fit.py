@@ -431,7 +431,7 @@ def test_fewer_steps_than_are_done(place):
         ("digits", "unet:widths=8,channels=3", r"does not take samples \(1, 8, 8\) of this data"),
         ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data 10"),
         ("digits", "unet:widths=8,classes=0", "a network takes classes >= 1, or none, got 0"),
-        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be made"),
+        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be created"),
     ],
 )
 def test_networks_that_do_not_take_the_data(place, data, network, words):
