@@ -98,13 +98,13 @@ def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
         (("a.npz", "--steps", 3, "--class", 1), ["the samples come from a.npz; leave out --steps"]),
         (("bad.npz",), ["bad.npz is no .npz file"]),
         (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
-        (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
+        (("--data", "moons"), ["the samples have shape (1, 8, 8), but those of moons have (2,)"]),
         (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
         (("--features", "text.txt"), ["text.txt is no network in ONNX format"]),
         (("--features", "incepton"), ["no feature 'incepton'", "did you mean inception"]),
         (("--exact", "moons"), ["the model 'moons' has no density"]),
         (("--num-samples", 1), ["at least 2 samples are compared, there are 1 to be scored"]),
-        (("--batch-size", 0), ["batch-size is a whole number of at least 1, got 0"]),
+        (("--batch-size", 0), ["batch-size must be at least 1, got 0"]),
     ],
 )
 def test_refusals(refused, folder, arguments, says):

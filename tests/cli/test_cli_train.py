@@ -94,7 +94,7 @@ def test_a_changed_checkpoint_is_noticed(ok, refused):
     ok("train", *TINY, "--steps", 2, "--out", "run")
     ok("sample", "--model", "checkpoint:path=run", "--nfe", 2, "--num-samples", 4, "--out", "a.npz")
     ok("train", "--resume", "run", "--steps", 4)
-    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors is not what it was"])
+    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors has changed since"])
 
 
 @pytest.mark.parametrize(
