@@ -93,7 +93,7 @@ def _columns(recipe: Recipe) -> int | None:
 
 
 def _keep(error: DifftoolError | None, parts: list[Any], run: Run, out: Path | None) -> str:
-    """Save what a failed run has finished; the text that says where."""
+    """Save what a failed run has finished; returns a text with the file names."""
     if out is None:
         stem, folder = run.recipe.title, Path.cwd()
     else:

@@ -36,7 +36,7 @@ ANEW = "steps"  # the only option that may change when a training is resumed
 def run_training(
     options: Mapping[str, Any], named: Mapping[str, Any], folder: Path, *, resume: bool
 ) -> None:
-    """Train in a folder with the options of the command; named: those that the user gave."""
+    """Train in a folder with the options of the command; named: only those the user gave."""
     every = {name: options[name] for name in EVERY}
     threads = options["threads"]
     _check_numbers({**every, "threads": threads})

@@ -90,7 +90,7 @@ def make(axis: str, spec: str) -> Any:
     options = options_of(target)
     if axis == "samplers" and {"model", "path"} <= {option.name for option in options}:
         raise DifftoolError(
-            f"{what} of {entry.origin} is a bare function; expected a Sampler whose __call__ is that loop"
+            f"{what} of {entry.origin} is a bare sampling loop; expected a Sampler with it as __call__"
         )
     for option in options:
         if option.default is MISSING and option.name not in values:

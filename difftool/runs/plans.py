@@ -92,8 +92,8 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         found = stability(make("samplers", sampler))
     if found is not None and steps:
         facts["stability"] = (
-            f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "
-            f"Lipschitz constant of {found.real / max(steps):.3g}"
+            f"Lipschitz constant up to {found.real:.3g} (real), {found.disc:.3g} (complex) over the step in s: "
+            f"{found.real / max(steps):.3g} at the largest step, {max(steps):.2g}"
         )
     exact = make("models", model)
     facts |= _network_error(plan, exact.predicts or "x0")
@@ -108,10 +108,10 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
     )
     if not plan.noises and plan.rows[-1].point.t < plan.rows[0].point.t:
         facts["path error"] = (
-            f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
+            f"RMS {path_error(plan, data):.4g} to the end points of the probability flow"
         )
     facts["prior mismatch"] = (
-        f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
+        f"W2 {prior_mismatch(plan, data):.4g} at the start, from N(0, sigma^2) to the true distribution"
     )
     return facts
 
@@ -187,7 +187,7 @@ def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
     else:
         shown = [*each[:SHOWN], "..", *each[-SHOWN:]]
     return {
-        "network error": f"x {gains}: independent errors of size 1 of all answers, at the end",
+        "network error": f"x {gains}: at the end, of independent unit errors in all network outputs",
         "of each answer": f"x {' '.join(shown)} ({predicts})",
     }
 
