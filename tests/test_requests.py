@@ -368,16 +368,16 @@ def test_what_the_table_shows(tmp_path):
     for plan, lines in zip(
         plans(),
         (
-            ["asked for x0, uncond: rows 0-2"],
-            ["asked for x0 given source: rows 0, 3, 6", "asked for x0 given target: rows 1, 4, 7"],
-            [f"asked for x0 to t={t}: rows {r}" for r, t in enumerate((0.6, 0.3, 0.1))],
+            ["requested x0, uncond: rows 0-2"],
+            ["requested x0 given source: rows 0, 3, 6", "requested x0 given target: rows 1, 4, 7"],
+            [f"requested x0 to t={t}: rows {r}" for r, t in enumerate((0.6, 0.3, 0.1))],
             [],
         ),
         strict=True,
     ):
         (tmp_path / "a.json").write_text(plan_to_json(plan))
         shown = cli("plan", str(tmp_path / "a.json"))
-        assert [line for line in shown.splitlines() if line.startswith("asked for")] == lines
+        assert [line for line in shown.splitlines() if line.startswith("requested")] == lines
         assert ("unknown: the Gaussian analysis" in shown) == bool(lines)
         assert json.loads(cli("plan", str(tmp_path / "a.json"), "--json")) == json.loads(plan_to_json(plan))
 

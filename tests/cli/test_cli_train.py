@@ -34,10 +34,10 @@ def test_threads_and_where_it_goes_on(ok, cli):
     ok("train", *TINY, "--steps", 2, "--out", "run", "--threads", 1)
     assert torch.get_num_threads() == 1
     assert (
-        "4 of 16 samples each (1.07 times the data), from step 2 on"
+        "4 of 16 samples each (1.07 passes over the data), resuming at step 2"
         in cli("train", "--resume", "run", "--steps", 4).stdout
     )
-    assert "--threads is a whole number of at least 1, got 0" in cli("train", *TINY, "--threads", 0).stderr
+    assert "--threads must be at least 1, got 0" in cli("train", *TINY, "--threads", 0).stderr
 
 
 def test_the_file_to_pass_on_gives_the_same_samples(ok, folder):
@@ -94,14 +94,14 @@ def test_a_changed_checkpoint_is_noticed(ok, refused):
     ok("train", *TINY, "--steps", 2, "--out", "run")
     ok("sample", "--model", "checkpoint:path=run", "--nfe", 2, "--num-samples", 4, "--out", "a.npz")
     ok("train", "--resume", "run", "--steps", 4)
-    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors is not what it was"])
+    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors has changed since"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--steps", 0), ["steps must be a whole number of at least 1, got 0"]),
-        (("--save-every", 0), ["--save-every is a whole number of at least 1, got 0"]),
+        (("--save-every", 0), ["--save-every must be at least 1, got 0"]),
         (("--data", "moon"), ["no dataset 'moon'", "did you mean moons"]),
         (("--network", "unit"), ["no network 'unit'", "did you mean unet"]),
         (("--network", "unet:width=8"), ["no option of network 'unet' named 'width'", "widths"]),

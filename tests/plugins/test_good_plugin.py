@@ -148,8 +148,8 @@ def test_its_claims_are_held_with_other_options(here):
         ("", False, ""),
         ("good", True, ""),
         (" good , ", True, ""),
-        ("other", False, "DIFFTOOL_PLUGINS names 'other', which is not installed"),
-        ("other,good", True, "DIFFTOOL_PLUGINS names 'other', which is not installed"),
+        ("other", False, "DIFFTOOL_PLUGINS lists 'other', which is not installed"),
+        ("other,good", True, "DIFFTOOL_PLUGINS lists 'other', which is not installed"),
     ],
 )
 def test_difftool_plugins(site, tmp_path, wanted, there, warning):

@@ -238,7 +238,7 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(place):
             break
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "go on with: difftool train --resume run" in rest
+    assert "resume with: difftool train --resume run" in rest
     assert Checkpoint.load(place / "run").facts["step"] >= 50
 
 
@@ -435,7 +435,7 @@ def test_fewer_steps_than_are_done(place):
         ("digits", "unet:widths=8,channels=3", r"does not take samples of shape \(1, 8, 8\)"),
         ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data has 10"),
         ("digits", "unet:widths=8,classes=0", "classes must be at least 1, or None, got 0"),
-        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be made"),
+        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be created"),
     ],
 )
 def test_networks_that_do_not_take_the_data(place, data, network, words):
