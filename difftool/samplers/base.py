@@ -185,7 +185,7 @@ CLAIMS = {name for name, value in vars(Sampler).items() if isinstance(value, pro
 
 
 def eps_of(x: State, x0: State, p: Point) -> State:
-    """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for a smooth density, 0."""
+    """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for smooth densities, 0."""
     if p.sigma == 0:
         return 0.0 * x
     return (x - p.alpha * x0) / p.sigma

@@ -48,9 +48,7 @@ class Consistency(Sampler):
 
     @property
     def point_mass(self) -> bool:
-        return (
-            self.epsilon == 0
-        )  # for a single point, the exact answer has no noise of level epsilon
+        return self.epsilon == 0  # the exact answer for a single point has no noise
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):

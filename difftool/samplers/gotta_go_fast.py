@@ -126,7 +126,7 @@ class GottaGoFast(Sampler):
     def weak_order(self) -> float | None:
         if self.rejected == "fresh":
             return 0
-        return None  # steps are accepted by their noise
+        return None  # whether a step is accepted depends on its noise
 
     @property
     def stochastic(self) -> bool:

@@ -65,7 +65,7 @@ class Restart(Wrapper):
                 )
 
     def intervals(self) -> list[tuple[Any, Any, Any, Any]]:
-        """(level_min, level_max, repeats, restart_steps) of every interval, the highest first."""
+        """(level_min, level_max, repeats, restart_steps) of each interval, highest first."""
         options = [self.level_min, self.level_max, self.repeats, self.restart_steps]
         count = max(len(v) if isinstance(v, tuple) else 1 for v in options)
         each = [v if isinstance(v, tuple) else (v,) * count for v in options]

@@ -96,9 +96,9 @@ class Heun(_RungeKutta):
 
 @dataclass(frozen=True)
 class Midpoint(_RungeKutta):
-    """The midpoint method: half an Euler step, then the whole step with the slope found there. Order 2.
+    """The midpoint method: half an Euler step, then the whole step with the slope found there.
 
-    Two evaluations per step. Option: `variable`, the variable of the ODE.
+    Order 2, two evaluations per step. Option: `variable`, the variable of the ODE.
     """
 
     name = "midpoint"

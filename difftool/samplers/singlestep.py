@@ -216,9 +216,9 @@ def dpmpp_3s(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
 def res_2s(r1: float = 1 / 2) -> Singlestep:
     """Refined exponential solver of order 2 (RES), singlestep: two evaluations per step on x0.
 
-    The line through both is integrated exactly. Option: `r1`, the position of the stage as a fraction of
-    the step in half-log-SNR (0.01 <= r1 <= 1). Source: Zhang et al. 2023, RES, arXiv
-    2308.02157.
+    The line through both answers is integrated exactly. Option: `r1`, the position of the stage
+    as a fraction of the step in half-log-SNR (0.01 <= r1 <= 1). Source: Zhang et al. 2023, RES,
+    arXiv 2308.02157.
     """
     return Singlestep(2, "x0", r1, variant="exact")
 
