@@ -115,7 +115,7 @@ def test_they_help():
 
 def test_refusals():
     model = GaussianMixture(torch.zeros(1, 2), 1.0)
-    with pytest.raises(DifftoolError, match="points from 2 to 10000, got 1"):
+    with pytest.raises(DifftoolError, match=r"points from 2 to 10000 \(a whole number\), got 1"):
         model_statistics(model, points=1, count=5)
     with pytest.raises(DifftoolError, match=r"data of shape \(B, \*\(2,\)\), got \(5, 3\)"):
         model_statistics(model, torch.zeros(5, 3))
