@@ -65,9 +65,11 @@ class Runner:
             if callback is not None:
                 call = _telling(call, callback, self.plan.rows[first:], y, answer)
             send = steps.send
+            y = send(answer)[0]
+            del answer  # as of every one below: its memory is free for the next
             for time in times:
-                answer = call(send(answer)[0], time)
-            return send(answer)[0]
+                y = send(call(y, time))[0]
+            return y
 
     def _entered(
         self, x: Tensor | None, noise: Source | None, state: RunState | None
