@@ -73,7 +73,7 @@ def test_every_sampler_goes_with_it(name):
     [
         (lambda: Clipped(network(data_range=None)), r"does not know; .* Clipped\(model, -1, 1\)"),
         (lambda: Clipped(GaussianMixture(torch.zeros(1, 2), 1.0)), "the range of the data, which this model does not"),
-        (lambda: Clipped(network(), 1, -1), r"a range is two finite numbers, low < high, got \(1, -1\)"),
+        (lambda: Clipped(network(), 1, -1), r"a range must be two finite numbers, low < high, got \(1, -1\)"),
         (lambda: network(data_range=(0.0, 0.0)), "two finite numbers"),
         (lambda: network(data_range=(math.nan, 1.0)), "two finite numbers"),
         (lambda: network(data_range=(-1.0, 0.0, 1.0)), "two finite numbers"),
