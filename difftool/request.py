@@ -2,15 +2,15 @@
 
     x0          E[x_0 | x_t = x], the plain request
     uncond      the same without the condition (guided models)
-    variance    the position of a step's variance between its bounds, in [0, 1] (learned variance)
+    variance    the step's variance, as a position in [0, 1] between its bounds (if learned)
 
 Models may define further names. With a target q the request is for a flow map: x0 is then the
 estimate with which one straight step from p ends where the flow map does,
 
     x_q = (sigma_q / sigma_p) x + (alpha_q - alpha_p sigma_q / sigma_p) x0.
 
-On the flow schedule this is x0 = x - t u, with the mean velocity u from t to the target. As q tends
-to p it becomes the plain x0.
+On the flow schedule this is x0 = x - t u, with the mean velocity u from t to the target. As q
+tends to p it becomes the plain x0.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ ESTIMATES = frozenset({"x0", "uncond"})  # estimates of x_0: at sigma = 0 they a
 
 @dataclass(frozen=True)
 class Request:
-    """What one evaluation asks for: the keywords in `model(x, p, answers=("x0", "uncond"), to=q)`.
+    """What one evaluation asks for: the keywords in `model(x, p, answers=("x0",), to=q)`.
 
     answers: names of the outputs, in the order in which they are returned: a single one as a
-    tensor, several as a tuple. condition: one of the run's named conditions; None: the run's own
-    conditioning. to: the target point of a flow map. Raises `DifftoolError` for other values.
+    tensor, several as a tuple. condition: one of the run's named conditions; None: the run's
+    own conditioning. to: the target point of a flow map. Raises `DifftoolError` for other
+    values.
     """
 
     answers: tuple[str, ...] = ("x0",)

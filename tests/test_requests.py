@@ -449,7 +449,7 @@ def broken(**row):
             lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {"label": LABELS[:3]}, "target": {}}),
             "cond 'label' has 3 rows, expected 7",
         ),
-        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond is conditioning by name"),
+        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond must be a mapping from names"),
         (lambda: sample(MIXTURE, DDPM(variance="learned"), **OPTIONS), "gives x0 alone"),
         # plans and files
         (

@@ -22,8 +22,8 @@ class NonFinite(DifftoolError):
     """Raised if the model returns NaN or infinity.
 
     `x`: the states (B, ...) it was evaluated at. `state`: the run at that point, a
-    `difftool.plan.RunState` (None for a plain loop and for generator noise). `done`: the samples of
-    the batches that had finished before. Each is None if not available.
+    `difftool.plan.RunState` (None for a plain loop and for generator noise). `done`: the
+    samples of the batches that had finished before. Each is None if not available.
     """
 
     def __init__(self, message: str, x: object = None, state: object = None):

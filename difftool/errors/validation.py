@@ -1,8 +1,8 @@
 """Checks of user input, one for each kind of value that is used in many places.
 
-`is_...` tests, `as_...` converts, `check_...` raises a one-line `DifftoolError`. If a check takes
-`what`, its message begins with it: `check_whole("steps must be", 0, 1)` raises "steps must be a
-whole number of at least 1, got 0".
+`is_...` tests, `as_...` converts, `check_...` raises a one-line `DifftoolError`. If a check
+takes `what`, its message begins with it: `check_whole("steps must be", 0, 1)` raises "steps
+must be a whole number of at least 1, got 0".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> 
 
 
 def as_whole(value: object) -> int | None:
-    """The value as an `int` by `__index__` (as numpy integers are); None for others and bools."""
+    """The value as an `int` by `__index__` (numpy integers, too); None for others and bools."""
     if isinstance(value, bool):
         return None
     try:
@@ -59,7 +59,7 @@ def either(words: Iterable[object]) -> str:
 
 
 def check_whole(what: str, value: object, low: int, high: int | None = None) -> int:
-    """The value as an `int`; `DifftoolError` unless low <= value <= high (None: no upper limit)."""
+    """The value as an `int`; `DifftoolError` unless low <= value <= high (None: no limit)."""
     whole = as_whole(value)
     if whole is not None and low <= whole and (high is None or whole <= high):
         return whole
@@ -83,14 +83,14 @@ def check_choice(what: str, value: object, words: Iterable[object]) -> None:
 
 
 def check_options(fit: bool, takes: str, /, **options: object) -> None:
-    """Raise `DifftoolError` unless the options fit, with their values: `takes, got a=1, b=2`."""
+    """Raise `DifftoolError` unless the options fit: `takes, got a=1, b=2`."""
     if not fit:
         got = ", ".join(f"{name}={value}" for name, value in options.items())
         raise DifftoolError(f"{takes}, got {got}")
 
 
 def check_side(size: int | None) -> None:
-    """Raise `DifftoolError` unless pictures can be scaled to that size in pixels; None is fine."""
+    """Raise `DifftoolError` unless size is None or a side in pixels to scale pictures to."""
     if size is not None and not 1 <= size <= MOST_PIXELS:
         raise DifftoolError(f"size must be from 1 to {MOST_PIXELS} pixels, got {size}")
 
@@ -123,5 +123,5 @@ def _way_out(name: str, value: Any, kind: Any) -> str:
     if name == "model" and callable(value):
         return "; wrap a network: NetworkModel(net, schedule)"
     if isinstance(value, str):
-        return f"; to create one by name: difftool.specs.make({name + 's'!r}, {value!r})"
+        return f"; create one by name: difftool.specs.make({name + 's'!r}, {value!r})"
     return ""
