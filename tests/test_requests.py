@@ -460,25 +460,28 @@ def broken(**row):
             lambda: Plan(
                 (Row(HALF, "grid", 0, Request(to=Point(0.1, -1.0, 0.0))), Row(HALF, "grid", 1, None, x=((0, 1.0),)))
             ),
-            "asks for the way to no point",
+            "has an invalid target point",
         ),
         (lambda: broken(answers=["x0"]), "row 0 of the plan has 2 outputs, expected as many as its answers"),
         (lambda: broken(answers="x0"), "has 2 outputs, expected as many as its answers 'x0'"),
         (lambda: broken(answers=["x0", 1]), "a tuple of names"),
         (lambda: broken(answers=["x0", "x0"]), "1 to 8 different names"),
         (lambda: broken(condition=7), "condition must be a name, got 7"),
-        (lambda: broken(to=[1.0]), "is not a whole plan"),
-        (lambda: broken(to="away"), "is not a whole plan"),
-        (lambda: broken(to=[0.5, -0.5, 0.5]), "asks for the way to no point"),
+        (lambda: broken(to=[1.0]), "is not a complete plan"),
+        (lambda: broken(to="away"), "is not a complete plan"),
+        (lambda: broken(to=[0.5, -0.5, 0.5]), "has an invalid target point"),
         (
             lambda: plan_from_json(plan_to_json(trace(DDIM(), PATH)).replace('"channels": 1', '"channels": 3', 1)),
             "row 0 of the plan has 3 outputs without names, expected 0 to 2",
         ),
         # the analysis
-        (lambda: output_law(plans()[0], GAUSSIAN), "knows one output per evaluation, this plan takes more"),
-        (lambda: output_law(plans()[1], GAUSSIAN), "under the run's own condition, this plan asks for x0 given source"),
+        (lambda: output_law(plans()[0], GAUSSIAN), "needs one output per evaluation, but this plan has more"),
+        (
+            lambda: output_law(plans()[1], GAUSSIAN),
+            "under the run's own condition, but this plan asks for x0 given source",
+        ),
         (lambda: output_law(plans()[2], GAUSSIAN), r"this plan asks for x0 to t=0\.6"),
-        (lambda: amplification(plans()[0], lambda p: 1.0), "knows one output per evaluation"),
+        (lambda: amplification(plans()[0], lambda p: 1.0), "needs one output per evaluation"),
         (lambda: guided_growth(plans()[1], 2.0), "this plan asks for x0 given source"),
     ],
 )
