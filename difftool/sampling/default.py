@@ -79,10 +79,10 @@ def choose(
     check_kind("model", model, Model)
     if nfe is not None:
         check_nfe(nfe)
-    named = None if grid is None else as_grid(grid)
+    requested = None if grid is None else as_grid(grid)
     n = DEFAULT_STEPS
-    if named is not None and named.own_steps is not None:
-        n = named.own_steps
+    if requested is not None and requested.own_steps is not None:
+        n = requested.own_steps
     elif nfe is not None:
         n = max(operator.index(nfe) // model.nfe, 1)
     elif steps is not None:
@@ -90,18 +90,18 @@ def choose(
     check_steps(n)
     n = operator.index(n)
     if stochastic:
-        sampler, own = _stochastic(model, n)
+        sampler, default = _stochastic(model, n)
     else:
-        sampler, own = _usual(model, n)
-    used = named
-    if used is None:
-        used = own
+        sampler, default = _usual(model, n)
+    chosen = requested
+    if chosen is None:
+        chosen = default
     if stochastic or model.guidance <= 1:
-        return sampler, used
-    growth = _growth(model, n, sampler, used, schedule)
-    if growth > LARGEST and _growth(model, n, DDIM(), used, schedule) < growth:
-        return DDIM(), used
-    return sampler, used
+        return sampler, chosen
+    growth = _growth(model, n, sampler, chosen, schedule)
+    if growth > LARGEST and _growth(model, n, DDIM(), chosen, schedule) < growth:
+        return DDIM(), chosen
+    return sampler, chosen
 
 
 def _stochastic(model: Model, n: int) -> Choice:

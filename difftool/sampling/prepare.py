@@ -53,8 +53,8 @@ def prepare(
             f"dtype must be torch.float16, bfloat16, float32 or float64, got {dtype!r}"
         )
     shape = _checked_shape(shape, model)
-    place = _checked_device(model.device if device is None else device)
-    model = model.to(place, dtype)
+    target = _checked_device(model.device if device is None else device)
+    model = model.to(target, dtype)
     decision: Decision | None = None
     plan: Plan | None = None
     if isinstance(sampler, Plan):
@@ -80,20 +80,20 @@ def prepare(
         with suppress(NotAffine):
             plan = decision.traced(noise)
     double = (dtype or model.dtype) == torch.float64
-    known: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "model": model,
         "decision": decision,
         "noise": noise,
         "seed": seed,
         "total": shape[0],
         "shape": shape[1:],
-        "cond": conditioning(cond, shape[0], place),
-        "device": place,
+        "cond": conditioning(cond, shape[0], target),
+        "device": target,
         "dtype": torch.float64 if double else torch.float32,
     }
     if plan is None:
-        return Loop(**known)
-    return Planned(plan=plan, **known)
+        return Loop(**settings)
+    return Planned(plan=plan, **settings)
 
 
 def _check_noise(plan: Plan, noise: Noise) -> None:
@@ -110,14 +110,14 @@ def _check_noise(plan: Plan, noise: Noise) -> None:
 def _checked_device(device: torch.device | str) -> torch.device:
     """The device; `DifftoolError` if it does not exist or cannot compute."""
     try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).tolist()
+        target = torch.device(device)
+        torch.zeros(1, device=target).tolist()
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DifftoolError(
             f"cannot compute on device {str(device)!r} ({reason}); use cpu"
         ) from None
-    return place
+    return target
 
 
 def _checked_shape(shape: Sequence[int], model: Model) -> tuple[int, ...]:

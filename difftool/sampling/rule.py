@@ -164,9 +164,9 @@ def steps_for_nfe(
             return 0
         return _cost(model, sampler, steps, last, **options) or 0
 
-    own = _own_steps(options.get("grid"))
-    if own is not None:
-        near = [own]
+    fixed = _own_steps(options.get("grid"))
+    if fixed is not None:
+        near = [fixed]
     else:
         most = most_steps(cost, nfe)
         if most:
@@ -208,10 +208,10 @@ def steps_within(
         except DifftoolError:  # too few steps for the sampler: more may work
             return 0
 
-    own = _own_steps(grid)
-    if own is not None:
-        if cost(own) <= nfe:
-            return own
+    fixed = _own_steps(grid)
+    if fixed is not None:
+        if cost(fixed) <= nfe:
+            return fixed
         return 0
     most = most_steps(known, nfe)
     if most and cost(most):

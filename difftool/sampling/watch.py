@@ -96,16 +96,16 @@ class Watch:
     def _ask(
         self, bound: BoundModel, rows: list[int] | None, x: Tensor, p: Point, **asked: Any
     ) -> Any:
-        request, own = request_of(asked), one_each(p)
+        request, per_sample = request_of(asked), one_each(p)
         answers = bound.answer(x, p, request)
-        if not own and p.sigma == 0:
+        if not per_sample and p.sigma == 0:
             return answers
         self.nfe += 1
-        index = None if own else self.places.get(p)
+        index = None if per_sample else self.places.get(p)
         self.index = max(self.index, index or 0)
         # samplers with per-sample points detect it without synchronizing and continue with NaN
         lost = None
-        if self.check or (self.adaptive and not own):
+        if self.check or (self.adaptive and not per_sample):
             lost = first_lost(request.parts(answers))
         if lost is not None and (self.check or bool(torch.isfinite(x).all())):
             text = not_finite(lost, p, self.index, self.steps, self.first, rows)
