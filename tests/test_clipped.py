@@ -71,7 +71,7 @@ def test_every_sampler_goes_with_it(name):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: Clipped(network(data_range=None)), r"does not know; .* Clipped\(model, -1, 1\)"),
+        (lambda: Clipped(network(data_range=None)), r"does not have; .* Clipped\(model, -1, 1\)"),
         (lambda: Clipped(GaussianMixture(torch.zeros(1, 2), 1.0)), "the range of the data, which this model does not"),
         (lambda: Clipped(network(), 1, -1), r"a range must be two finite numbers, low < high, got \(1, -1\)"),
         (lambda: network(data_range=(0.0, 0.0)), "two finite numbers"),

@@ -659,7 +659,7 @@ def test_a_network_gives_one_output():
         Row(Flow().at(0.1), "grid", 1, None, ((0, 0.5),), (((0, 1), 0.2),)),
     )
     model = NetworkModel(lambda x, t: (x, x), Flow(), "eps")
-    with pytest.raises(DifftoolError, match="gives x0 alone, the sampler asks for 2 outputs"):
+    with pytest.raises(DifftoolError, match="returns x0 only, but the sampler asks for 2 outputs"):
         run(Plan(rows), model.bind(Flow()), torch.ones(1, 2))
 
 

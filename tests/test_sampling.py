@@ -637,7 +637,7 @@ def test_encoding_may_end_in_pure_noise():
         ({"grid": ["a", "b"]}, "a sequence of times (numbers)"),
         ({"grid": "karras"}, "of Grid, got 'karras'; create one by name: difftool.specs.make('grids', 'karras')"),
         ({"nfe": 0}, "nfe must be a whole number from 1 to 100000, got 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, asked for 7"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, got steps=7"),
         ({"grid": [0.0, 0.5, 1.0]}, "the run goes from data to noise (t=0 to t=1); reverse the grid, or pass x"),
         ({"schedule": "flow"}, "schedule must be an instance of Schedule, got 'flow'"),
         ({"last": "median"}, "last must be step or mean, got 'median'"),

@@ -296,7 +296,7 @@ def test_encoding_into_pure_noise_is_right_or_one_line(name):
         refusal, out = "", run()
     except DifftoolError as error:
         refusal, out = str(error), x
-    assert not refusal or "is not defined at alpha = 0, where the grid is at t=1; keep to t <= 0.999" in refusal
+    assert not refusal or "is not defined at alpha = 0, which the grid reaches at t=1; keep to t <= 0.999" in refusal
     assert bool(torch.isfinite(out).all())
 
 
@@ -402,12 +402,12 @@ def ask(net, predicts="eps", **options):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "say what=level or what=entry"),
+        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "use what=level or what=entry"),
         (lambda: make("grids", "karras:sigma_min=0.03"), "level_min is what other tools call sigma_min"),
         (lambda: make("grids", "exponential:sigma_max=14.6"), "at the time start"),
         (lambda: ask(lambda x, t: torch.cat([x, x], 1)), "learned_variance=True"),
-        (lambda: ask(lambda x, t: Output(x)), "let it return its .sample"),
-        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "take zero-terminal"),
+        (lambda: ask(lambda x, t: Output(x)), "return its .sample instead"),
+        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "use zero-terminal"),
         (lambda: make("schedules", "karras"), "karras is a grid: --grid karras"),
         (lambda: make("samplers", "cosine"), "cosine is a schedule: --schedule cosine"),
         (lambda: make("models", "tests"), "checkpoint:path=tests"),
@@ -606,12 +606,12 @@ def test_labels_that_are_none(label):
     net = MLP(2, (8,), classes=3, embedding=4)
     mixture = GaussianMixture(torch.tensor([[0.0, 1.0], [2.0, -1.0]]), 0.1, labels=torch.tensor([0, 1]))
     for model in (NetworkModel(net, Flow(), "flow"), mixture):
-        with pytest.raises(DifftoolError, match=r"unknown class -|labels are whole numbers"):
+        with pytest.raises(DifftoolError, match=r"unknown class -|labels must be whole numbers"):
             sample(model, DDIM(), shape=(2, 2), steps=2, cond={"label": label})
 
 
 def test_a_condition_of_another_name_is_told_its_name():
-    with pytest.raises(DifftoolError, match="takes no 'class'; classes are its label"):
+    with pytest.raises(DifftoolError, match="takes no 'class'; pass classes as 'label'"):
         sample(
             NetworkModel(MLP(2, (8,), classes=3, embedding=4), Flow(), "flow"), shape=(2, 2), nfe=2, cond={"class": 1}
         )

@@ -1,4 +1,4 @@
-"""The typer application: the commands that are registered, each behind the guard that turns errors into one line."""
+"""The typer application: the registered commands, each behind the guard for errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def build() -> typer.Typer:
-    """The application with every registered command; a plugin's command that cannot be made is skipped."""
+    """Build the application; a plugin's command that cannot be built is skipped."""
     out = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, context_settings=SETTINGS, cls=QuickGroup
     )  # fmt: skip
@@ -25,15 +25,13 @@ def build() -> typer.Typer:
     for entry in found.axis("commands").values():
         try:
             add(out, entry)
-        except (
-            Exception
-        ) as error:  # whatever a plugin does wrong must not take the tool with it
+        except Exception as error:  # a faulty plugin must not break the tool
             warn(f"command {entry.name!r} of {entry.origin} was skipped: {error}")
     return out
 
 
 def add(out: typer.Typer, entry: Entry) -> None:
-    """Adds a command, after a try on its own if it is a plugin's: typer looks at signatures late."""
+    """Add a command; a plugin's is first built alone, since typer inspects signatures late."""
     command = guarded(entry.load())
     if entry.plugin != "builtin":
         alone = typer.Typer()
@@ -43,7 +41,7 @@ def add(out: typer.Typer, entry: Entry) -> None:
 
 
 def print_version(wanted: bool) -> None:
-    """What `--version` does."""
+    """Print the version and exit, for `--version`."""
     if wanted:
         from difftool import __version__
 
@@ -62,4 +60,4 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""
+    """Sample diffusion and flow models, with any schedule, grid, model and sampler."""

@@ -1,4 +1,4 @@
-"""How a command ends: bad input and Ctrl-C in one line on stderr, exit codes 2 and 130, never a traceback."""
+"""How a command ends: one line on stderr and exit code 2 or 130 (Ctrl-C), never a traceback."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from difftool.errors import DifftoolError, DifftoolWarning
 
 
 class Ended(SystemExit):
-    """The end of a command of which the user has been told."""
+    """The exit of a command that has already told the user why."""
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, under `guarding`."""
+    """Wrap a command in `guarding`."""
 
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -30,13 +30,14 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def guarding() -> Iterator[None]:
-    """Turns `DifftoolError`, errors of the operating system and Ctrl-C into one line and an exit code."""
+    """Turn `DifftoolError`, `OSError` and Ctrl-C into one line and an exit code."""
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
-    except BrokenPipeError:  # `difftool list | head -1`: the reader has enough
+            # a full disk or a closed pipe is noticed here, not at interpreter exit
+            sys.stdout.flush()
+    except BrokenPipeError:  # `difftool list | head -1`: the reader has closed the pipe
         _forget_stdout()
         raise Ended(1) from None
     except DifftoolError as error:
@@ -48,34 +49,34 @@ def guarding() -> Iterator[None]:
     except KeyboardInterrupt as stopped:
         stop(*stopped.args)
     except SystemExit as end:
-        if end.code == 130 and not isinstance(end, Ended):  # Ctrl-C while typer was at work
+        if end.code == 130 and not isinstance(end, Ended):  # Ctrl-C inside typer
             stop()
         raise
 
 
 def fail(text: str) -> NoReturn:
-    """One line on stderr, exit code 2."""
+    """Print an error as one line on stderr and exit with code 2."""
     print(f"difftool: error: {' '.join(text.splitlines())}", file=sys.stderr)
     raise Ended(2)
 
 
 def stop(kept: str = "") -> NoReturn:
-    """The line after Ctrl-C, exit code 130; kept: where that is which was finished."""
+    """Report Ctrl-C and exit with code 130; kept: where finished samples were saved."""
     newline = "\n" * sys.stderr.isatty()  # after the ^C
     print(
-        f"{newline}difftool: interrupted; nothing half-written was left behind{kept}",
+        f"{newline}difftool: interrupted; no half-written files were left behind{kept}",
         file=sys.stderr,
     )
     raise Ended(130)
 
 
 def warn(text: str) -> None:
-    """One line on stderr."""
+    """Print a warning as one line on stderr."""
     print(f"difftool: warning: {' '.join(text.splitlines())}", file=sys.stderr)
 
 
 def plain_warnings() -> None:
-    """Shows our own warnings as one line on stderr, without a place in the code."""
+    """Show difftool's warnings as one line on stderr, without the source location."""
     before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
@@ -88,11 +89,11 @@ def plain_warnings() -> None:
 
 
 def _forget_stdout() -> None:
-    """Lets what is still in stdout's buffer go nowhere, or Python complains about it when it ends."""
+    """Discard what is left in stdout's buffer, so that Python does not complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
     except (OSError, ValueError):
-        pass  # stdout is no file
+        pass  # stdout is not a file
     finally:
         os.close(nowhere)

@@ -1,8 +1,9 @@
-"""The registry: what is installed, by axis and name.
+"""The registry: everything that is installed, by axis and name.
 
-Everything comes from entry points of the group `difftool`, the built-ins too. The environment variable
-DIFFTOOL_PLUGINS limits the others: a comma-separated list of entry-point names, or `none`. A plugin that fails is
-reported in `problems` and skipped; a name that two distributions claim is an error.
+Everything comes from entry points of the group `difftool`, including the built-ins. The
+environment variable DIFFTOOL_PLUGINS limits the others: a comma-separated list of entry-point
+names, or `none`. A plugin that fails is reported in `problems` and skipped; a name that two
+distributions claim is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pluggy
 from difftool import hookspecs
 from difftool.errors import DifftoolError, unknown
 
-NAME = re.compile(r"[\w.-]+")  # what can stand in a spec without quotes
+NAME = re.compile(r"[\w.-]+")  # what a spec can contain without quotes
 SAMPLING = ("schedules", "grids", "models", "samplers")
 TRAINING = ("datasets", "networks", "weightings", "times", "features")
 AXES = (*SAMPLING, *TRAINING, "commands")
@@ -30,7 +31,7 @@ AXES = (*SAMPLING, *TRAINING, "commands")
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name: where it comes from (`origin`, distribution and version) and how to load it."""
+    """One registered name: how to load it and its origin (distribution and version)."""
 
     axis: str
     name: str
@@ -39,7 +40,7 @@ class Entry:
     origin: str
 
     def load(self) -> Any:
-        """The object; `DifftoolError` if a lazy reference does not lead to one."""
+        """The object; `DifftoolError` if a lazy reference cannot be resolved."""
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
@@ -54,7 +55,7 @@ class Entry:
 
 @dataclass
 class Registry:
-    """All names of all axes, and what went wrong on the way."""
+    """All names of all axes, and the problems met while loading plugins."""
 
     entries: dict[str, dict[str, Entry]] = field(
         default_factory=lambda: {axis: {} for axis in AXES}
@@ -66,23 +67,23 @@ class Registry:
     )
 
     def axis(self, axis: str) -> Mapping[str, Entry]:
-        """The entries of one axis by name; `DifftoolError` if two distributions claim one name."""
+        """The entries of one axis; `DifftoolError` if two distributions claim the same name."""
         if self.collisions[axis]:
             raise DifftoolError(
-                f"{'; '.join(self.collisions[axis])}; uninstall one, or leave it out with DIFFTOOL_PLUGINS=name,name "
-                f"(the plugins to load; or none)"
+                f"{'; '.join(self.collisions[axis])}; uninstall one, or list the plugins to load "
+                f"in DIFFTOOL_PLUGINS=name,name (or none)"
             )
         return self.entries[axis]
 
     def find(self, axis: str, name: str) -> Entry:
-        """The entry of that name; `DifftoolError` with a suggestion if there is none."""
+        """The entry with that name; `DifftoolError` with a suggestion if there is none."""
         entries = self.axis(axis)
         if name not in entries:
             raise _unknown(axis[:-1], name, entries, axis)
         return entries[name]
 
     def find_all(self, name: str) -> list[Entry]:
-        """The entries of that name on every axis but the commands."""
+        """The entries with that name on any axis other than the commands."""
         axes = [axis for axis in AXES if axis != "commands"]
         found = [self.axis(axis)[name] for axis in axes if name in self.axis(axis)]
         if not found:
@@ -90,7 +91,7 @@ class Registry:
                 axis := next((axis for axis in axes if name in (axis, axis[:-1])), None)
             ) is not None:
                 raise DifftoolError(
-                    f"{name!r} is a kind of things, not the name of one: difftool list {axis}"
+                    f"{name!r} is a kind, not a name; difftool list {axis} shows the names"
                 )
             raise _unknown(
                 "schedule, grid, model or sampler",
@@ -100,7 +101,7 @@ class Registry:
         return found
 
     def add(self, axis: str, names: Mapping[str, Any], plugin: str, origin: str) -> None:
-        """Register a plugin's names; a name that is taken is a collision."""
+        """Register a plugin's names; a name that is already taken is a collision."""
         for name, target in names.items():
             taken = self.entries[axis].get(name)
             if taken is None:
@@ -114,12 +115,12 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """The registry of this process, made at the first call."""
+    """The registry of this process, loaded at the first call."""
     return load(entry_points(group="difftool"), os.environ.get("DIFFTOOL_PLUGINS"))
 
 
 def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
-    """A registry from entry points, limited to the names in `wanted` (None: all; `none` or empty: built-ins only)."""
+    """A registry from entry points; wanted: those to load (None: all; `none`: built-ins)."""
     out = Registry()
     manager = pluggy.PluginManager("difftool")
     manager.add_hookspecs(hookspecs)
@@ -129,7 +130,7 @@ def load(points: Iterable[EntryPoint], wanted: str | None = None) -> Registry:
         allowed = {name.strip() for name in wanted.split(",")} - {"", "none"}
     points = sorted(points, key=lambda p: (not _is_builtin(p), p.name))
     for name in sorted((allowed or set()) - {p.name for p in points}):
-        out.problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
+        out.problems.append(f"DIFFTOOL_PLUGINS lists {name!r}, which is not installed")
     for point in points:
         if _is_builtin(point) or allowed is None or point.name in allowed:
             _register(out, manager, point)
@@ -142,19 +143,16 @@ def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -
     try:
         plugin = point.load()
         manager.register(plugin, name=name)
-        manager.check_pending()  # refuses hooks that do not exist
+        manager.check_pending()  # rejects hooks that do not exist
         offers = {axis: _offer(manager, plugin, axis) for axis in AXES}
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a plugin does wrong must not take the tool with it
+    except (Exception, SystemExit) as error:  # a faulty plugin must not break the tool
         if manager.has_plugin(name):
             manager.unregister(name=name)
         out.problems.append(f"plugin {point.name!r} of {origin} was skipped: {_brief(error)}")
         return
     if not any(offers.values()):
         out.problems.append(
-            f"plugin {point.name!r} of {origin} offers nothing; mark its functions with @hookimpl"
+            f"plugin {point.name!r} of {origin} registers nothing; mark its functions with @hookimpl"
         )
     out.plugins.append((point.name, origin, point.value))
     for axis, names in offers.items():
@@ -162,19 +160,19 @@ def _register(out: Registry, manager: pluggy.PluginManager, point: EntryPoint) -
 
 
 def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str, Any]:
-    """What one plugin returns for one axis."""
+    """The names that one plugin registers on one axis."""
     hook = getattr(manager.hook, f"difftool_{axis}")
     for implementation in hook.get_hookimpls():
         if implementation.plugin is plugin:
             names = implementation.function()
             if not isinstance(names, Mapping):
                 raise DifftoolError(
-                    f"difftool_{axis} returned a {type(names).__name__}, expected a mapping"
+                    f"difftool_{axis} must return a mapping, got a {type(names).__name__}"
                 )
             for name in names:
                 if not (isinstance(name, str) and NAME.fullmatch(name)):
                     raise DifftoolError(
-                        f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -"
+                        f"names in difftool_{axis} must consist of letters, digits and . _ -, got {name!r}"
                     )
             return names
     return {}
@@ -183,13 +181,13 @@ def _offer(manager: pluggy.PluginManager, plugin: Any, axis: str) -> Mapping[str
 def _unknown(
     what: str, name: str, known: Iterable[str], axis: str | None = None
 ) -> DifftoolError:
-    """The error for a name that is not installed, with what it is here if another tool has it."""
+    """The error for an unknown name, with what it is in difftool if another tool has it."""
     from difftool.names.hints import hint  # reads a table
 
     sampler, at, grid = name.partition("@")
     if at and axis in ("samplers", "grids"):
         return DifftoolError(
-            f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}"
+            f"no {what} {name!r}; give sampler and grid separately: --sampler {sampler} --grid {grid}"
         )
     spec, comma, rest = name.partition(",")
     if comma and spec in known and "=" in rest:
@@ -209,7 +207,7 @@ PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictur
 
 
 def _elsewhere(axis: str, name: str) -> str:
-    """What the name is, if not of that axis: of another one, or a folder or file that lies here."""
+    """What else the name may be: a name on another axis, a folder or a file."""
     axes = (other for other in ("grids", "samplers", "schedules", "models") if other != axis)
     lower = name.lower()
     if (
@@ -219,16 +217,16 @@ def _elsewhere(axis: str, name: str) -> str:
     path = Path(name)
     if axis in PLACES and path.is_dir():
         kind, what = PLACES[axis]
-        return f"the folder {name}, if it holds {what}, is {kind}:path={name}"
+        return f"if the folder {name} holds {what}, write {kind}:path={name}"
     if axis == "datasets" and path.suffix == ".npz":
-        return f"the file {name} is npz:path={name}"
+        return f"for the file {name} write npz:path={name}"
     if axis == "models" and path.is_file():
-        return f"the file {name} is checkpoint:path={name}"
+        return f"for the file {name} write checkpoint:path={name}"
     return ""
 
 
 def _brief(error: BaseException) -> str:
-    """The error in one line that is not too long."""
+    """The error in one line of limited length."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if len(text) <= 300:
         return text

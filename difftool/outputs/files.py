@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic file writing: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from difftool.errors import DifftoolError
 
 CHECKPOINT = "checkpoint.safetensors"  # in the folder of a training
-MODEL = "model.safetensors"  # in it as well, what is needed to sample from it
+MODEL = "model.safetensors"  # in the same folder: all that sampling needs
 
 
 @contextmanager
 def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
-    """A temporary file beside `file` that takes its name when the block ends well and is removed when it does not.
+    """A temporary file, renamed to `file` if the block succeeds and removed if it fails.
 
-    Raises `DifftoolError` if the folder is missing or not writable, the disk is full or, unless it is to be
-    overwritten, the file exists by then.
+    Raises `DifftoolError` if the folder is missing or not writable, the disk is full or, unless
+    `overwrite` is set, the file exists by then.
     """
     target = Path(file)
     _refuse_special(target)
@@ -42,7 +42,7 @@ def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def check_writable(file: str | Path, overwrite: bool = False) -> None:
-    """Raise `DifftoolError` if the file exists and is not to be overwritten, or nothing can be written beside it."""
+    """Raise `DifftoolError` if the file exists (unless `overwrite`) or cannot be written."""
     target = Path(file)
     try:
         os.lstat(target)
@@ -51,13 +51,13 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
             raise DifftoolError(f"{target} exists already; choose another name or add --force")
     except FileNotFoundError:
         pass
-    except OSError as error:  # a name that is too long, a file in the place of a folder
+    except OSError as error:  # a name that is too long, or a file where a folder should be
         raise DifftoolError(f"cannot write {target}: {error.strerror}") from None
     _temporary(target).unlink()
 
 
 def check_kind(file: Path, suffixes: str, overwrite: bool = False) -> None:
-    """Raise `DifftoolError` unless the name ends in one of the suffixes (`.png .gif`) and can be written."""
+    """Raise `DifftoolError` unless the file is writable and its suffix one of `suffixes`."""
     if file.suffix not in suffixes.split():
         raise DifftoolError(f"--out {file} must end in {' or '.join(suffixes.split())}")
     check_writable(file, overwrite)
@@ -70,7 +70,7 @@ def digest(file: str | Path) -> str:
 
 
 def free_name(stem: str, folder: Path, suffix: str) -> Path:
-    """The first of stem-001, stem-002, ... with that suffix that does not exist in the folder."""
+    """The first of stem-001, stem-002, ... with that suffix that is free in the folder."""
     number = 1
     while os.path.lexists(file := folder / f"{stem}-{number:03d}{suffix}"):
         number += 1
@@ -78,11 +78,11 @@ def free_name(stem: str, folder: Path, suffix: str) -> Path:
 
 
 def _refuse_special(target: Path) -> None:
-    """Raise `DifftoolError` for a folder, a device or a pipe, in whose place a file would be put."""
+    """Raise `DifftoolError` for a folder, a device or a pipe, which a file would replace."""
     if target.is_dir():
-        raise DifftoolError(f"{target} is a folder; give the name of a file")
+        raise DifftoolError(f"{target} is a folder; give a file name")
     if target.exists() and not target.is_file():
-        raise DifftoolError(f"{target} is no ordinary file; give the name of a file")
+        raise DifftoolError(f"{target} is not a regular file; give another name")
 
 
 def _temporary(target: Path) -> Path:
@@ -100,7 +100,7 @@ def _temporary(target: Path) -> Path:
 
 
 def _move(temporary: Path, target: Path, overwrite: bool) -> None:
-    """Gives the file its name; a hard link, unlike a rename, never takes the place of another file."""
+    """Give the file its name; unlike a rename, a hard link never replaces another file."""
     if overwrite:
         temporary.replace(target)
         return
@@ -108,7 +108,7 @@ def _move(temporary: Path, target: Path, overwrite: bool) -> None:
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except OSError:  # this file system has no links
+    except OSError:  # the file system does not support links
         if os.path.lexists(target):
             raise FileExistsError(target) from None
         temporary.replace(target)
