@@ -314,7 +314,7 @@ def test_a_grid_with_steps_of_its_own_is_used_as_an_explicit_one():
         assert all(finding.ok for finding in check_grid(grid))
         with pytest.raises(DifftoolError, match="grid has 3 steps, got steps=5"):
             make_path(model, DDIM(), grid=grid, steps=5)
-        with pytest.raises(DifftoolError, match=r"exactly 5 evaluations here; near it: 3 \(steps=3\)"):
+        with pytest.raises(DifftoolError, match=r"exactly 5 evaluations here; the closest: 3 \(steps=3\)"):
             steps_for_nfe(model, DDIM(), 5, grid=grid)
 
 

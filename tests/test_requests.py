@@ -185,9 +185,9 @@ def test_at_the_clean_end_all_estimates_are_known():
     up = Path(Flow(), (0.0, 0.3, 0.6))
     assert [row.point.t for row in trace(CFGpp(), up).rows if row.channels] == [0.3]
     net = NetworkModel(lambda x, t: x, Flow(), learned_variance=True)
-    with pytest.raises(DifftoolError, match="at sigma = 0 there is x0 alone, the sampler asks for x0, variance"):
+    with pytest.raises(DifftoolError, match="at sigma = 0 only x0 exists, but the sampler asks for x0, variance"):
         net.bind(Flow())(x, clean, answers=("x0", "variance"))
-    with pytest.raises(DifftoolError, match=r"x0 alone, the sampler asks for x0 to t=0\.3"):
+    with pytest.raises(DifftoolError, match=r"only x0 exists, but the sampler asks for x0 to t=0\.3"):
         trace(Jump(), up)
 
 
@@ -400,12 +400,12 @@ def broken(**row):
     ("made", "words"),
     [
         # requests
-        (lambda: Request("x0"), r"a tuple of names, \('x0', 'uncond'\) say, got 'x0'"),
+        (lambda: Request("x0"), r"answers must be a tuple of names, e.g. \('x0', 'uncond'\), got 'x0'"),
         (lambda: Request(("x0", 3)), "a tuple of names"),
-        (lambda: Request(()), "asks for 1 to 8 answers, each once"),
-        (lambda: Request(("x0", "x0")), "each once"),
-        (lambda: Request(condition=""), "a condition is asked for by name, got ''"),
-        (lambda: Request(to=0.5), "the target of a flow map is a point, got 0.5"),
+        (lambda: Request(()), "answers must be 1 to 8 different names"),
+        (lambda: Request(("x0", "x0")), "1 to 8 different names"),
+        (lambda: Request(condition=""), "condition must be a name, got ''"),
+        (lambda: Request(to=0.5), "the target of a flow map must be a point, got 0.5"),
         # models
         (
             lambda: MIXTURE.bind(None)(X, HALF, answers=("x0", "uncond")),
@@ -453,7 +453,7 @@ def broken(**row):
             lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {"label": LABELS[:3]}, "target": {}}),
             "cond 'label' has 3 rows, expected 7",
         ),
-        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond is conditioning by name"),
+        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond must be a mapping from names"),
         (lambda: sample(MIXTURE, DDPM(variance="learned"), **OPTIONS), "returns x0 only"),
         # plans and files
         (
@@ -464,25 +464,28 @@ def broken(**row):
             lambda: Plan(
                 (Row(HALF, "grid", 0, Request(to=Point(0.1, -1.0, 0.0))), Row(HALF, "grid", 1, None, x=((0, 1.0),)))
             ),
-            "asks for the way to no point",
+            "has an invalid target point",
         ),
         (lambda: broken(answers=["x0"]), "row 0 of the plan has 2 outputs, expected as many as its answers"),
         (lambda: broken(answers="x0"), "has 2 outputs, expected as many as its answers 'x0'"),
         (lambda: broken(answers=["x0", 1]), "a tuple of names"),
-        (lambda: broken(answers=["x0", "x0"]), "each once"),
-        (lambda: broken(condition=7), "a condition is asked for by name, got 7"),
-        (lambda: broken(to=[1.0]), "is not a whole plan"),
-        (lambda: broken(to="away"), "is not a whole plan"),
-        (lambda: broken(to=[0.5, -0.5, 0.5]), "asks for the way to no point"),
+        (lambda: broken(answers=["x0", "x0"]), "1 to 8 different names"),
+        (lambda: broken(condition=7), "condition must be a name, got 7"),
+        (lambda: broken(to=[1.0]), "is not a complete plan"),
+        (lambda: broken(to="away"), "is not a complete plan"),
+        (lambda: broken(to=[0.5, -0.5, 0.5]), "has an invalid target point"),
         (
             lambda: plan_from_json(plan_to_json(trace(DDIM(), PATH)).replace('"channels": 1', '"channels": 3', 1)),
             "row 0 of the plan has 3 outputs without names, expected 0 to 2",
         ),
         # the analysis
-        (lambda: output_law(plans()[0], GAUSSIAN), "knows one output per evaluation, this plan takes more"),
-        (lambda: output_law(plans()[1], GAUSSIAN), "under the run's own condition, this plan asks for x0 given source"),
+        (lambda: output_law(plans()[0], GAUSSIAN), "needs one output per evaluation, but this plan has more"),
+        (
+            lambda: output_law(plans()[1], GAUSSIAN),
+            "under the run's own condition, but this plan asks for x0 given source",
+        ),
         (lambda: output_law(plans()[2], GAUSSIAN), r"this plan asks for x0 to t=0\.6"),
-        (lambda: amplification(plans()[0], lambda p: 1.0), "knows one output per evaluation"),
+        (lambda: amplification(plans()[0], lambda p: 1.0), "needs one output per evaluation"),
         (lambda: guided_growth(plans()[1], 2.0), "this plan asks for x0 given source"),
     ],
 )

@@ -37,7 +37,7 @@ def test_the_page_is_up_to_date():
 
 
 def test_unknown_tools_and_names():
-    with pytest.raises(DifftoolError, match="no tool 'webui'; there are: a1111"):
+    with pytest.raises(DifftoolError, match="no tool 'webui'; available: a1111"):
         translate.translations("webui", "ddim")
     with pytest.raises(DifftoolError, match="no sampler or grid 'karas' in ComfyUI or here; did you mean karras"):
         translate.translations("comfyui", "karas")

@@ -42,7 +42,7 @@ def test_it_fits(ok, monkeypatch, width):
     [
         (
             ["show", "--as", "webui", "ddim"],
-            "no tool 'webui'; there are: a1111, azula",
+            "no tool 'webui'; available: a1111, azula",
         ),
         (["show", "--as", "azula", "flow-abm"], "azula has no flow-abm"),
         (["show", "--as", "comfyui", "nothing"], "no sampler or grid 'nothing' in ComfyUI or here"),

@@ -82,7 +82,7 @@ SAMPLE = [
     ("--grid explicit:times=1,0.5,0", ["a+b+c"]),
     ("--grid uniform:start=2", ["start", "2", "[0, 1]"]),
     ("--grid uniform:start=0.5,end=0.5", ["start", "differ"]),
-    ("--grid explicit:times=0+0.5+1", ["upwards"]),
+    ("--grid explicit:times=0+0.5+1", ["from data to noise"]),
     # outputs
     ("--out a.jpg", [".png, .npz, .safetensors", "a.jpg"]),
     ("--out a", [".png, .npz, .safetensors"]),
