@@ -117,11 +117,16 @@ def _brief(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+NAMED = ("schedule", "grid", "model", "sampler")  # what is created by name
+
+
 def _way_out(name: str, value: Any, kind: Any) -> str:
     if isinstance(value, type) and issubclass(value, kind):
         return f"; create one: {value.__name__}()"
     if name == "model" and callable(value):
         return "; wrap a network: NetworkModel(net, schedule)"
-    if isinstance(value, str):
+    if isinstance(value, str) and name in NAMED:
         return f"; create one by name: difftool.specs.make({name + 's'!r}, {value!r})"
+    if name == "noise":
+        return "; create one: difftool.noise.BrownianPath()"
     return ""

@@ -480,7 +480,7 @@ def test_a_graph_goes_through_the_steps(sampler):
         (lambda: GottaGoFast(r=2.0), "gotta-go-fast takes 0 < r <= 1, got 2.0"),
         (lambda: GottaGoFast(rejected="lost"), "gotta-go-fast takes rejected kept or fresh, got 'lost'"),
         (lambda: sample(GAUSSIAN, GottaGoFast(), x=randn(0, 2, 64), grid=(0.1, 0.5)), "the grid runs upwards"),
-        (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), nfe=10), "cannot be held to nfe=10"),
+        (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), nfe=10), "cannot be set to nfe=10"),
         (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), schedule=Flow(), grid=(1.0, 0.1)), "alpha = 0"),
     ],
 )
