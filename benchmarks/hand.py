@@ -1,7 +1,8 @@
-"""Loops as a careful person would write them: in place, coefficients, buffers and times in lists beforehand.
+"""Hand-written sampling loops: in place, with coefficients, buffers and times prepared in lists.
 
-Two shapes serve all families: methods with one state and a history of outputs, and methods with more states than one
-(stages, corrected states). The numbers are those of the sampler's plan, in terms of the network's own output.
+Two kinds of loop cover all families: one for methods with a single state and a history of outputs,
+one for methods with several states (stages, corrected states). The coefficients are those of the
+sampler's plan, in terms of the network's own output.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Loop = Callable[[Tensor], Tensor]
 
 
 def numbers(job: Job) -> Sequence[Row]:
-    """The rows of the plan in terms of the network's output."""
+    """Rows of the plan in terms of the network's own output."""
     bound, _ = job.start(0, job.total)
     affine = {k: bound.affine(row.point) for k, row in enumerate(job.plan.rows) if row.channels}
     return next(
@@ -31,7 +32,7 @@ def numbers(job: Job) -> Sequence[Row]:
 
 
 def by_hand(job: Job, net: Callable[[Tensor, Tensor], Tensor]) -> Loop:
-    """The loop of the shape that fits."""
+    """Hand-written loop for a job, of the kind that fits its plan."""
     rows = numbers(job)
     points = [row.point for row in rows if row.channels]
     _, times = job.start(0, job.total)[0].prepare(
@@ -51,7 +52,7 @@ def by_hand(job: Job, net: Callable[[Tensor, Tensor], Tensor]) -> Loop:
 
 
 def _history(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> Loop:
-    """x <- a x + sum_j w_j q_j + s z, q_j the newest outputs of the network."""
+    """Loop for one state: x <- a x + sum_j w_j q_j + s z, q_j the newest outputs of the network."""
     table = []
     for r, row in enumerate(rows[1:], 1):
         newest = [0.0] * (r - min((k for (k, _), _ in row.m), default=r - 1))
@@ -79,7 +80,10 @@ def _history(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> 
 
 
 def _states(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> Loop:
-    """Several states: each new one is made in place of one that is not needed again, or in a free buffer."""
+    """Loop for several states.
+
+    Each new state is written over one that is not needed again, or into a free buffer.
+    """
     last = {k: r for r, row in enumerate(rows) for k, _ in row.x} | {len(rows) - 1: len(rows)}
     done = {k: r for r, row in enumerate(rows) for (k, _), _ in row.m}
     drawn = {j: r for r, row in enumerate(rows) for j, _ in row.z}
@@ -89,7 +93,7 @@ def _states(rows: Sequence[Row], net: Any, times: list[Tensor], noise: Any) -> L
         evaluated += rows[r - 1].channels
         terms = sorted(
             row.x, key=lambda term: last[term[0]] != r
-        )  # one that dies is written over
+        )  # a state that is not needed again is overwritten
         base, a = terms[0] if terms else (r - 1, 0.0)
         free += [place.pop(k) for k in [*place] if last.get(k, k) < r]
         dies = last.get(base, base) <= r and base in place

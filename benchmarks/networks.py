@@ -1,16 +1,18 @@
-"""The error of samplers per network evaluation on trained networks, from the same noise, beside a converged reference.
+"""Error of samplers per evaluation on trained networks, against a converged reference.
 
-    python benchmarks/networks.py                                    # the table; it goes on where it was stopped
+    python benchmarks/networks.py                                    # the table; resumes if interrupted
     python benchmarks/networks.py --networks moons digits-unet --guidance 1 3 --methods default ddim heun@karras
-    python benchmarks/networks.py --train                            # the networks anew, into benchmarks/weights
+    python benchmarks/networks.py --train                            # retrain the networks, into benchmarks/weights
     python benchmarks/networks.py --train mnist-eps --pictures DATA  # from copies in DATA/mnist, DATA/cifar10
 
-An evaluation is an answer to the sampler: with guidance it costs the network two. The error of a cell is the RMS over
-the samples (512 points, 64 pictures) of the distance of the end points to the reference: the classical Runge-Kutta
-method with its steps doubled; errors of less than ten times what its end points moved by at last are left out. Score of
-a method: the geometric mean, and the worst, of its error over the best of RIVALS, in cells that hold all of these.
+An evaluation is one answer to the sampler; with guidance it costs two network evaluations. The
+error of a cell is the RMS over the samples (512 points, 64 pictures) of the distance from the end
+points to the reference, which is the classical Runge-Kutta method with its steps doubled until it
+converges. Errors below ten times the last change of the reference are left out. The score of a
+method is the geometric mean, and the worst, of its error divided by the best of RIVALS, in cells
+where all of these were measured.
 
-Networks: those of `networks.toml`, and `digits-unet` and `moons` of the package. What is done is kept in
+Networks: those of `networks.toml`, and the packaged `digits-unet` and `moons`. Results are kept in
 `benchmarks/networks.json`, by the digest of the weights; references in `benchmarks/references`.
 """
 
@@ -77,8 +79,8 @@ SEED = 5
 ENOUGH, MOST = (
     3e-5,
     1024,
-)  # of a reference: the tolerance that is enough, the largest number of steps
-PART = 0.1  # of an error, by which its reference may be wrong
+)  # of a reference: its tolerance, and its largest number of steps
+PART = 0.1  # largest error of the reference, relative to the error measured with it
 console = Console(width=150)
 
 
@@ -90,7 +92,7 @@ def file_of(name: str) -> Path:
 
 
 class Setting:
-    """A network, its guidance (None: not conditional), starts of unit noise, and classes in turn."""
+    """A network, its guidance (None: unconditional), unit noise to start from, and cycling classes."""
 
     def __init__(self, name: str, guidance: float | None, starts: int):
         self.name, self.guidance = name, guidance
@@ -110,7 +112,7 @@ class Setting:
         return f"{self.name} {digest(self.file)[:12]} {len(self.z)}{guided}"
 
     def reference(self, most: int) -> tuple[Tensor, float]:
-        """The end points, and what they moved by when the steps were doubled last (RMS); kept on disk."""
+        """Reference end points, and their RMS change when the steps were last doubled; kept on disk."""
         from safetensors.torch import load_file, save_file
 
         file = REFERENCES / f"{self.key} {most}.safetensors"
@@ -122,18 +124,19 @@ class Setting:
             schedule, (schedule.t_start(self.network.divides_by_alpha), schedule.domain[0])
         )
         x = math.hypot(path[0].alpha, path[0].sigma) * self.z
-        made = reference(
+        solved = reference(
             self.model, x, path, cond=self.cond, tolerance=ENOUGH, most=most, strict=False
         )
         file.parent.mkdir(exist_ok=True)
         with writing(file) as temporary:
             save_file(
-                {"x": made.x.contiguous(), "change": torch.tensor(made.error.rms)}, temporary
+                {"x": solved.x.contiguous(), "change": torch.tensor(solved.error.rms)},
+                temporary,
             )
-        return made.x, made.error.rms
+        return solved.x, solved.error.rms
 
     def run(self, method: str, nfe: int) -> Tensor:
-        """The end points of a method; infinite ones for a run that came to nothing finite."""
+        """End points of a method; infinite if the run was not finite."""
         if method.startswith("diffusers "):
             return diffusers_on(
                 method.removeprefix("diffusers "),
@@ -161,7 +164,7 @@ class Setting:
 
 
 def method_of(text: str) -> tuple[Sampler | None, Grid | None]:
-    """`sampler@grid`, or `default`; None where nothing is named."""
+    """Sampler and grid of `sampler@grid`, or of `default`; None for the one that is left out."""
     name, _, grid = text.partition("@")
     return None if name == "default" else make("samplers", name), make(
         "grids", grid
@@ -181,20 +184,20 @@ def settings(
             yield Setting(name, guidance, starts)
 
 
-Cells = dict[str, dict[str, list[float]]]  # by setting; by "method | NFE"; RMS and median
+Cells = dict[str, dict[str, list[float]]]  # by setting, then "method | NFE": RMS and median
 
 
 def measure(
     setting: Setting, methods: Sequence[str], nfes: Sequence[int], most: int, known: Cells
 ) -> None:
-    """Fills in what is missing of a setting's cells."""
+    """Fill in the missing cells of a setting."""
     cells = known.setdefault(setting.key, {})
-    told = (
+    supported = (
         methods
         if isinstance(setting.network.schedule, DDPMLinear)
         else [m for m in methods if m not in DIFFUSERS]
     )
-    wanted = [(m, n) for m in told for n in nfes if f"{m} | {n}" not in cells]
+    wanted = [(m, n) for m in supported for n in nfes if f"{m} | {n}" not in cells]
     if not wanted:
         return
     ends = {(m, n): _attempt(setting, m, n) for m, n in wanted}
@@ -214,7 +217,7 @@ def _attempt(setting: Setting, method: str, nfe: int) -> Tensor | None:
 
 
 def ratios(cells: dict[str, list[float]], method: str, nfes: Sequence[int]) -> list[float]:
-    """The method's RMS error over that of the best rival, in the cells where every rival is known."""
+    """RMS errors of a method divided by the best rival's, in cells where every rival was measured."""
     out = []
     for n in nfes:
         rivals = [cells.get(f"{r} | {n}") for r in RIVALS]
@@ -248,7 +251,7 @@ def show(
         "mean",
         "worst",
         *map(str, nfes),
-        title="error over the best rival, cell by cell",
+        title="error relative to the best rival, cell by cell",
     )
     for title, names in (("choice", CHOICE), ("confirm", CONFIRM)):
         mine = [key for key in keys if key.split(" ")[0] in names]
@@ -261,12 +264,12 @@ def show(
 
 
 def mean(values: Sequence[float]) -> str:
-    """The geometric one."""
+    """Geometric mean, formatted; - for no values."""
     return f"{math.exp(fmean(math.log(v) for v in values)):.3g}" if values else "-"
 
 
 def train(names: Sequence[str], pictures: Path | None) -> None:
-    """Train what is named, or all of the table, and keep the moving averages as half-precision numbers."""
+    """Train the given networks, or the whole table; keep the moving averages in half precision."""
     table = Experiments.load(TABLE)
     for name in names or table.experiments:
         training = table.experiments[name]
@@ -278,16 +281,16 @@ def train(names: Sequence[str], pictures: Path | None) -> None:
         session = (
             Session.resumed(folder) if (folder / CHECKPOINT).exists() else Session(used, folder)
         )
-        session.run(partial(tell, name), log_every=500, sample_every=None)
+        session.run(partial(print_loss, name), log_every=500, sample_every=None)
         keep(folder, name, training)
 
 
-def tell(name: str, report: Report) -> None:
+def print_loss(name: str, report: Report) -> None:
     console.print(f"{name} {report.step}/{report.steps} {report.loss:.4f}", highlight=False)
 
 
 def keep(folder: Path, name: str, training: Training) -> None:
-    """The weights of a training, in half precision, with the table's own words for its data."""
+    """Save the weights of a training in half precision, with its data as the table specifies them."""
     saved = Checkpoint.load(folder, parts=("ema",))
     facts = {k: v for k, v in saved.facts.items() if k not in ("format", "version")}
     facts["training"]["data"] = training.data
@@ -313,25 +316,28 @@ def main() -> None:
     )
     parser.add_argument("--nfes", nargs="+", type=int, default=NFES, metavar="N")
     parser.add_argument(
-        "--most", type=int, default=MOST, help="steps of a reference, four evaluations each"
+        "--most",
+        type=int,
+        default=MOST,
+        help="largest number of steps of a reference, four evaluations each",
     )
     parser.add_argument(
         "--starts",
         type=int,
         default=64,
-        help="pictures of a setting; eight times as many points",
+        help="pictures per setting; eight times as many for points",
     )
     parser.add_argument(
         "--train",
         nargs="*",
         metavar="NETWORK",
-        help="train them in place of measuring; none: all",
+        help="train these networks instead of measuring; without names, all of them",
     )
     parser.add_argument(
         "--pictures", type=Path, help="folder with copies of mnist and cifar10, for --train"
     )
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="where the figures are kept"
+        "--results", type=Path, default=RESULTS, help="file that keeps the results"
     )
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The same samplers in diffusers and azula, with a trivial network; a peer that is not installed is left out."""
+"""The same samplers in diffusers and azula, with a trivial network; libraries not installed are left out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ AZULA = {
 
 
 def diffusers_loop(spec: str, steps: int, net: Any) -> tuple[Loop, int] | None:
-    """A run in diffusers and its network calls, as a pipeline makes them; the nearest there is to that sampler."""
+    """A run of the nearest sampler in diffusers, as a pipeline runs it, and its number of network calls."""
     try:
         import diffusers
     except ImportError:
@@ -63,8 +63,8 @@ def diffusers_loop(spec: str, steps: int, net: Any) -> tuple[Loop, int] | None:
         scheduler.set_timesteps(steps)
         with torch.no_grad():
             for t in scheduler.timesteps:
-                given = x if flow else scheduler.scale_model_input(x, t)
-                x = scheduler.step(net(given, t), t, x, return_dict=False, **extra)[0]
+                scaled = x if flow else scheduler.scale_model_input(x, t)
+                x = scheduler.step(net(scaled, t), t, x, return_dict=False, **extra)[0]
         return x
 
     return loop, len(scheduler.timesteps)
@@ -82,13 +82,13 @@ PREDICTS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 def diffusers_on(
     name: str, model: NetworkModel, z: Tensor, steps: int, cond: Any, guidance: float | None
 ) -> Tensor:
-    """The end points of diffusers' scheduler of that name, float32, on a network of the table `ddpm-linear`.
+    """End points of the scheduler of that name in diffusers, float32, on a network of `ddpm-linear`.
 
-    Raises `DifftoolError` for networks of other schedules, whose levels are not those of a table, and where diffusers
-    is not installed.
+    Raises `DifftoolError` for networks of other schedules, whose noise levels are not those of a
+    table, and if diffusers is not installed.
     """
     if not isinstance(model.schedule, DDPMLinear) or model.predicts not in PREDICTS:
-        raise DifftoolError("diffusers is run on networks of ddpm-linear alone")
+        raise DifftoolError("diffusers runs only on networks of ddpm-linear")
     try:
         import diffusers
     except ImportError:
@@ -112,7 +112,7 @@ def diffusers_on(
 
 
 def azula_loop(spec: str, steps: int, net: Any) -> tuple[Loop, int] | None:
-    """A run in azula and its network calls."""
+    """A run of the same sampler in azula, and its number of network calls."""
     try:
         from azula.denoise import Denoiser, DiracPosterior
         from azula.noise import VPSchedule

@@ -1,14 +1,15 @@
-"""Time of the sampling loop with a trivial network, beside hand-written in-place loops of the same updates and peers.
+"""Time of the sampling loop with a trivial network, against hand-written loops and other libraries.
 
-    python benchmarks/overhead.py                    # the table, some minutes; microseconds per network evaluation
+    python benchmarks/overhead.py                    # the table, a few minutes; microseconds per network evaluation
     python benchmarks/overhead.py --filter dpmpp
-    python benchmarks/overhead.py --device cuda      # with one host/device synchronisation at the end of each run
+    python benchmarks/overhead.py --device cuda      # with one host/device synchronization at the end of each run
 
-The network is `0.1 x`, float32, one thread. Each pair (ours, by hand) runs in turn, A B A B ..., on the same noise
-source; the figure is the median over the repeats, the ratio the median of the ratios within a pair. The loop by hand
-has its coefficients and times in lists beforehand, as ours has its plan. Set-up (trace, compile) and the cost of one
-draw of each noise source are listed apart. The process starts itself again with an allocator that keeps the memory it
-has: otherwise the page faults of the network's own outputs, given back and fetched anew by either loop as luck has it,
+The network is `0.1 x`, float32, one thread. difftool and the hand-written loop of the same update
+alternate, A B A B ..., on the same noise source. Times are medians over the repeats; the ratio is
+the median of the ratios within a pair. The hand-written loop has its coefficients and times
+prepared in lists, as difftool has its plan. Set-up (trace, compile) and the cost of one draw from
+each noise source are listed separately. The process restarts itself with an allocator that keeps
+freed memory; otherwise page faults for the network's outputs, which hit either loop at random,
 shift a ratio by up to 0.2 either way.
 """
 
@@ -40,7 +41,7 @@ SHAPES = [(1, 4, 64, 64), (64, 3, 32, 32)]
 STEPS = 50
 
 
-FAMILIES: list[tuple[str, str]] = [  # a sampler, and what the network predicts: what that family keeps
+FAMILIES: list[tuple[str, str]] = [  # a sampler, and what the network predicts: the currency of its family
     ("ddim", "eps"), ("ddim:eta=1", "eps"), ("ddpm", "eps"), ("em", "eps"), ("reverse-diffusion", "eps"),
     ("euler", "flow"),
     ("euler:variable=level", "eps"), ("heun", "flow"), ("heun:variable=level", "eps"), ("midpoint", "flow"),
@@ -61,7 +62,7 @@ def net(x: Tensor, t: Tensor) -> Tensor:
 
 
 def measure(job: Job, others: list[Loop], repeats: int) -> tuple[list[float], float]:
-    """Microseconds of a run: ours, by hand, the others; and the ratio of the first two."""
+    """Microseconds of a run by difftool, by hand and by the others, and the ratio of the first two."""
     bound, _ = job.start(0, job.total)
     runner, hand = Runner(job.plan, bound), by_hand(job, net)
     x = torch.randn(job.total, *job.shape, device=job.device)
@@ -71,7 +72,7 @@ def measure(job: Job, others: list[Loop], repeats: int) -> tuple[list[float], fl
 
     torch.testing.assert_close(
         ours(x), hand(x), rtol=1e-3, atol=1e-3
-    )  # the same update, or the ratio means nothing
+    )  # the ratio is meaningful only for the same update
     hand = torch.no_grad()(hand)
     pairs = [(clock(ours, x), clock(hand, x)) for _ in range(repeats)]
     columns = [
@@ -93,7 +94,10 @@ def clock(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
 
 
 def draws(noise: Noise, shape: tuple[int, ...], device: str, repeats: int) -> float:
-    """Microseconds of one draw, the mean over those of a run (some come in blocks), into a buffer that is there."""
+    """Microseconds of one draw into an existing buffer.
+
+    The mean over the draws of a run, because some sources draw in blocks.
+    """
     job = prepare(
         NetworkModel(net, VPLinear()),
         DDPM(),
@@ -114,7 +118,7 @@ def draws(noise: Noise, shape: tuple[int, ...], device: str, repeats: int) -> fl
 
 
 def keep_memory() -> None:
-    """Starts this process again with glibc told to keep what is freed, unless that was done."""
+    """Restart this process with glibc set to keep freed memory, unless it already is."""
     settings = {"MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_MMAP_THRESHOLD_": "1000000000"}
     if not settings.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
@@ -126,12 +130,14 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--filter", default="", help="only samplers whose spec has this in it")
+    parser.add_argument(
+        "--filter", default="", help="only samplers whose spec contains this text"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=120)
     table = Table(
-        "sampler", "shape", "ours", "by hand", "ratio", "diffusers", "azula", "set-up, ms"
+        "sampler", "shape", "difftool", "by hand", "ratio", "diffusers", "azula", "set-up, ms"
     )
     for spec, predicts in FAMILIES:
         for shape in SHAPES if args.filter in spec else ():
@@ -168,7 +174,7 @@ def main() -> None:
 def row(
     spec: str, predicts: str, shape: tuple[int, ...], noise: Noise, args: argparse.Namespace
 ) -> list[str]:
-    """The figures of one line: microseconds per network evaluation, the ratio, the set-up."""
+    """The cells of one row: microseconds per network evaluation, the ratio, the set-up time."""
     begin = time.perf_counter()
     job = prepare(
         NetworkModel(net, VPLinear(), predicts), make("samplers", spec), shape=shape, steps=STEPS, noise=noise,

@@ -1,15 +1,15 @@
-"""The problems of quality.py: data whose model is known exactly, with the noise that every run starts from.
+"""The problems of quality.py: data with an exactly known model, and the noise that every run starts from.
 
     gmm2d      eight Gaussians on the unit circle, std 0.1
-    gauss64    a Gaussian of 8x8 pixels with the power-law spectrum of images over the 2-D cosine basis, in that basis
+    gauss64    a Gaussian of 8x8 pixels with the power-law spectrum of images, in the 2-D cosine basis
     digits64   a mixture of 1000 Gaussians of std 0.15 at the first 1000 digits
 
-and, never looked at when a default was chosen,
+and, not used in choosing any default,
 
     moons      two half circles of 60 Gaussians each, std 0.05
-    scales     20 Gaussians in 8 dimensions, whose std goes from 0.01 to 1
+    scales     20 Gaussians in 8 dimensions, std from 0.01 to 1
     sharp      a mixture of 1797 Gaussians of std 0.05 at all digits
-    gauss32    a Gaussian in 32 dimensions, std 0.03 to 1.4
+    gauss32    a Gaussian in 32 dimensions, std from 0.03 to 1.4
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from difftool.zoo import digits_exact, eight_gaussians
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An exact model, unit noises z (B, ...) to start from, and how many samples its law is judged by (0: none)."""
+    """An exact model and unit noise z (B, ...) to start from.
+
+    draws: the number of samples by which a distribution is judged; 0: it is not.
+    """
 
     exact: GaussianMixture
     z: Tensor
@@ -102,14 +105,15 @@ HELD_OUT: dict[str, Callable[[], Problem]] = {
     "gauss32": gauss32,
 }
 
-SCHEDULE: Schedule = DDPMLinear()  # a run starts at its last level, 157.4
+SCHEDULE: Schedule = DDPMLinear()  # a run starts at its highest level, 157.4
 HELD_OUT_SCHEDULES: dict[str, Schedule] = {
     "cosine": Cosine(), "flow": Flow(), "ve": VE(), "scaled-linear": ScaledLinear(),
 }  # fmt: skip
 
-# The best of about 280 configurations of diffusers 0.42.1, azula 0.11.1, k-diffusion 0.1.1, smalldiffusion 0.5.0 and
-# flow_matching 1.0.10, driven on these problems from the same noises: RMS error, and on digits64 the median over the
-# samples. Rows where a library was given a grid or a noise level that it does not offer itself are left out.
+# The best of about 280 configurations of diffusers 0.42.1, azula 0.11.1, k-diffusion 0.1.1,
+# smalldiffusion 0.5.0 and flow_matching 1.0.10, run on these problems from the same noise: RMS
+# error, and on digits64 also the median over the samples. Configurations with a grid or a noise
+# level that the library itself does not offer are left out.
 PEERS: dict[str, dict[int, float]] = {
     "gmm2d": {5: 4.7e-2, 8: 1.9e-2, 10: 1.4e-2, 15: 8.2e-3, 20: 3.3e-3, 35: 9.0e-4, 50: 5.1e-4},
     "gauss64": {
@@ -141,8 +145,9 @@ PEERS: dict[str, dict[int, float]] = {
     },
 }
 
-# Of their stochastic samplers, by distance: W2 on gauss64 from 8192 samples (0.056 for as many exact ones), sliced W2
-# on digits64 from 2048 (0.021), and the spread that those same runs have on digits64.
+# The best of their stochastic samplers, by distance: W2 on gauss64 from 8192 samples (0.056 for as
+# many exact ones), sliced W2 on digits64 from 2048 (0.021), and the spread of the same runs on
+# digits64.
 PEERS_SDE: dict[str, dict[int, float]] = {
     "gauss64 w2": {5: 0.588, 8: 0.136, 10: 0.137, 15: 0.152, 20: 0.080, 35: 0.058, 50: 0.055},
     "digits64 sliced": {

@@ -1,4 +1,4 @@
-r"""The error of samplers per network evaluation, against exact truth, beside the best that other libraries reach.
+r"""Error of samplers per network evaluation, and the best errors of other libraries.
 
     python benchmarks/quality.py                                     # everything registered, at its defaults
     python benchmarks/quality.py --kind ode flow-abm ddim@karras "heun:variable=level@karras:level_min=0.01"
@@ -6,14 +6,17 @@ r"""The error of samplers per network evaluation, against exact truth, beside th
     python benchmarks/quality.py --held-out --kind ode flow-abm dpmpp-2m dpmpp-2m@karras dpmpp-3m dpmpp-3m@karras \
         unipc unipc@karras deis lms heun euler                       # other data, other schedules
 
-Deterministic samplers (--kind ode): the distance of the end points to those of the exact probability flow from the same
-noise, RMS and median over the samples, each in the most steps whose evaluations fit. Score: the geometric mean over the
-problems and NFE 10, 15, 20, 35, 50 of error / best peer, with the median on digits64 and with the RMS throughout; below
-1 is better than a peer chosen afresh in every cell. Held out, where no peer was run, the best of this run is the bar.
-Stochastic samplers (--kind sde): W2 of the law on the Gaussians, exact by the analysis of the plan; elsewhere, of
-samples, the sliced W2 and the spread around the nearest centre.
+Deterministic samplers (--kind ode): the distance from the end points to those of the exact
+probability flow from the same noise, RMS and median over the samples, with as many steps as the
+evaluations allow. The score is the geometric mean of error / best peer over the problems and NFE
+10, 15, 20, 35, 50, once with the median on digits64 and once with the RMS throughout; a peer is
+the best of the other libraries in that cell, and below 1 is better than it. On held-out problems,
+where no peer was run, the best sampler of this run takes its place.
+Stochastic samplers (--kind sde): on the Gaussians, W2 of the output distribution, exact from the
+plan; elsewhere the sliced W2 of samples and their spread around the nearest center.
 
-Adaptive deterministic samplers run once and count where their cost fits; adaptive stochastic ones are left out.
+Adaptive deterministic samplers run once and count where their cost fits; adaptive stochastic ones
+are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ Setting = tuple[str, Problem, Schedule]
 
 
 def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
-    """The samplers asked for, each at its grids, by the text `sampler@grid`."""
+    """The requested samplers, each with its grids, by their text `sampler@grid`."""
     names = args.specs or [*registry().axis("samplers"), "ddim:eta=1"]
     grids = args.grids.split(",") if args.grids else [""]
     texts = [
@@ -76,7 +79,7 @@ def methods(args: argparse.Namespace, stochastic: bool) -> dict[str, Method]:
 
 
 def settings(args: argparse.Namespace) -> Iterator[Setting]:
-    """(label, problem, schedule) of all that is asked."""
+    """Yield (label, problem, schedule) of every requested setting."""
     named = problems.HELD_OUT if args.held_out else problems.NAMED
     schedules = problems.HELD_OUT_SCHEDULES if args.held_out else {"": problems.SCHEDULE}
     for name in args.problems.split(",") if args.problems else named:
@@ -88,7 +91,7 @@ def settings(args: argparse.Namespace) -> Iterator[Setting]:
 def end_points(
     wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]
 ) -> dict[str, Figures]:
-    """The errors of deterministic methods, by setting."""
+    """Errors of deterministic methods, by setting; also printed."""
     out: dict[str, Figures] = {}
     for label, problem, schedule in asked:
         begin, found = time.perf_counter(), {name: {} for name in wanted}
@@ -112,7 +115,7 @@ def end_points(
 def laws(
     wanted: dict[str, Method], asked: Iterator[Setting], nfes: Sequence[int]
 ) -> dict[str, Figures]:
-    """The distances of stochastic methods, by setting."""
+    """Distances of stochastic methods, by setting; also printed."""
     out: dict[str, Figures] = {}
     for label, problem, schedule in asked:
         exact, law = problem.exact, problem.law
@@ -133,7 +136,10 @@ def laws(
 def law_of(
     exact: GaussianMixture, law: SampleLaw | None, sampler: Sampler, **options: Any
 ) -> dict[str, Any]:
-    """W2 of a plan's output law on Gaussian data, or figures of samples; from unit normals, whose misfit is in it."""
+    """W2 of the plan's output distribution on Gaussian data, or distances of samples.
+
+    Runs start from unit normals, so the prior mismatch is included.
+    """
     shape = (law.count if law else 1, *exact.shape)
     try:
         job = prepare(exact, sampler, shape=shape, **options)
@@ -158,7 +164,7 @@ def show_laws(label: str, found: Figures, nfes: Sequence[int]) -> None:
     for key, title in (
         ("w2", "W2, exact"),
         ("sliced", "sliced W2"),
-        ("spread", "spread, 1 is right"),
+        ("spread", "spread, 1 is correct"),
     ):
         cells = [row for rows in found.values() for row in rows.values() if key in row]
         if cells:
@@ -186,18 +192,20 @@ def main() -> None:
         "specs", nargs="*", metavar="SAMPLER[@GRID]", help="default: everything registered"
     )
     parser.add_argument("--kind", default="ode,sde", choices=["ode", "sde", "ode,sde"])
-    parser.add_argument("--filter", default="", help="regular expression of what to run")
     parser.add_argument(
-        "--grids", default="", help="grids to cross the samplers with, with commas between"
+        "--filter", default="", help="regular expression for the samplers to run"
     )
-    parser.add_argument("--problems", default="", help="with commas between; default: all")
+    parser.add_argument(
+        "--grids", default="", help="grids to combine with every sampler, separated by commas"
+    )
+    parser.add_argument("--problems", default="", help="separated by commas; default: all")
     parser.add_argument("--nfes", default=NFES, help=f"default: {NFES}")
     parser.add_argument(
         "--held-out",
         action="store_true",
-        help="the problems and schedules not used in any choice",
+        help="use the problems and schedules that played no part in any choice",
     )
-    parser.add_argument("--json", type=Path, help="all figures, to this file")
+    parser.add_argument("--json", type=Path, help="write all results to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     nfes, out = [*map(int, args.nfes.split(","))], {}

@@ -1,4 +1,4 @@
-"""Tables of quality.py: figures by method and NFE, what they are divided by, and the scores made of that."""
+"""Tables of quality.py: errors by method and NFE, the bar they are divided by, and scores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from problems import PEERS
 from rich.console import Console
 from rich.table import Table
 
-SCORED = (10, 15, 20, 35, 50)  # the NFE that count
+SCORED = (10, 15, 20, 35, 50)  # the NFEs that enter the score
 
 Figures = dict[str, dict[int, dict[str, Any]]]  # by method and NFE
 console = Console(width=160)
 
 
 def bar(found: Mapping[str, Figures], label: str, key: str) -> dict[int, float]:
-    """What a cell is divided by: the best peer, or the best of this run where no peer was run."""
+    """What errors are divided by: the best peer, or the best of this run if no peer was run."""
     if label in PEERS:
         return PEERS.get(f"{label} {key}", {} if key == "median" else PEERS[label])
     best: dict[int, float] = {}
@@ -31,7 +31,7 @@ def bar(found: Mapping[str, Figures], label: str, key: str) -> dict[int, float]:
 
 
 def score(found: Mapping[str, Figures], name: str, median_on: str) -> float:
-    """The geometric mean of error / bar over the settings and NFE; NaN if a cell is missing."""
+    """Geometric mean of error / bar over the settings and NFEs; NaN if a cell is missing."""
     logs = []
     for label in found:
         key = "median" if re.match(median_on, label) else "rms"
@@ -42,7 +42,7 @@ def score(found: Mapping[str, Figures], name: str, median_on: str) -> float:
 
 
 def scores(found: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
-    """Both scores of every method, the best first; printed too."""
+    """Both scores of every method, best first; also printed."""
     rows = []
     for name in next(iter(found.values())):
         median, rms = score(found, name, "digits64|sharp"), score(found, name, "$")
@@ -62,9 +62,9 @@ def scores(found: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
 
 
 def best_cells(found: Mapping[str, Figures], nfes: Sequence[int]) -> None:
-    """The best method of the run in every cell that a peer has a figure for."""
+    """Print the best method of the run in every cell in which a peer was measured."""
     nfes = [nfe for nfe in nfes if any(nfe in cells for cells in PEERS.values())]
-    table = _table("best of ours / best peer", nfes)
+    table = _table("best of difftool / best peer", nfes)
     for label in [label for label in found if label in PEERS]:
         for key in ("rms", "median"):
             peers = bar(found, label, key)
@@ -94,7 +94,7 @@ def show(
     last: tuple[str, dict[int, float]],
     ratio: bool = True,
 ) -> None:
-    """A row for each method, in brackets its ratio to the last row, which is `last` (its name, its figures)."""
+    """Print a row per method, with its ratio to the last row in brackets. last: name and values of that row."""
     name, bars = last
     table = _table("NFE", nfes, title)
     for method, rows in found.items():

@@ -1,12 +1,14 @@
-"""How far the samples of stochastic samplers are from the data, on trained networks; beside what others run.
+"""Distance from the samples of stochastic samplers to the data, on trained networks.
 
     python benchmarks/stochastic.py                                      # the networks of points and digits
     python benchmarks/stochastic.py --networks mnist-eps --pictures DATA # from copies in DATA/mnist, DATA/cifar10
     python benchmarks/stochastic.py --networks moons --methods default sa-solver dpmpp-2m-sde@karras
 
-The sliced Wasserstein distance (order 2) of 4000 points or 500 pictures to the data, points to ones drawn afresh; the
-mean over two seeds. Floor: that of as many of the data. Score: geometric mean and worst of a method's distance over the
-best of RIVALS, cell by cell. Networks, and which of them took part in the choice: `benchmarks/networks.py`.
+The sliced Wasserstein distance (order 2) from 4000 points or 500 pictures to the data, the mean
+over two seeds; points are compared with freshly drawn ones. The floor is the distance of equally
+many data. The score is the geometric mean, and the worst, of a method's distance divided by the
+best of RIVALS, cell by cell. Networks, and which of them played a part in the choice:
+`benchmarks/networks.py`.
 """
 
 from __future__ import annotations
@@ -37,11 +39,11 @@ RIVALS = "euler-a", "dpmpp-2m-sde", "sa-solver"
 POINTS, PICTURES, DATA, SEEDS = 4000, 500, 10_000, (3, 4)
 LEARNED = {"digits-unet": "digits", "moons": "moons"}
 
-Cells = dict[str, dict[str, float]]  # by network; by "method | NFE", and the floor
+Cells = dict[str, dict[str, float]]  # by network, then "method | NFE" or "floor"
 
 
 def data_of(name: str, pictures: Path | None) -> Tensor:
-    """The data that a network learned; points of another seed than those that it saw."""
+    """The data that a network was trained on; points with another seed than in training."""
     spec = LEARNED.get(name) or Experiments.load(TABLE).experiments[name].data
     if spec in ("mnist", "cifar10"):
         spec = f"{spec}:path={pictures / spec}" if pictures else spec
@@ -55,7 +57,7 @@ def data_of(name: str, pictures: Path | None) -> Tensor:
 def measure(
     name: str, methods: Sequence[str], nfes: Sequence[int], pictures: Path | None, known: Cells
 ) -> str:
-    """Fills in what is missing of a network's cells; their key."""
+    """Fill in the missing cells of a network; returns their key."""
     model = load_model(file_of(name))
     assert model.shape is not None
     count = POINTS if len(model.shape) == 1 else PICTURES
@@ -79,7 +81,7 @@ def measure(
 def _run(
     model: Any, method: str, nfe: int, count: int, cond: dict[str, Tensor], seed: int
 ) -> Tensor:
-    """Samples; infinite ones for a run that came to nothing finite."""
+    """Samples of a method; infinite if the run was not finite."""
     sampler, grid = method_of(method)
     try:
         return sample(
@@ -91,13 +93,15 @@ def _run(
 
 
 def ratios(cells: dict[str, float], method: str, nfes: Sequence[int]) -> list[float]:
-    """The method's distance over that of the best rival."""
-    told = [
+    """Distances of a method divided by the best rival's, where all were measured."""
+    measured = [
         n
         for n in nfes
         if f"{method} | {n}" in cells and all(f"{r} | {n}" in cells for r in RIVALS)
     ]
-    return [cells[f"{method} | {n}"] / min(cells[f"{r} | {n}"] for r in RIVALS) for n in told]
+    return [
+        cells[f"{method} | {n}"] / min(cells[f"{r} | {n}"] for r in RIVALS) for n in measured
+    ]
 
 
 def show(
@@ -117,7 +121,7 @@ def show(
         "networks",
         "mean",
         "worst",
-        title="distance over the best rival, cell by cell",
+        title="distance relative to the best rival, cell by cell",
     )
     for title, names in (("choice", CHOICE), ("confirm", CONFIRM)):
         for m in methods:
@@ -144,7 +148,7 @@ def main() -> None:
     parser.add_argument("--nfes", nargs="+", type=int, default=NFES, metavar="N")
     parser.add_argument("--pictures", type=Path, help="folder with copies of mnist and cifar10")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="where the figures are kept"
+        "--results", type=Path, default=RESULTS, help="file that keeps the results"
     )
     args = parser.parse_args()
     torch.set_num_threads(1)

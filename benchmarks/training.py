@@ -1,10 +1,11 @@
-"""Training steps per second, beside a bare PyTorch loop with the same network, batch, EMA and clipping.
+"""Training time per step, against a bare PyTorch loop with the same EMA and clipping.
 
     python benchmarks/training.py                        # the digits U-Net
     python benchmarks/training.py --device cuda --large  # 32x32x3, 30 million parameters, bf16, torch.compile
 
-Ours and the bare loop take their steps in turn, in blocks A B A B ...; the figure is the median over the blocks, the
-ratio the median of the ratios within a pair. Both read the same pictures from memory and draw their own noise.
+difftool and the bare loop alternate, in blocks A B A B .... Times are medians over the blocks; the
+ratio is the median of the ratios within a pair. Both read the same pictures from memory and draw
+their own noise.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from difftool.training.trainer import Hyperparameters, Trainer
 def bare(
     net: torch.nn.Module, data: Dataset, numbers: Hyperparameters, device: torch.device
 ) -> Iterator[None]:
-    """The loop as a careful person would write it: flow matching with dropped labels."""
+    """Hand-written training loop: flow matching with dropped labels."""
     ema = deepcopy(net).requires_grad_(False)
     run = torch.compile(net) if numbers.compile else net
     optimizer = torch.optim.AdamW(net.parameters(), lr=numbers.learning_rate, weight_decay=0.0)
@@ -63,7 +64,7 @@ def bare(
 
 
 def block(take: Callable[[], object], steps: int, device: torch.device) -> float:
-    """Seconds of some steps."""
+    """Seconds that the given number of steps takes."""
     start = time.perf_counter()
     for _ in range(steps):
         take()
@@ -78,11 +79,11 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument(
-        "--large", action="store_true", help="the network and the pictures of CIFAR-10's size"
+        "--large", action="store_true", help="network and pictures of CIFAR-10's size"
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=10, help="of one block")
+    parser.add_argument("--steps", type=int, default=10, help="steps per block")
     args = parser.parse_args()
     device = torch.device(args.device)
     data: Dataset = dataset()
@@ -122,7 +123,7 @@ def main() -> None:
     print(
         f"{count / 1e6:.2f} million parameters, batch {args.batch_size}, {args.device}, torch {torch.__version__}"
     )
-    print(f"ours       {1e3 * ours:8.2f} ms per step  {args.batch_size / ours:9.0f} samples/s")
+    print(f"difftool   {1e3 * ours:8.2f} ms per step  {args.batch_size / ours:9.0f} samples/s")
     print(
         f"bare loop  {1e3 * theirs:8.2f} ms per step  {args.batch_size / theirs:9.0f} samples/s"
     )

@@ -1,11 +1,11 @@
-"""difftool: sampling diffusion and flow models. Schedules, grids, models and samplers that mix and match.
+"""difftool: sampling of diffusion and flow models, with any schedule, grid, model and sampler.
 
     from difftool import sample
     from difftool.samplers import DDIM
 
     x = sample(model, DDIM(), shape=(64, 1, 8, 8), steps=20)
 
-Importing the package is cheap; torch is loaded with the first name that needs it.
+Importing the package is cheap; torch is loaded by the first name that needs it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what `_HOME` says, for type checkers
+if TYPE_CHECKING:  # the names in `_HOME`, for type checkers
     from difftool.errors import DifftoolError, DifftoolWarning
     from difftool.grids import Grid
     from difftool.hookspecs import hookimpl

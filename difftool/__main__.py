@@ -1,4 +1,4 @@
-"""`python -m difftool`."""
+"""Entry point of `python -m difftool`."""
 
 from difftool.cli.app import main
 

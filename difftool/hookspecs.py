@@ -1,7 +1,7 @@
-"""What a plugin may offer. Each hook returns a mapping from names to objects, or to lazy "module:attribute" strings.
+"""The plugin hooks: each maps names to objects, or to lazy "module:attribute" strings.
 
-A plugin is a package with an entry point in the group `difftool` that names a module (or object) with any of these
-functions, marked with `hookimpl`:
+A plugin is a package with an entry point in the group `difftool` that refers to a module (or
+object) with any of these functions, marked with `hookimpl`:
 
     from difftool.hookspecs import hookimpl
 
@@ -9,8 +9,9 @@ functions, marked with `hookimpl`:
     def difftool_samplers():
         return {"my-sampler": "my_package.samplers:MySampler"}
 
-Names are of letters, digits, and . _ -; a name that another distribution has taken is an error. Fields (or parameters)
-are the options, typed by their annotations. Import torch inside functions: listing loads everything that is named.
+Names consist of letters, digits, and . _ -; a name that another distribution has taken is an
+error. Fields (or parameters) are the options, typed by their annotations. Import torch inside
+functions: listing an axis loads all of its objects.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def difftool_grids() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 @hookspec
 def difftool_models() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to functions (or classes) that make a `Model`; their parameters are the options."""
+    """Names to functions or classes that create a `Model`; their parameters are options."""
 
 
 @hookspec
@@ -45,12 +46,12 @@ def difftool_samplers() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 @hookspec
 def difftool_datasets() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to functions (or classes) that make a `Dataset`; their parameters are the options."""
+    """Names to functions or classes that create a `Dataset`; their parameters are options."""
 
 
 @hookspec
 def difftool_networks() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to `torch.nn.Module` classes, called as net(x, time, **cond); their parameters are the options.
+    """Names to `torch.nn.Module` classes, called as net(x, time, **cond); parameters: options.
 
     The parameters `channels` or `size`, `classes` and `text` are filled in from the data.
     """
@@ -58,19 +59,19 @@ def difftool_networks() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 @hookspec
 def difftool_weightings() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to `Weighting` classes: how much an error counts in training."""
+    """Names to `Weighting` classes: the loss weight at each noise level."""
 
 
 @hookspec
 def difftool_times() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to `Times` classes: at which times a network is trained."""
+    """Names to `Times` classes: the distribution of training times."""
 
 
 @hookspec
 def difftool_features() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to functions (or classes) that make `Features`, what pictures are looked at with to be compared."""
+    """Names to functions or classes that create `Features`, for comparing pictures."""
 
 
 @hookspec
 def difftool_commands() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Names to functions with typer annotations, each a command of the CLI."""
+    """Names to functions with typer annotations, one per CLI command."""

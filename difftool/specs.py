@@ -1,4 +1,4 @@
-"""Objects by name, as in the command line: `make("samplers", "dpmpp-2m:order=3")`, and back, `spec_of`."""
+"""Objects from specs: `make("samplers", "dpmpp-2m:order=3")`; the inverse is `spec_of`."""
 
 from difftool.names.specs import make, spec_of
 

@@ -1,4 +1,4 @@
-"""Ready-made models. Nothing heavy is imported before one is made."""
+"""Ready-made models; heavy imports happen when one is created."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def digits_exact(std: float = 0.15) -> GaussianMixture:
     """The exact diffusion model of 1797 handwritten digits, class-conditional.
 
-    The Gaussian mixture centred on the UCI optical digits, (1, 8, 8) grey images in [-1, 1]; x0, score and density in
-    closed form. Option: `std`, the standard deviation of each component (> 0; 0.15 shows as a faint grain, 0.01 is
-    clean). Classes 0..9.
+    The Gaussian mixture centered on the UCI optical digits, (1, 8, 8) gray images in [-1, 1];
+    x0, score and density in closed form. Option: `std`, the standard deviation of each
+    component (> 0; 0.15 is visible as a faint grain, 0.01 is clean). Classes 0..9.
     """
     import torch
 
@@ -32,9 +32,10 @@ def digits_exact(std: float = 0.15) -> GaussianMixture:
 
 
 def eight_gaussians(std: float = 0.1) -> GaussianMixture:
-    """Eight Gaussians on the unit circle, in two dimensions, exactly; class-conditional.
+    """The exact model of eight Gaussians on the unit circle, in the plane; class-conditional.
 
-    Option: `std`, the standard deviation of each (> 0). Classes 0..7, counted from the right, against the clock.
+    Option: `std`, the standard deviation of each (> 0). Classes 0..7, counterclockwise from the
+    right.
     """
     import torch
 
@@ -47,10 +48,10 @@ def eight_gaussians(std: float = 0.1) -> GaussianMixture:
 
 
 def checkpoint(path: Path, weights: Literal["ema", "net"] = "ema") -> NetworkModel:
-    """A network that `difftool train` trained.
+    """A network trained by `difftool train`.
 
-    Options: `path`, the folder of the training or a checkpoint in a file; `weights`, `ema` (their moving average) or
-    `net` (as they are).
+    Options: `path`, the folder of the training or a checkpoint file; `weights`, `ema` (their
+    moving average) or `net` (the latest).
     """
     from difftool.training.config import load_model
 
@@ -58,24 +59,25 @@ def checkpoint(path: Path, weights: Literal["ema", "net"] = "ema") -> NetworkMod
 
 
 def digits_unet() -> NetworkModel:
-    """A small U-Net that `difftool train` trained on the digits of the package, class-conditional.
+    """A small class-conditional U-Net, trained by `difftool train` on the bundled digits.
 
-    (1, 8, 8) grey images in [-1, 1], classes 0..9, `flow` on the schedule `flow`. The exact model of all digits is
-    `digits-exact`. How it was trained, and its figures: docs/weights.md.
+    (1, 8, 8) gray images in [-1, 1], classes 0..9; predicts `flow` on the schedule `flow`. The
+    exact model of all digits is `digits-exact`. Training and results: docs/weights.md.
     """
     return _shipped("digits-unet")
 
 
 def moons() -> NetworkModel:
-    """A score network for points on two half circles, that `difftool train` trained.
+    """A score network for points on two half circles, trained by `difftool train`.
 
-    Points (2,), `score` on the schedule `vp-linear`. How it was trained, and its figures: docs/weights.md.
+    Points (2,); predicts `score` on the schedule `vp-linear`. Training and results:
+    docs/weights.md.
     """
     return _shipped("moons")
 
 
 def _shipped(name: str) -> NetworkModel:
-    """Weights that the package carries."""
+    """A model whose weights are bundled with the package."""
     from difftool.training.config import load_model
 
     with as_file(files("difftool") / "weights" / f"{name}.safetensors") as file:

@@ -71,9 +71,9 @@ def test_every_sampler_goes_with_it(name):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: Clipped(network(data_range=None)), r"does not know; .* Clipped\(model, -1, 1\)"),
+        (lambda: Clipped(network(data_range=None)), r"does not have; .* Clipped\(model, -1, 1\)"),
         (lambda: Clipped(GaussianMixture(torch.zeros(1, 2), 1.0)), "the range of the data, which this model does not"),
-        (lambda: Clipped(network(), 1, -1), r"a range is two finite numbers, low < high, got \(1, -1\)"),
+        (lambda: Clipped(network(), 1, -1), r"a range must be two finite numbers, low < high, got \(1, -1\)"),
         (lambda: network(data_range=(0.0, 0.0)), "two finite numbers"),
         (lambda: network(data_range=(math.nan, 1.0)), "two finite numbers"),
         (lambda: network(data_range=(-1.0, 0.0, 1.0)), "two finite numbers"),
@@ -167,7 +167,7 @@ def test_the_causes_are_those_of_the_run():
     with pytest.warns(DifftoolWarning) as caught:
         sample(Guided(model, 7.0), shape=(4, 2), steps=9, cond={"label": LABELS}, dtype=F64)
     text = next(str(w.message) for w in caught if "far outside" in str(w.message))
-    for words in ("more steps than 9", "a guidance nearer to 1 than 7", "a later start than alpha", "clipping"):
+    for words in ("more steps than 9", "a guidance closer to 1 than 7", "a later start than alpha", "clipping"):
         assert words in text
     with pytest.warns(DifftoolWarning) as caught:
         sample(network("v", data_range=(-1e-6, 1e-6)), shape=(4, 2), steps=9)

@@ -131,7 +131,7 @@ def test_a_folder_of_another_training_is_left_alone(place):
     carried(place)
     rows, trained = carried(place, TINY.replace("batch_size = 16", "batch_size = 8"))
     assert trained == []
-    assert "holds a training with batch_size=16, the table says 8; name the experiment anew" in rows[0]["failed"]
+    assert "has a training with batch_size=16, but the table says 8; rename the experiment" in rows[0]["failed"]
 
 
 @pytest.mark.slow
@@ -161,22 +161,22 @@ def test_epochs_in_place_of_the_steps_of_all(place):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a = [", "is no TOML"),
+        ("a = [", "is not valid TOML"),
         ("[experiment.a]\n", "no table of .*table.toml 'experiment'; did you mean experiments"),
-        ("[all]\nsteps = 3\n", "has no experiments; name them as in"),
-        ("all = 3\n[experiments.a]\n", r"all is a table, as in \[all\], got 3"),
+        ("[all]\nsteps = 3\n", "has no experiments; add one as in"),
+        ("all = 3\n[experiments.a]\n", r"all must be a table, as in \[all\], got 3"),
         (
             "[experiments.a]\nlearning_rat = 3\n",
             r"\[experiments.a\]: no setting 'learning_rat'; did you mean learning_rate",
         ),
         ("[experiments.a]\nnumbers = 3\n", "no setting 'numbers'"),
-        ("[experiments.a]\ndata = 3\n", "data is str, got 3"),
-        ("[experiments.a]\nsteps = 0\n", "steps is a whole number of at least 1, got 0"),
+        ("[experiments.a]\ndata = 3\n", "data must be str, got 3"),
+        ("[experiments.a]\nsteps = 0\n", "steps must be a whole number of at least 1, got 0"),
         ("[experiments.a]\nsteps = 1\nepochs = 1\n", "give steps or epochs, not both"),
-        ("[experiments]\na = 3\n", "an experiment is a table, its name of letters"),
-        ('[experiments."a/b"]\n', "an experiment is a table, its name of letters"),
+        ("[experiments]\na = 3\n", "an experiment must be a table with a name of letters"),
+        ('[experiments."a/b"]\n', "an experiment must be a table with a name of letters"),
         ("[evaluation]\nsampel = 3\n[experiments.a]\n", r"\[evaluation\]: no setting 'sampel'; did you mean sampler"),
-        ('[evaluation]\nsteps = "3"\n[experiments.a]\n', "steps is int, got '3'"),
+        ('[evaluation]\nsteps = "3"\n[experiments.a]\n', "steps must be int, got '3'"),
     ],
 )
 def test_what_a_table_should_not_hold(place, text, words):
@@ -206,8 +206,8 @@ def test_new_weights_have_new_figures(place):
         (("steps = 3", 'sampler = "ddpmm"'), "no sampler 'ddpmm'"),
         (("steps = 3", 'features = "nowhere.onnx"'), "there is no file nowhere.onnx"),
         (('"0-9"', '"0-12"'), "has 10 classes, the evaluation asks for 0-12"),
-        (("digits:split=held-out", "moons"), r"makes samples \(1, 8, 8\), the evaluation's data are \(2,\)"),
-        (("flip = true", 'network = "unet:widths=7,heads=2"'), "experiment second: network 'unet': heads divide"),
+        (("digits:split=held-out", "moons"), r"has samples of shape \(1, 8, 8\), the evaluation data \(2,\)"),
+        (("flip = true", 'network = "unet:widths=7,heads=2"'), "experiment second: network 'unet': heads must divide"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_training(place, change, words):

@@ -132,7 +132,7 @@ def test_beta(n):
     if len(set(entries)) == n:
         assert levels(BetaEntries(), n) == pytest.approx([*latent_table()[entries], 0.0], rel=1e-9)
     else:
-        with pytest.raises(DifftoolError, match=f"has {len(set(entries))} different entries"):
+        with pytest.raises(DifftoolError, match=f"has {len(set(entries))} distinct entries"):
             BetaEntries()(ScaledLinear(), n)
 
 
@@ -216,7 +216,7 @@ def test_a_late_start_is_the_tail_of_the_published_levels(model):
         (lambda: Explicit(times="abc"), "takes times"),
         (lambda: Explicit(times=None), "takes times"),
         (lambda: Explicit(times=(1.0, "x")), "takes times"),
-        (lambda: Explicit(times=(1.0, 0.0))(Flow(), 3), "has 1 steps, asked for 3"),
+        (lambda: Explicit(times=(1.0, 0.0))(Flow(), 3), "has 1 steps, got steps=3"),
         (lambda: Explicit(times=(1.0, 0.0), start=0.5)(Flow(), 1), "start is 1"),
         (lambda: Explicit(times=(1.0, 0.0), what="sigma"), "what=level or what=entry, got 'sigma'"),
         (lambda: Explicit(times=(1.0, -1.0), what="level"), "noise levels >= 0 with what=level, got -1"),
@@ -251,7 +251,7 @@ def test_a_file_of_times(tmp_path, text):
     file.write_text(text)
     assert from_file(file) == Explicit(times=(1.0, 0.5, 0.0))
     assert from_file(file, what="level") == Explicit(times=(1.0, 0.5, 0.0), what="level")
-    with pytest.raises(DifftoolError, match=r"start is 1, asked for 0\.7"):
+    with pytest.raises(DifftoolError, match=r"start is 1, got start=0\.7"):
         from_file(file, start=0.7)(Flow(), 2)
 
 

@@ -170,12 +170,12 @@ def test_bad_steps(steps):
         (lambda: Karras(level_min=-1.0), "karras takes a finite noise level level_min > 0"),
         (lambda: PolyExponential(rho=-1.0), "the polyexponential grid takes rho > 0"),
         (lambda: PolyExponential(rho=float("nan")), "rho > 0"),
-        (lambda: PolyExponential(rho=20.0)(VE(), 1000), "does not fall at 1000 steps"),
+        (lambda: PolyExponential(rho=20.0)(VE(), 1000), "does not decrease with 1000 steps"),
         (lambda: FlowGrid(a=0.0), "the flow grid takes a > 0 and b > 0, got a=0.0, b=1.0"),
         (lambda: Beta(alpha=0.0), "the beta grid takes alpha > 0 and beta > 0"),
         (lambda: BetaEntries(length=0), "beta-entries takes a table of length >= 1"),
         (lambda: BetaEntries(beta=float("inf")), "the beta-entries grid takes alpha > 0 and beta > 0"),
-        (lambda: BetaEntries(length=100)(Flow(), 90), "different entries of 100 for 90 steps; take fewer steps"),
+        (lambda: BetaEntries(length=100)(Flow(), 90), "distinct entries of 100 for 90 steps; take fewer steps"),
         (lambda: BetaEntries(length=10, start=0.05)(Flow(), 1), "beta-entries takes at most 0 steps"),
         (lambda: BetaLevel(beta=-0.5), "the beta-level grid takes alpha > 0 and beta > 0"),
         (lambda: LinearQuadratic(threshold_noise=0.5), "0 < threshold_noise < 0.5"),
@@ -285,7 +285,7 @@ def test_the_contract_of_grids_with_ends(grid):
 
 @pytest.mark.parametrize(
     ("wrong", "law"),
-    [(Short(), "steps + 1"), (Repeating(), "falling"), (Dice(), "twice"), (Late(), "start"), (Tired(), "steps + 1")],
+    [(Short(), "steps + 1"), (Repeating(), "decreasing"), (Dice(), "twice"), (Late(), "start"), (Tired(), "steps + 1")],
     ids=str,
 )
 def test_the_contract_rejects(wrong, law):
@@ -312,12 +312,14 @@ def test_a_grid_with_steps_of_its_own_is_used_as_an_explicit_one():
         assert [steps_within(model, DDIM(), nfe, grid=grid) for nfe in (2, 3, 9)] == [0, 3, 3]
         assert shifts_nothing(grid, Shifted(Flow(), 3.0), None) is None
         assert all(finding.ok for finding in check_grid(grid))
-        with pytest.raises(DifftoolError, match="grid has 3 steps, asked for 5"):
+        with pytest.raises(DifftoolError, match="grid has 3 steps, got steps=5"):
             make_path(model, DDIM(), grid=grid, steps=5)
-        with pytest.raises(DifftoolError, match=r"exactly 5 evaluations here; near it: 3 \(steps=3\)"):
+        with pytest.raises(DifftoolError, match=r"exactly 5 evaluations here; the closest: 3 \(steps=3\)"):
             steps_for_nfe(model, DDIM(), 5, grid=grid)
 
 
 def test_a_grid_that_repeats_a_time_says_which():
-    with pytest.raises(DifftoolError, match=r"Repeating does not fall at 5 steps: time 0 is 1\.0, time 1 is 1\.0"):
+    with pytest.raises(
+        DifftoolError, match=r"Repeating does not decrease with 5 steps: time 0 is 1\.0, time 1 is 1\.0"
+    ):
         Repeating()(Flow(), 5)

@@ -90,10 +90,10 @@ def test_the_other_condition_may_be_named():
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: Guided(MIXTURE, math.nan), "the guidance scale is a finite number, got nan"),
-        (lambda: Guided(MIXTURE, "2"), "the guidance scale is a finite number, got '2'"),
+        (lambda: Guided(MIXTURE, math.nan), "the guidance scale must be a finite number, got nan"),
+        (lambda: Guided(MIXTURE, "2"), "the guidance scale must be a finite number, got '2'"),
         (lambda: Guided(torch.nn.Linear(2, 2), 2.0), "guidance takes a model"),
-        (lambda: sample(Guided(MIXTURE, 2.0), shape=(4, 2)), "guidance leads to a condition"),
+        (lambda: sample(Guided(MIXTURE, 2.0), shape=(4, 2)), "guidance needs conditioning"),
         (
             lambda: sample(NetworkModel(lambda x, t: x, Flow()), shape=(2, 2), cond={"label": LABELS[:2]}),
             "the network takes no 'label'",
@@ -110,5 +110,5 @@ def test_a_network_that_answers_in_one_tensor_is_refused():
     model = NetworkModel(
         lambda x, time, label=None: kept.copy_(x if label is None else 2 * x), Flow(), "flow", shape=(2,)
     )
-    with pytest.raises(DifftoolError, match="writes its answers into one tensor; guidance takes two"):
+    with pytest.raises(DifftoolError, match="reuses its output tensor; guidance needs two outputs"):
         sample(Guided(model, 3.0), shape=(3, 2), steps=4, cond={"label": torch.zeros(3, dtype=torch.int64)})

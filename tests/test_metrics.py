@@ -115,14 +115,17 @@ X = torch.zeros(4, 3)
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: sliced_wasserstein(X, torch.zeros(4, 2)), "2 elements each, those beside them 3"),
-        (lambda: SlicedDistance(X)(torch.zeros(4, 2)), "2 elements each, those beside them 3"),
+        (lambda: sliced_wasserstein(X, torch.zeros(4, 2)), "2 elements each, expected 3"),
+        (lambda: SlicedDistance(X)(torch.zeros(4, 2)), "2 elements each, expected 3"),
         (lambda: SlicedDistance(X)(torch.zeros(5, 3)), "5 samples against a reference of 4"),
         (lambda: SlicedDistance(torch.zeros(0, 3)), "at least one"),
         (lambda: SlicedDistance(X)(torch.zeros(0, 3)), "at least one"),
         (lambda: sliced_wasserstein(X, torch.zeros(4, 0)), "at least one"),
         (lambda: sliced_wasserstein(X, torch.tensor(1.0)), "at least one"),
-        (lambda: sliced_wasserstein(X, [[1.0, 2.0, 3.0]]), "samples are a tensor (n, ...) with at least one, got list"),
+        (
+            lambda: sliced_wasserstein(X, [[1.0, 2.0, 3.0]]),
+            "samples must be a tensor (n, ...) with at least one, got list",
+        ),
         (lambda: sliced_wasserstein(X, X * math.nan), "not finite"),
         (lambda: SlicedDistance(X)(X + math.inf), "not finite"),
         (lambda: SlicedDistance(X, directions=0), "directions must be a whole number of at least 1, got 0"),
@@ -209,5 +212,5 @@ def test_precision_and_coverage_pair_by_pair(monkeypatch, shift):
         },
         abs=1e-12,
     )
-    with pytest.raises(DifftoolError, match="precision and recall take more than 4 samples, got 4 and 31"):
+    with pytest.raises(DifftoolError, match="precision and recall need more than 4 samples, got 4 and 31"):
         precision_and_coverage(x[:4], y, k)

@@ -140,15 +140,18 @@ def test_in_float64_and_bfloat16(make):
         (lambda: UNet(1, ()), "widths >= 1"),
         (lambda: UNet(1, (8,), 0), "depth >= 1"),
         (lambda: UNet(1, (8, 16), attention=(2,)), "levels from 0 to 1, got"),
-        (lambda: UNet(1, (8, 18), heads=4), "heads divide the widths that have attention, got heads=4 for width 18"),
+        (lambda: UNet(1, (8, 18), heads=4), "heads must divide the widths with attention, got heads=4 for width 18"),
         (lambda: UNet(1, (8,), dropout=1.0), "below 1, got 1.0"),
-        (lambda: DiT(width=18), "a width that 4 and heads divide"),
+        (lambda: DiT(width=18), "a width divisible by 4 and heads"),
         (
             lambda: UNet(1, (8,), heads=2)(torch.zeros(1, 1, 4, 4), torch.zeros(1), label=torch.tensor([0])),
             "no classes",
         ),
         (lambda: UNet(1, (8,), heads=2)(torch.zeros(1, 1, 4, 4), torch.zeros(1), text=TEXT[:1]), "takes no text"),
-        (lambda: dit()(torch.zeros(2, 1, 4, 4), torch.zeros(2), text=TEXT[:2, :, :3]), r"takes \(2, L, 6\)"),
+        (
+            lambda: dit()(torch.zeros(2, 1, 4, 4), torch.zeros(2), text=TEXT[:2, :, :3]),
+            r"must have the shape \(2, L, 6\)",
+        ),
     ],
 )
 def test_refusals(call, words):

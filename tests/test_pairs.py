@@ -81,8 +81,8 @@ def test_neighbours():
     ("call", "words"),
     [
         (lambda: energy_distance(draws(1, 2), draws(5, 2)), r"n >= 2, got \(1, 2\)"),
-        (lambda: mmd(draws(4, 2), draws(5, 3)), r"shapes \(2,\) and \(3,\)"),
-        (lambda: mmd(draws(4, 2), draws(5, 2), 0.0), "bandwidth of a kernel is positive"),
+        (lambda: mmd(draws(4, 2), draws(5, 3)), r"one shape, got \(2,\) and \(3,\)"),
+        (lambda: mmd(draws(4, 2), draws(5, 2), 0.0), "bandwidth of a kernel must be positive"),
         (lambda: nearest(draws(4, 2) / 0, draws(5, 2)), "finite"),
     ],
 )

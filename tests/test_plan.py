@@ -391,7 +391,7 @@ def test_one_buffer_for_all_outputs_is_refused_whenever_it_begins(begin):
         calls.append(t)
         return torch.sin(x, out=buffer) if len(calls) > begin else torch.sin(x)
 
-    with pytest.raises(DifftoolError, match="the memory of its output before"):
+    with pytest.raises(DifftoolError, match="reused the memory of an earlier output"):
         prepare(NetworkModel(net, VPLinear()), Heun(), shape=(2, 2), steps=6).batch(0, 2)
 
 
@@ -421,7 +421,7 @@ def test_errors_of_the_executor():
     source = Independent().source((2, 2))
     with pytest.raises(DifftoolError, match="bfloat16"):
         next(plan.steps(torch.ones(2, 2, dtype=torch.bfloat16), noise=source))
-    with pytest.raises(DifftoolError, match="starts from a state"):
+    with pytest.raises(DifftoolError, match="needs an initial state"):
         next(plan.steps(None, noise=source))
     steps = plan.steps(torch.ones(2, 2), noise=source)
     next(steps)
@@ -464,9 +464,9 @@ def test_plans_on_disk(tmp_path):
         (text.replace('"version": 1', '"version": 99'), "version 99"),
         (text.replace("difftool-plan", "other"), "not a difftool-plan"),
         ("[]", "not a difftool-plan"),
-        (text.replace('"kind"', '"sort"'), "not a whole plan"),
-        (json.dumps({**json.loads(text), "rows": []}), "begins with the input state"),
-        (text.replace('"index": 1', '"index": Infinity', 1), "not a whole plan"),
+        (text.replace('"kind"', '"sort"'), "not a complete plan"),
+        (json.dumps({**json.loads(text), "rows": []}), "must begin with the input state"),
+        (text.replace('"index": 1', '"index": Infinity', 1), "not a complete plan"),
         (text.replace('"channels": 1', '"channels": 1000000', 1), "expected 0 to"),
     ]:
         (tmp_path / "bad.json").write_text(bad)
@@ -480,15 +480,15 @@ def test_plans_on_disk(tmp_path):
     ("row", "words"),
     [
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, x=((1, 1.0),)), "only earlier rows"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, m=(((0, 1), 1.0),)), "not evaluated so"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, m=(((0, 1), 1.0),)), "output 1 of row 0, which does not exist"),
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, z=((0, 1.0),)), "noise 0"),
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, None, x=((0, math.nan),)), "not finite"),
         (Row(Point(0.5, 0.5, 0.5), "grid", 1, None), "no terms"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", 1, PLAIN, x=((0, 1.0),)), "ends with its result"),
-        (Row(Point(0.5, math.inf, 0.5), "grid", 1, None, x=((0, 1.0),)), "stands at no point"),
-        (Row(Point(0.5, 0.5, -1.0), "grid", 1, None, x=((0, 1.0),)), "stands at no point"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", 1, PLAIN, x=((0, 1.0),)), "must end with its result"),
+        (Row(Point(0.5, math.inf, 0.5), "grid", 1, None, x=((0, 1.0),)), "has an invalid point"),
+        (Row(Point(0.5, 0.5, -1.0), "grid", 1, None, x=((0, 1.0),)), "has an invalid point"),
         (Row(Point(0.5, 0.5, 0.5), "lattice", 1, None, x=((0, 1.0),)), "kinds are grid, stage"),
-        (Row(Point(0.5, 0.5, 0.5), "grid", -1, None, x=((0, 1.0),)), "'grid' row of -1"),
+        (Row(Point(0.5, 0.5, 0.5), "grid", -1, None, x=((0, 1.0),)), "kind 'grid' and index -1"),
     ],
 )
 def test_a_table_that_cannot_be(row, words):
@@ -659,7 +659,7 @@ def test_a_network_gives_one_output():
         Row(Flow().at(0.1), "grid", 1, None, ((0, 0.5),), (((0, 1), 0.2),)),
     )
     model = NetworkModel(lambda x, t: (x, x), Flow(), "eps")
-    with pytest.raises(DifftoolError, match="gives x0 alone, the sampler asks for 2 outputs"):
+    with pytest.raises(DifftoolError, match="returns x0 only, but the sampler asks for 2 outputs"):
         run(Plan(rows), model.bind(Flow()), torch.ones(1, 2))
 
 
@@ -680,7 +680,7 @@ def test_a_network_speaks_of_its_own_errors():
 
 
 def test_noise_of_another_shape_is_refused():
-    with pytest.raises(DifftoolError, match=r"noise is for states of shape \(1, 2\), the state has \(4, 2\)"):
+    with pytest.raises(DifftoolError, match=r"noise is for states of shape \(1, 2\), but the state has \(4, 2\)"):
         run(trace(DDPM(), PATH), mixture().bind(VPLinear()), torch.ones(4, 2), Independent().source((1, 2)))
 
 
@@ -696,19 +696,19 @@ def test_a_state_of_another_network_is_refused():
 
 
 def test_a_run_that_has_not_begun_has_no_state():
-    with pytest.raises(DifftoolError, match="not begun"):
+    with pytest.raises(DifftoolError, match="the run has not started"):
         Execution(trace(DDIM(), PATH)).state()
 
 
 @pytest.mark.parametrize("x", [torch.tensor(1.0), [1.0], torch.ones(2, dtype=torch.int64)])
 def test_what_is_no_state_is_refused(x):
-    with pytest.raises(DifftoolError, match="the state of a run is"):
+    with pytest.raises(DifftoolError, match="the state of a run must be"):
         run(trace(DDIM(), PATH), mixture().bind(VPLinear()), x)
 
 
 @pytest.mark.parametrize("term", [{"x": ((0, 0.5), (0, 0.0))}, {"m": (((0, 0), 0.5), ((0, 0), 0.25))}])
 def test_two_terms_of_one_value_are_refused(term):
-    with pytest.raises(DifftoolError, match="two terms of the same value"):
+    with pytest.raises(DifftoolError, match="two terms for the same value"):
         Plan((Row(Point(1.0, 0.0, 1.0), "grid", 0, PLAIN), Row(Point(0.5, 0.5, 0.5), "grid", 1, None, **term)))
 
 

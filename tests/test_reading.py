@@ -35,7 +35,7 @@ def test_devices_are_refused(device):
 
 def test_a_pipe_does_not_wait_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DifftoolError, match="not an ordinary file"), opening(tmp_path / "pipe"):
+    with pytest.raises(DifftoolError, match="not an regular file"), opening(tmp_path / "pipe"):
         pass
 
 

@@ -185,9 +185,9 @@ def test_at_the_clean_end_all_estimates_are_known():
     up = Path(Flow(), (0.0, 0.3, 0.6))
     assert [row.point.t for row in trace(CFGpp(), up).rows if row.channels] == [0.3]
     net = NetworkModel(lambda x, t: x, Flow(), learned_variance=True)
-    with pytest.raises(DifftoolError, match="at sigma = 0 there is x0 alone, the sampler asks for x0, variance"):
+    with pytest.raises(DifftoolError, match="at sigma = 0 only x0 exists, but the sampler asks for x0, variance"):
         net.bind(Flow())(x, clean, answers=("x0", "variance"))
-    with pytest.raises(DifftoolError, match=r"x0 alone, the sampler asks for x0 to t=0\.3"):
+    with pytest.raises(DifftoolError, match=r"only x0 exists, but the sampler asks for x0 to t=0\.3"):
         trace(Jump(), up)
 
 
@@ -368,16 +368,16 @@ def test_what_the_table_shows(tmp_path):
     for plan, lines in zip(
         plans(),
         (
-            ["asked for x0, uncond: rows 0-2"],
-            ["asked for x0 given source: rows 0, 3, 6", "asked for x0 given target: rows 1, 4, 7"],
-            [f"asked for x0 to t={t}: rows {r}" for r, t in enumerate((0.6, 0.3, 0.1))],
+            ["requested x0, uncond: rows 0-2"],
+            ["requested x0 given source: rows 0, 3, 6", "requested x0 given target: rows 1, 4, 7"],
+            [f"requested x0 to t={t}: rows {r}" for r, t in enumerate((0.6, 0.3, 0.1))],
             [],
         ),
         strict=True,
     ):
         (tmp_path / "a.json").write_text(plan_to_json(plan))
         shown = cli("plan", str(tmp_path / "a.json"))
-        assert [line for line in shown.splitlines() if line.startswith("asked for")] == lines
+        assert [line for line in shown.splitlines() if line.startswith("requested")] == lines
         assert ("unknown: the Gaussian analysis" in shown) == bool(lines)
         assert json.loads(cli("plan", str(tmp_path / "a.json"), "--json")) == json.loads(plan_to_json(plan))
 
@@ -400,57 +400,61 @@ def broken(**row):
     ("made", "words"),
     [
         # requests
-        (lambda: Request("x0"), r"a tuple of names, \('x0', 'uncond'\) say, got 'x0'"),
+        (lambda: Request("x0"), r"answers must be a tuple of names, e.g. \('x0', 'uncond'\), got 'x0'"),
         (lambda: Request(("x0", 3)), "a tuple of names"),
-        (lambda: Request(()), "asks for 1 to 8 answers, each once"),
-        (lambda: Request(("x0", "x0")), "each once"),
-        (lambda: Request(condition=""), "a condition is asked for by name, got ''"),
-        (lambda: Request(to=0.5), "the target of a flow map is a point, got 0.5"),
+        (lambda: Request(()), "answers must be 1 to 8 different names"),
+        (lambda: Request(("x0", "x0")), "1 to 8 different names"),
+        (lambda: Request(condition=""), "condition must be a name, got ''"),
+        (lambda: Request(to=0.5), "the target of a flow map must be a point, got 0.5"),
         # models
         (
             lambda: MIXTURE.bind(None)(X, HALF, answers=("x0", "uncond")),
-            r"^GaussianMixture gives x0, the sampler asks for uncond; guidance gives uncond: Guided\(model, scale\)$",
+            r"^GaussianMixture returns x0, but the sampler asks for uncond; uncond needs guidance: "
+            r"Guided\(model, scale\)$",
         ),
         (
             lambda: MIXTURE.bind(None)(X, HALF, answers=("x0", "variance")),
-            "^GaussianMixture gives x0 alone, the sampler asks for 2 outputs; variance=learned takes a network that "
-            "was trained with a learned variance$",
+            "^GaussianMixture returns x0 only, but the sampler asks for 2 outputs; variance=learned needs a network "
+            "trained with a learned variance$",
         ),
         (
             lambda: Guided(MIXTURE, 2.0).bind(None, {"label": 1})(X, HALF, answers=("uncond", "variance", "odd")),
-            "^GaussianMixture gives x0, the sampler asks for variance, odd; variance=learned takes a network",
+            "^GaussianMixture returns x0, but the sampler asks for variance, odd; variance=learned needs a network",
         ),
         (
             lambda: Clipped(network(), -1, 1).bind(None)(X, HALF, answers=("uncond",)),
-            "^NetworkModel gives x0, the sampler asks for uncond; guidance",
+            "^NetworkModel returns x0, but the sampler asks for uncond; uncond needs guidance",
         ),
         (
             lambda: MIXTURE.bind(None, {"target": {"label": 1}})(X, HALF, condition="source"),
-            r"asks for the condition 'source', this run has: target; give it by name: cond=\{'source': \{'label': ..."
+            r"asks for the condition 'source', but this run has: target; pass it as cond=\{'source': \{'label': ..."
             r"\}\}$",
         ),
-        (lambda: MIXTURE.bind(None)(X, HALF, condition="source"), "'source', this run has: none"),
+        (lambda: MIXTURE.bind(None)(X, HALF, condition="source"), "'source', but this run has: none"),
         (
             lambda: MIXTURE.bind(None)(X, HALF, to=Flow().at(0.2)),
-            r"the way to a target point \(t=0.2\), which flow maps know; GaussianMixture is none",
+            r"a jump to a target point \(t=0.2\), which only flow maps support; GaussianMixture is not a flow map",
         ),
-        (lambda: Guided(MIXTURE, 2.0).bind(None, NAMED)(X, HALF), "guidance leads to a condition; give one"),
-        (lambda: MIXTURE.bind(None, {"a": {"b": {"label": 1}}}), "the condition 'a' has another one in it, b"),
+        (lambda: Guided(MIXTURE, 2.0).bind(None, NAMED)(X, HALF), "guidance needs conditioning; pass it"),
+        (lambda: MIXTURE.bind(None, {"a": {"b": {"label": 1}}}), "conditions cannot be nested: 'a' contains b"),
         (lambda: network().bind(None, {"a": {"text": 1}}), "the network takes no 'text'"),
         (lambda: MIXTURE.bind(None)(X, HALF, outputs=2), None),
         # runs, before the first evaluation
-        (lambda: sample(MIXTURE, CFGpp(), **OPTIONS), "GaussianMixture gives x0, the sampler asks for uncond"),
+        (lambda: sample(MIXTURE, CFGpp(), **OPTIONS), "GaussianMixture returns x0, but the sampler asks for uncond"),
         (lambda: sample(MIXTURE, CFGpp(), **OPTIONS, grad=True), "the sampler asks for uncond"),
-        (lambda: sample(MIXTURE, Between(), **OPTIONS), "the condition 'source', this run has: none"),
-        (lambda: sample(MIXTURE, Jump(), **OPTIONS), "GaussianMixture is none"),
-        (lambda: sample(Guided(MIXTURE, 2.0), CFGpp(), **OPTIONS), "guidance leads to a condition"),
-        (lambda: compile_plan(trace(CFGpp(), PATH), network().bind(Flow())), "NetworkModel gives x0, the sampler asks"),
+        (lambda: sample(MIXTURE, Between(), **OPTIONS), "the condition 'source', but this run has: none"),
+        (lambda: sample(MIXTURE, Jump(), **OPTIONS), "GaussianMixture is not a flow map"),
+        (lambda: sample(Guided(MIXTURE, 2.0), CFGpp(), **OPTIONS), "guidance needs conditioning"),
+        (
+            lambda: compile_plan(trace(CFGpp(), PATH), network().bind(Flow())),
+            "NetworkModel returns x0, but the sampler asks",
+        ),
         (
             lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {"label": LABELS[:3]}, "target": {}}),
             "cond 'label' has 3 rows, expected 7",
         ),
-        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond is conditioning by name"),
-        (lambda: sample(MIXTURE, DDPM(variance="learned"), **OPTIONS), "gives x0 alone"),
+        (lambda: sample(MIXTURE, Between(), **OPTIONS, cond={"source": {1: 2}}), "cond must be a mapping from names"),
+        (lambda: sample(MIXTURE, DDPM(variance="learned"), **OPTIONS), "returns x0 only"),
         # plans and files
         (
             lambda: Plan((Row(HALF, "grid", 0, 1), Row(HALF, "grid", 1, None, x=((0, 1.0),)))),
@@ -460,25 +464,28 @@ def broken(**row):
             lambda: Plan(
                 (Row(HALF, "grid", 0, Request(to=Point(0.1, -1.0, 0.0))), Row(HALF, "grid", 1, None, x=((0, 1.0),)))
             ),
-            "asks for the way to no point",
+            "has an invalid target point",
         ),
         (lambda: broken(answers=["x0"]), "row 0 of the plan has 2 outputs, expected as many as its answers"),
         (lambda: broken(answers="x0"), "has 2 outputs, expected as many as its answers 'x0'"),
         (lambda: broken(answers=["x0", 1]), "a tuple of names"),
-        (lambda: broken(answers=["x0", "x0"]), "each once"),
-        (lambda: broken(condition=7), "a condition is asked for by name, got 7"),
-        (lambda: broken(to=[1.0]), "is not a whole plan"),
-        (lambda: broken(to="away"), "is not a whole plan"),
-        (lambda: broken(to=[0.5, -0.5, 0.5]), "asks for the way to no point"),
+        (lambda: broken(answers=["x0", "x0"]), "1 to 8 different names"),
+        (lambda: broken(condition=7), "condition must be a name, got 7"),
+        (lambda: broken(to=[1.0]), "is not a complete plan"),
+        (lambda: broken(to="away"), "is not a complete plan"),
+        (lambda: broken(to=[0.5, -0.5, 0.5]), "has an invalid target point"),
         (
             lambda: plan_from_json(plan_to_json(trace(DDIM(), PATH)).replace('"channels": 1', '"channels": 3', 1)),
             "row 0 of the plan has 3 outputs without names, expected 0 to 2",
         ),
         # the analysis
-        (lambda: output_law(plans()[0], GAUSSIAN), "knows one output per evaluation, this plan takes more"),
-        (lambda: output_law(plans()[1], GAUSSIAN), "under the run's own condition, this plan asks for x0 given source"),
+        (lambda: output_law(plans()[0], GAUSSIAN), "needs one output per evaluation, but this plan has more"),
+        (
+            lambda: output_law(plans()[1], GAUSSIAN),
+            "under the run's own condition, but this plan asks for x0 given source",
+        ),
         (lambda: output_law(plans()[2], GAUSSIAN), r"this plan asks for x0 to t=0\.6"),
-        (lambda: amplification(plans()[0], lambda p: 1.0), "knows one output per evaluation"),
+        (lambda: amplification(plans()[0], lambda p: 1.0), "needs one output per evaluation"),
         (lambda: guided_growth(plans()[1], 2.0), "this plan asks for x0 given source"),
     ],
 )

@@ -401,7 +401,7 @@ def test_steps_for_nfe_upwards_and_with_explicit_times():
     up = FlowGrid(start=0.0, end=0.5)
     assert steps_for_nfe(model, Heun(), 7, grid=up) == 4  # the first evaluation, at the data, is free
     assert steps_for_nfe(model, DDIM(), 2, grid=[1.0, 0.5, 0.0]) == 2
-    with pytest.raises(DifftoolError, match=r"exactly 3 evaluations here; near it: 2 \(steps=2\)"):
+    with pytest.raises(DifftoolError, match=r"exactly 3 evaluations here; the closest: 2 \(steps=2\)"):
         steps_for_nfe(model, DDIM(), 3, grid=[1.0, 0.5, 0.0])
 
 
@@ -412,7 +412,7 @@ def test_steps_for_nfe_upwards_and_with_explicit_times():
         (DDIM(), -3, "got -3"),
         (DDIM(), 2.5, "got 2.5"),
         (DDIM(), True, "got True"),
-        (AdaptiveODE(), 10, "cannot be held to nfe=10"),
+        (AdaptiveODE(), 10, "cannot be set to nfe=10"),
     ],
 )
 def test_steps_for_nfe_refuses(sampler, nfe, words):
@@ -577,7 +577,7 @@ def test_generator_noise_has_no_state_to_keep():
 @pytest.mark.parametrize("name", ["ddim", "predictor-corrector"])
 def test_a_start_that_is_not_finite_is_not_blamed_on_the_model(name):
     x = torch.tensor([[0.0, math.nan, 1.0]])
-    with pytest.raises(NonFinite, match="the states x to start from are not finite"):
+    with pytest.raises(NonFinite, match="the initial states x are not finite"):
         sample(mixture(), make("samplers", name), x=x, steps=5)
 
 
@@ -606,66 +606,66 @@ def test_encoding_may_end_in_pure_noise():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "either shape=(number, ...) or the states x"),
-        ({"shape": (2, 3), "x": torch.zeros(2, 3)}, "either shape=(number, ...) or the states x"),
-        ({"shape": 5}, "shape is (number, ...), whole numbers, got 5"),
+        ({}, "either shape=(number, ...) or the initial states x"),
+        ({"shape": (2, 3), "x": torch.zeros(2, 3)}, "either shape=(number, ...) or the initial states x"),
+        ({"shape": 5}, "shape must be (number, ...), whole numbers, got 5"),
         ({"shape": (2.5, 3)}, "whole numbers, got (2.5, 3)"),
         ({"shape": "23"}, "whole numbers, got '23'"),
         ({"shape": (2, None)}, "whole numbers"),
         ({"shape": ()}, "each at least 1"),
         ({"shape": (0, 3)}, "each at least 1, got (0, 3)"),
         ({"shape": (-2, 3)}, "each at least 1"),
-        ({"shape": (4, 2)}, "the shape asked for is (4, 2), the model takes (..., 3)"),
-        ({"shape": (4, 1, 3)}, "the model takes (..., 3)"),
-        ({"x": torch.zeros(4, 2)}, "the shape asked for is (4, 2), the model takes (..., 3)"),
+        ({"shape": (4, 2)}, "shape must be (number, 3) for this model, got (4, 2)"),
+        ({"shape": (4, 1, 3)}, "shape must be (number, 3) for this model"),
+        ({"x": torch.zeros(4, 2)}, "shape must be (number, 3) for this model, got (4, 2)"),
         ({"x": torch.zeros(0, 3)}, "each at least 1"),
-        ({"x": torch.zeros(2, 3, dtype=torch.uint8)}, "x is a tensor of floating numbers, got torch.uint8"),
+        ({"x": torch.zeros(2, 3, dtype=torch.uint8)}, "x must be a floating-point tensor, got torch.uint8"),
         ({"x": torch.zeros(2, 3, dtype=torch.complex64)}, "got torch.complex64"),
-        ({"x": [[1.0, 2.0, 3.0]]}, "x is a tensor of floating numbers, got list"),
+        ({"x": [[1.0, 2.0, 3.0]]}, "x must be a floating-point tensor, got list"),
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"steps": -4}, "got -4"),
         ({"steps": 2.5}, "got 2.5"),
         ({"steps": 5, "sampler": EmbeddedRK()}, "embedded chooses its own steps"),
-        ({"steps": 4, "sampler": Adams(order=4), "last": "mean"}, "takes at least 4 steps, got 3 before the mean"),
-        ({"steps": 2, "sampler": Restart(solver=Adams(order=5))}, "restart with order 5 takes at least 5 steps, got 2"),
+        ({"steps": 4, "sampler": Adams(order=4), "last": "mean"}, "needs at least 4 steps, got 3 before the mean"),
+        ({"steps": 2, "sampler": Restart(solver=Adams(order=5))}, "restart with order 5 needs at least 5 steps, got 2"),
         ({"steps": 0, "sampler": AdaptiveODE()}, "steps must be a whole number"),
         ({"grid": [1.0, math.nan, 0.0]}, "time 1 of the grid is NaN"),
         ({"grid": [0.0, 0.5, 0.2]}, "not strictly monotone"),
         ({"grid": [2.0, 0.5]}, "time 0 of the grid is 2.0; VPLinear is defined for t in [0, 1]"),
         ({"grid": [0.5]}, "at least two times"),
-        ({"grid": 7}, "a grid is a Grid or a sequence of times (numbers), got 7"),
+        ({"grid": 7}, "grid must be a Grid or a sequence of times (numbers), got 7"),
         ({"grid": ["a", "b"]}, "a sequence of times (numbers)"),
-        ({"grid": "karras"}, "of the kind Grid, got 'karras'; difftool.specs.make('grids', 'karras')"),
-        ({"nfe": 0}, "nfe is a whole number from 1 to 100000, got 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, asked for 7"),
-        ({"grid": [0.0, 0.5, 1.0]}, "the run goes upwards (t=0 to t=1); let the grid fall, or give the states x"),
-        ({"schedule": "flow"}, "schedule is an object of the kind Schedule, got 'flow'"),
-        ({"last": "median"}, "last is step or mean, got 'median'"),
+        ({"grid": "karras"}, "of Grid, got 'karras'; create one by name: difftool.specs.make('grids', 'karras')"),
+        ({"nfe": 0}, "nfe must be a whole number from 1 to 100000, got 0"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 7}, "has 2 steps, got steps=7"),
+        ({"grid": [0.0, 0.5, 1.0]}, "the run goes from data to noise (t=0 to t=1); reverse the grid, or pass x"),
+        ({"schedule": "flow"}, "schedule must be an instance of Schedule, got 'flow'"),
+        ({"last": "median"}, "last must be step or mean, got 'median'"),
         ({"seed": -1}, "0 <= seed < 2**64"),
         ({"seed": 0.5}, "0 <= seed < 2**64"),
-        ({"noise": "path"}, "noise is an object of the kind Noise, got 'path'"),
+        ({"noise": "path"}, "noise must be an instance of Noise, got 'path'; create one: difftool.noise.BrownianPath()"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"batch_size": -1}, "got -1"),
         ({"batch_size": 1.5}, "got 1.5"),
         ({"batch_size": "2"}, "got '2'"),
         ({"cond": {"label": torch.tensor([0, 1, 2])}}, "cond 'label' has 3 rows, expected 2"),
         ({"cond": {"caption": "a dog"}}, "got caption"),
-        ({"device": "cuda:97"}, "there is no device 'cuda:97' to compute on"),
-        ({"device": "abacus"}, "there is no device 'abacus' to compute on"),
-        ({"device": "meta"}, "there is no device 'meta' to compute on"),
-        ({"device": 3.5}, "there is no device '3.5' to compute on"),
-        ({"dtype": torch.int32}, "dtype is torch.float16, bfloat16, float32 or float64, got torch.int32"),
-        ({"dtype": "float32"}, "dtype is torch.float16, bfloat16, float32 or float64, got 'float32'"),
-        ({"sampler": "ddim"}, "sampler is an object of the kind Sampler or Plan, got 'ddim'"),
-        ({"sampler": DDIM}, "sampler is an object of the kind Sampler or Plan"),
-        ({"model": Tanh()}, "model is an object of the kind Model"),
-        ({"sampler": PLAN, "steps": 3}, "a plan has its steps, grid, schedule and last step in it"),
-        ({"sampler": PLAN, "last": "mean"}, "a plan has its steps"),
+        ({"device": "cuda:97"}, "cannot compute on device 'cuda:97'"),
+        ({"device": "abacus"}, "cannot compute on device 'abacus'"),
+        ({"device": "meta"}, "cannot compute on device 'meta'"),
+        ({"device": 3.5}, "cannot compute on device '3.5'"),
+        ({"dtype": torch.int32}, "dtype must be torch.float16, bfloat16, float32 or float64, got torch.int32"),
+        ({"dtype": "float32"}, "dtype must be torch.float16, bfloat16, float32 or float64, got 'float32'"),
+        ({"sampler": "ddim"}, "sampler must be an instance of Sampler or Plan, got 'ddim'"),
+        ({"sampler": DDIM}, "sampler must be an instance of Sampler or Plan"),
+        ({"model": Tanh()}, "model must be an instance of Model"),
+        ({"sampler": PLAN, "steps": 3}, "a plan already contains steps, grid, schedule and last"),
+        ({"sampler": PLAN, "last": "mean"}, "a plan already contains steps"),
         ({"sampler": PLAN, "grad": True}, "a plan keeps no graph"),
         ({"sampler": EulerMaruyama(), "schedule": Flow(), "grid": [1.0, 0.0]}, "em is not defined at alpha"),
         ({"sampler": Euler("level"), "schedule": Flow(), "x": randn(0, 2, 3), "grid": [0.1, 1.0]}, "keep to t <= 0.99"),
         ({"sampler": PredictorCorrector(), "schedule": Flow(), "grid": FlowGrid(start=1.0), "steps": 2}, "alpha = 0"),
-        ({"model": EPS, "grid": [1.0, 0.5, 0.0]}, "says nothing of x0 at zero terminal SNR"),
+        ({"model": EPS, "grid": [1.0, 0.5, 0.0]}, "does not determine x0 at zero terminal SNR"),
         ({"model": EPS, "grid": [1.0, 0.5, 0.0], "grad": True}, "keep to t <= "),
         ({"sampler": DDPM(), "x": torch.zeros(2, 3), "grid": [0.0, 0.5]}, "the grid runs upwards"),
     ],
@@ -693,5 +693,5 @@ def test_states_in_float64_leave_a_float32_network_as_it_is():
 
 def test_a_run_takes_place_where_the_network_is():
     """And nowhere else: a network on another device is not moved unless asked."""
-    with pytest.raises(DifftoolError, match="no device 'meta'"):
+    with pytest.raises(DifftoolError, match="cannot compute on device 'meta'"):
         sample(NetworkModel(Tanh().to("meta"), VPLinear(), "v"), DDIM(), shape=(2, 3), steps=2)

@@ -169,7 +169,10 @@ def test_samples_from_a_recipe_a_file_and_a_folder_are_the_same(tmp_path):
         (lambda file: scored(torch.zeros(9, 2), pictures(9), features=None).compute(), r"shape \(2,\), the reference"),
         (lambda file: Features(lambda x: x[:, 0, 0, 0])(torch.zeros(2, 1, 8, 8)), r"gave \(2,\) for 2 pictures"),
         (lambda file: onnx(file, size=0), "size from 1 to 4096 pixels, got 0"),
-        (lambda file: evaluate("moons", "digits"), r"the samples have the shape \(2,\), those of digits \(1, 8, 8\)"),
+        (
+            lambda file: evaluate("moons", "digits"),
+            r"the samples have shape \(2,\), but those of digits have \(1, 8, 8\)",
+        ),
         (lambda file: evaluate("digits", "digits", exact="checkpoint:path=x"), "there is no checkpoint"),
         (lambda file: evaluate("digits", "digits", features=str(file.with_name("b.onnx"))), "there is no file"),
     ],

@@ -168,7 +168,7 @@ def test_the_feature_network_of_the_page(place):
 
 @pytest.mark.slow
 def test_a_copy_as_the_page_makes_it(place):
-    for kind, text in SECTIONS["Without a network"]:
+    for kind, text in SECTIONS["Offline"]:
         if kind == "python":
             run_python(text)
     one, other = (make("datasets", f"mnist:path=mnist-{kind}") for kind in ("copy", "parquet"))
@@ -177,5 +177,5 @@ def test_a_copy_as_the_page_makes_it(place):
 
 def test_what_needs_a_network_is_named():
     """Every data set is on the page, as one that needs the hub or as one that does not."""
-    section = PAGE.split("## Without a network")[1]
+    section = PAGE.split("## Offline")[1]
     assert [name for name in registry().axis("datasets") if f"`{name}`" not in section] == []

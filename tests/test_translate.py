@@ -37,15 +37,15 @@ def test_the_page_is_up_to_date():
 
 
 def test_unknown_tools_and_names():
-    with pytest.raises(DifftoolError, match="no tool 'webui'; there are: a1111"):
+    with pytest.raises(DifftoolError, match="no tool 'webui'; available: a1111"):
         translate.translations("webui", "ddim")
     with pytest.raises(DifftoolError, match="no sampler or grid 'karas' in ComfyUI or here; did you mean karras"):
         translate.translations("comfyui", "karas")
     with pytest.raises(DifftoolError, match=r"azula has no flow-abm; docs/names\.md lists what it has"):
         translate.translations("azula", "flow-abm")
-    with pytest.raises(DifftoolError, match="DPMSolverMultistepScheduler are 2 samplers of diffusers; ask for one"):
+    with pytest.raises(DifftoolError, match="DPMSolverMultistepScheduler are 2 samplers of diffusers; look up one"):
         translate.translations("diffusers", "DPMSolverMultistepScheduler EulerDiscreteScheduler")
-    with pytest.raises(DifftoolError, match="nearest: lms is lms"):
+    with pytest.raises(DifftoolError, match="closest: lms is lms"):
         translate.translations("comfyui", "lms:order=2")
 
 
@@ -188,7 +188,7 @@ def test_karras_wins_over_the_spacing():
 def test_what_we_refuse_is_no_command(tool, theirs, says):
     (facts,) = translate.translations(tool, theirs)
     assert (facts["ours"], facts["sampler"], facts["grid"]) == ("", "", "")
-    assert facts["parity"].startswith("nothing here: ") and says in facts["parity"]
+    assert facts["parity"].startswith("no counterpart: ") and says in facts["parity"]
 
 
 @pytest.mark.parametrize(("tool", "row"), [(t, r) for t, _, r in ROWS if t.form == "call"], ids=lambda v: v.name)
@@ -249,9 +249,10 @@ def test_path_noise_is_part_of_the_command(tool, theirs):
         ("samplers", SDE.replace('"', ""),
          f"diffusers' {SDE} is --sampler dpmpp-2m-sde "
          "--grid karras here".replace('"', "")),
-        ("samplers", "euler_cfg_pp", "ComfyUI's euler_cfg_pp comes later here: guidance"),
-        ("samplers", "VQDiffusionScheduler", "diffusers' VQDiffusionScheduler is nothing here: discrete tokens"),
-        ("samplers", "res_multistep_ancestral", "is nearest to dpmpp-2m-sde:order=2,variant=exact here"),
+        ("samplers", "euler_cfg_pp", "ComfyUI's euler_cfg_pp is not supported yet: guidance"),
+        ("samplers", "VQDiffusionScheduler",
+         "diffusers' VQDiffusionScheduler has no counterpart here: discrete tokens"),
+        ("samplers", "res_multistep_ancestral", "is closest to dpmpp-2m-sde:order=2,variant=exact here"),
         ("samplers", "LCMScheduler", "diffusers' LCMScheduler is lcm here (for distilled models)"),
         ("samplers", "sgm_uniform", "ComfyUI's sgm_uniform is --grid sgm-uniform here"),
         ("grids", "sgm_uniform", "no grid 'sgm_uniform'; ComfyUI's sgm_uniform is sgm-uniform here"),
@@ -260,7 +261,7 @@ def test_path_noise_is_part_of_the_command(tool, theirs):
         ("grids", "DDIM", "A1111's DDIM is ddim-uniform here"),
         ("samplers", "ddim_uniform", "ComfyUI's ddim_uniform is --grid ddim-uniform here"),
         ("samplers", "DDIMSampler(denoiser, eta=0.5)",
-         "is nearest to --sampler ddim --grid uniform here (without eta=0.5)"),
+         "is closest to --sampler ddim --grid uniform here (without eta=0.5)"),
         ("samplers", "DDIMScheduler", "is --sampler ddim --grid leading here (with clip_sample=False)"),
         ("samplers", "DEISMultistepScheduler(solver_order=3)", "here (below 15 steps add taper=true)"),
         ("samplers", "eulr", "no sampler 'eulr'; did you mean euler"),

@@ -79,7 +79,7 @@ def test_a_callback_that_writes_into_the_state_is_stopped(sampler, grad):
         step.x[:, 0] = 1.0
 
     options = {} if sampler.adaptive else {"steps": 5}
-    with pytest.raises(DifftoolError, match="a callback may look at the state and not change it"):
+    with pytest.raises(DifftoolError, match="a callback must not change the state"):
         sample(THREE, sampler, shape=(3, 2), schedule=VPLinear(), callback=callback, grad=grad, **options)
 
 
@@ -90,7 +90,7 @@ def test_a_callback_that_writes_into_the_state_is_stopped(sampler, grad):
 def test_a_start_in_the_data_from_noise_alone_is_said(start):
     grid = FlowGrid(start=start)
     lines = said(lambda: sample(normal(2.0), DDIM(), shape=(4, 1), schedule=Flow(), grid=grid, steps=3))
-    assert any("from noise alone" in line for line in lines) == (start < 0.8)
+    assert any("starts from pure noise at t=" in line for line in lines) == (start < 0.8)
     x = torch.zeros(4, 1)
     assert not said(lambda: sample(normal(2.0), DDIM(), x=x, schedule=Flow(), grid=grid, steps=3))
 
@@ -112,7 +112,7 @@ def test_the_shift_of_sd3_by_its_name():
 @pytest.mark.parametrize("grid", [None, FlowGrid(), Karras(), HalfLogSNR(), AYS()], ids=str)
 def test_a_shift_that_does_nothing_is_said(grid):
     run = lambda schedule: sample(normal(), DDIM(), shape=(2, 1), steps=6, schedule=schedule, grid=grid)  # noqa: E731
-    assert any("the shift of 3 moves no step" in line for line in said(lambda: run(Shifted(Flow(), 3.0))))
+    assert any("the shift of 3 has no effect" in line for line in said(lambda: run(Shifted(Flow(), 3.0))))
     assert not said(lambda: run(Flow()))
 
 
@@ -199,7 +199,9 @@ def test_evaluations_are_those_of_the_network(scale, sampler):
 def test_the_default_of_a_guided_model_follows_from_its_steps():
     model = Guided(NetworkModel(Counted(), Cosine(), "v"), 3.0)
     assert choose(model, nfe=40) == choose(model, steps=20)
-    with pytest.raises(DifftoolError, match=r"exactly 9 evaluations here; near it: 8 \(steps=4\) or 10 \(steps=5\)"):
+    with pytest.raises(
+        DifftoolError, match=r"exactly 9 evaluations here; the closest: 8 \(steps=4\) or 10 \(steps=5\)"
+    ):
         sample(model, shape=(1, 2), nfe=9, cond={"label": 1})
 
 
@@ -294,7 +296,7 @@ def test_encoding_into_pure_noise_is_right_or_one_line(name):
         refusal, out = "", run()
     except DifftoolError as error:
         refusal, out = str(error), x
-    assert not refusal or "is not defined at alpha = 0, where the grid is at t=1; keep to t <= 0.999" in refusal
+    assert not refusal or "is not defined at alpha = 0, which the grid reaches at t=1; keep to t <= 0.999" in refusal
     assert bool(torch.isfinite(out).all())
 
 
@@ -400,12 +402,12 @@ def ask(net, predicts="eps", **options):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "say what=level or what=entry"),
+        (lambda: ask(lambda x, t: x, grid=[999, 850, 0]), "use what=level or what=entry"),
         (lambda: make("grids", "karras:sigma_min=0.03"), "level_min is what other tools call sigma_min"),
         (lambda: make("grids", "exponential:sigma_max=14.6"), "at the time start"),
         (lambda: ask(lambda x, t: torch.cat([x, x], 1)), "learned_variance=True"),
-        (lambda: ask(lambda x, t: Output(x)), "let it return its .sample"),
-        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "take zero-terminal"),
+        (lambda: ask(lambda x, t: Output(x)), "return its .sample instead"),
+        (lambda: make("schedules", "betas:betas=0.1+0.5+1"), "use zero-terminal"),
         (lambda: make("schedules", "karras"), "karras is a grid: --grid karras"),
         (lambda: make("samplers", "cosine"), "cosine is a schedule: --schedule cosine"),
         (lambda: make("models", "tests"), "checkpoint:path=tests"),
@@ -562,7 +564,7 @@ def test_what_was_typed_beside_another_tools_name_stays():
 @pytest.mark.parametrize("schedule", [DDPMLinear(length=100), VPLinear(beta_max=1.0), VE(sigma_max=1.0)], ids=str)
 def test_a_schedule_that_never_reaches_noise_is_said(schedule):
     run = lambda s: sample(THREE, DDIM(), shape=(2, 2), steps=5, schedule=s)  # noqa: E731
-    assert any("states there are not noise alone" in line for line in said(lambda: run(schedule)))
+    assert any("where states are not pure noise" in line for line in said(lambda: run(schedule)))
     assert not said(lambda: run(VPLinear()))
 
 
@@ -604,12 +606,12 @@ def test_labels_that_are_none(label):
     net = MLP(2, (8,), classes=3, embedding=4)
     mixture = GaussianMixture(torch.tensor([[0.0, 1.0], [2.0, -1.0]]), 0.1, labels=torch.tensor([0, 1]))
     for model in (NetworkModel(net, Flow(), "flow"), mixture):
-        with pytest.raises(DifftoolError, match=r"unknown class -|labels are whole numbers"):
+        with pytest.raises(DifftoolError, match=r"unknown class -|labels must be whole numbers"):
             sample(model, DDIM(), shape=(2, 2), steps=2, cond={"label": label})
 
 
 def test_a_condition_of_another_name_is_told_its_name():
-    with pytest.raises(DifftoolError, match="takes no 'class'; classes are its label"):
+    with pytest.raises(DifftoolError, match="takes no 'class'; pass classes as 'label'"):
         sample(
             NetworkModel(MLP(2, (8,), classes=3, embedding=4), Flow(), "flow"), shape=(2, 2), nfe=2, cond={"class": 1}
         )

@@ -1,4 +1,4 @@
-"""The public contract: what difftool holds every schedule, grid, model and sampler to, its own and yours.
+"""The contract that every schedule, grid, model and sampler must meet, built in or yours.
 
 from difftool.checks import check_sampler
 

@@ -1,7 +1,7 @@
-"""Laws that hold at every noise level, on every kind of schedule: an order, and the law of the states.
+"""Checks at every noise level, on every kind of schedule: order and distribution of states.
 
-Samplers are the same at all levels but for their mistakes: every probe scales the data to be as much as the noise where
-it looks, so that nothing hides where the data is small beside the noise, or the noise beside the data.
+A correct sampler behaves alike at all levels. Every probe therefore scales the data to be as
+large as the noise at its own level, so that no mistake is hidden where one dwarfs the other.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ from difftool.samplers.base import Sampler
 from difftool.schedules import VE, Flow, Path, Schedule, SubVP, VPLinear
 
 KINDS: tuple[Schedule, ...] = (VPLinear(), VE(), Flow(), SubVP())
-CLEANEST = 6.5  # half-log-snr where the last probes are; the first are where a run starts
-# of the steps whose defects are compared, and how many places on every schedule
+CLEANEST = 6.5  # half-log-SNR of the last probes; the first are where a run starts
+# size of the steps whose defects are compared; number of probes per schedule
 STEP, PROBES = 0.02, 24
-LEAST = 8  # places that are always looked at
-SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the data whose law is followed
+LEAST = 8  # probes that always run
+SCALES = np.geomspace(0.003, 1000.0, 12)  # of the directions of the Gaussian data
 LAW = Gaussian.of(0.5 * SCALES, SCALES**2)
-UNSURE = 0.15  # the part of an error that extrapolation may leave
-INSIDE = 1e-6  # of the half-log-snr of an end, beside which its time would be rounded out of the domain
+UNSURE = 0.15  # fraction of an error that extrapolation may leave
+# added to the half-log-SNR of the start, whose time could otherwise round out of the domain
+INSIDE = 1e-6
 
 
 @dataclass(frozen=True)
-class Look:
-    """How closely a law is looked at.
+class Resolution:
+    """How closely a distribution is checked.
 
-    steps: of the runs, more only where the law is not yet settled; fewer: as many times fewer from order 2 on.
-    left: an error that is none; falls: what falls so many times with each number of steps goes away.
-    unstable: an error from which on the steps are too long for the sampler, which says nothing of its law.
+    steps: numbers of steps, tried in turn until the error settles.
+    fewer: the factor by which they are reduced from order 2 on.
+    left: the largest error that counts as zero.
+    falls: an error that shrinks by this factor from one number of steps to the next vanishes.
+    unstable: beyond this error the steps are too long for the sampler to judge its
+        distribution.
     """
 
     steps: tuple[int, ...]
@@ -47,23 +51,25 @@ class Look:
     unstable: float = math.inf
 
 
-CLOSE, QUICK = Look((768, 1536, 3072), 4, 0.003, 2), Look((192, 768), 2, 0.006, 3, 1e3)
+CLOSE = Resolution((768, 1536, 3072), 4, 0.003, 2)
+QUICK = Resolution((192, 768), 2, 0.006, 3, 1e3)
 
 
-def least_order(sampler: Sampler, enough: float, patience: float) -> Worst:
-    """The least order of one step, with exact values in its history, from noise to data on all kinds of schedules."""
+def lowest_order(sampler: Sampler, enough: float, patience: float) -> Worst:
+    """The lowest order of one step, with exact history, at any level of any schedule."""
     worst = Worst(math.inf, "anywhere")
-    for schedule, centre in patient(_places(), patience, LEAST):
-        order = order_there(sampler, schedule, centre, enough)
+    for schedule, centre in patient(_probes(), patience, LEAST):
+        order = step_order_at(sampler, schedule, centre, enough)
         if not (order >= worst.figure):
             worst = Worst(order, _at(schedule, centre))
     return worst
 
 
-def order_there(sampler: Sampler, schedule: Schedule, centre: float, enough: float) -> float:
-    """The order of one step at that half-log-snr, by two sizes of it; infinite if only rounding is left.
+def step_order_at(sampler: Sampler, schedule: Schedule, centre: float, enough: float) -> float:
+    """The order of one step that ends at a half-log-SNR; infinite if only rounding is left.
 
-    Where that is not enough by a smaller size, too: an error may cross 0 between the two.
+    Measured from two step sizes. If the order is below `enough`, a third, smaller size is
+    tried, since the error may cross 0 between the first two.
     """
     coarse, fine, finer = (
         partial(defect, sampler, STEP / k, schedule, centre) for k in (1, 2, 4)
@@ -80,8 +86,8 @@ def order_there(sampler: Sampler, schedule: Schedule, centre: float, enough: flo
     return max(order, math.log2(second / third) - 1)
 
 
-def _places() -> list[tuple[Schedule, float]]:
-    """Kinds of schedules and half-log-snrs, no two the same."""
+def _probes() -> list[tuple[Schedule, float]]:
+    """Schedules and half-log-SNRs to probe, no two of them the same."""
     out = []
     for i, schedule in enumerate(KINDS):
         first = _noisiest(schedule) + 10 * STEP
@@ -93,12 +99,12 @@ def _places() -> list[tuple[Schedule, float]]:
 
 
 def _noisiest(schedule: Schedule) -> float:
-    """The half-log-snr where a run starts that divides by alpha."""
+    """The half-log-SNR at the start of a run that divides by alpha."""
     return float(schedule.half_log_snr(schedule.t_start(True))) + INSIDE
 
 
 def worst_last_step(sampler: Sampler) -> Worst | None:
-    """The largest ratio of `last_step`; None where it says nothing."""
+    """The largest ratio of `last_step` on any schedule; None if it does not apply."""
     ratios = [(last_step(sampler, schedule), schedule) for schedule in KINDS[:3]]
     found = [
         Worst(ratio, f"on {type(schedule).__name__}")
@@ -111,7 +117,7 @@ def worst_last_step(sampler: Sampler) -> Worst | None:
 
 
 def left_over(sampler: Sampler, order: float, patience: float) -> Worst:
-    """The largest `left_over_on` of all kinds of schedules."""
+    """The largest `left_over_on` over all kinds of schedules."""
     return worst_of(
         *(left_over_on(sampler, order, schedule) for schedule in patient(KINDS, patience, 1))
     )
@@ -122,43 +128,47 @@ def left_over_on(
     order: float,
     schedule: Schedule,
     correlated: bool = False,
-    look: Look = CLOSE,
+    resolution: Resolution = CLOSE,
 ) -> Worst:
-    """The error of the law of the states that no number of steps takes away, at any noise level of a schedule.
+    """The error in distribution that does not vanish with more steps, at any noise level.
 
-    The largest relative error of a standard deviation, or of a mean in standard deviations, in any direction of
-    Gaussian data at any point of a run from the exact law: what is left of it when it is extrapolated by the claimed
-    order, or by a higher one that it shows. 0 where that is within what the extrapolation itself may be wrong by.
+    A run starts from the exact distribution of Gaussian data. The largest relative error of a
+    standard deviation, or of a mean in standard deviations, in any direction and at any point
+    of the run is extrapolated to infinitely many steps, by the claimed order or by the observed
+    one if that is higher. 0 if the result is within the uncertainty of the extrapolation.
     correlated: with path noise.
     """
     before = rest = math.inf
-    for most in look.steps:
+    for most in resolution.steps:
         if order < 2:
             steps = most
         else:
-            steps = most // look.fewer
+            steps = most // resolution.fewer
         before, (rest, size, where) = (
             rest,
             extrapolated(sampler, order, schedule, steps, correlated),
         )
-        if rest <= max(look.left, UNSURE * size) or size > look.unstable:
+        if rest <= max(resolution.left, UNSURE * size) or size > resolution.unstable:
             return Worst(0.0, "anywhere")
     return Worst(
-        0.0 if rest < before / look.falls else rest, f"of a standard deviation {where}"
+        0.0 if rest < before / resolution.falls else rest, f"of a standard deviation {where}"
     )
 
 
 def extrapolated(
     sampler: Sampler, order: float, schedule: Schedule, steps: int, correlated: bool = False
 ) -> tuple[float, float, str]:
-    """What is left of the errors in so many steps and fewer; their size; where."""
+    """The extrapolated error, the error in N = `steps`, and where the first is largest.
+
+    Extrapolated from N, N / 2 and N / 4 steps.
+    """
     base = steps // 4
     points = [_half_log_snrs(schedule, steps // k) for k in (4, 2, 1)]
     errors = [
         law_errors(sampler, path_at(schedule, at), correlated)[:: len(at) // base]
         for at in points
     ]
-    held = ~np.isnan(sum(errors)).any((1, 2))  # churn holds no state at some points
+    held = ~np.isnan(sum(errors)).any((1, 2))  # churn has no state at some points
     first, second, last = (e[held] for e in errors)
     before, after = abs(first - second).max(), abs(second - last).max()
     if after > 0 and before > 0:
@@ -178,7 +188,7 @@ def _half_log_snrs(schedule: Schedule, steps: int) -> Array:
 
 
 def law_errors(sampler: Sampler, path: Path, correlated: bool = False) -> Array:
-    """(points, 2, directions): relative errors of standard deviations, and of means in these, at all points."""
+    """Relative errors of standard deviation and mean at all points: (points, 2, directions)."""
     plan = trace(sampler, path, "step", correlated)
     out = np.full((len(path), 2, len(SCALES)), np.nan)
     for row, law in zip(plan.rows, laws(plan, LAW), strict=True):

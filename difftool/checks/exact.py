@@ -1,8 +1,9 @@
-"""An exact model whose probability flow is known without solving it: what orders are measured on.
+"""An exact model whose probability flow is known in closed form, on which orders are measured.
 
-In one dimension the probability flow carries quantiles to quantiles: the exact state at a point p is F_p^{-1}(u) for a
-fixed u. The data is a mixture of two Gaussians, so the flow is not linear. Times c it looks at noise level c as it
-looks, times 1, at level 1: what a sampler does at one level is seen as sharply as at any other.
+In one dimension the probability flow carries quantiles to quantiles: the exact state at a point
+p is F_p^{-1}(u) for a fixed u. The data is a mixture of two Gaussians, so the flow is not
+linear. Data scaled by c behaves at noise level c as unscaled data does at level 1, so a sampler
+can be measured equally well at every level.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from difftool.plan.plan import Plan
 from difftool.schedules import Path, Point
 
 WEIGHTS, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.8, 0.6]), 0.5
-PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles that are followed
-# how near a register is to a state, or a multiple of one, that it stands for
+PROBES = np.array([0.03, 0.11, 0.27, 0.42, 0.58, 0.76, 0.93])  # quantiles
+# how close a register must be to a state, or to a multiple of one, to count as that
 A_STATE, A_MULTIPLE = 0.01, 1e-9
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Two Gaussians in one dimension, times `scale`."""
+    """A mixture of two Gaussians in one dimension, scaled by `scale`."""
 
     scale: float = 1.0
 
     def x0(self, x: Array, p: Point) -> Array:
-        """E[x_0 | x_t = x], (N,); p holds numbers, or arrays of N."""
+        """E[x_0 | x_t = x], (N,); p holds numbers or arrays (N,)."""
         alpha, sigma = (
             np.asarray(p.alpha).reshape(-1, 1) * self.scale,
             np.asarray(p.sigma).reshape(-1, 1),
@@ -44,17 +45,17 @@ class Mixture:
         return self.scale * (r * means).sum(1)
 
     def at(self, p: Point) -> Array:
-        """The quantiles of x_t at the probes; read-only."""
+        """The quantiles of x_t at `PROBES`; read-only."""
         return _quantiles(float(p.alpha * self.scale), float(p.sigma))
 
     def error(self, x: Array, p: Point) -> Array:
-        """The distance of states to the exact ones at p, in units of the data."""
+        """The distance of states from the exact ones at p, in units of the data."""
         return np.abs(x - self.at(p)) / (p.alpha * self.scale)
 
 
-@lru_cache(maxsize=4096)  # every sampler is asked about the same points
+@lru_cache(maxsize=4096)  # all samplers share the same points
 def _quantiles(alpha: float, sigma: float) -> Array:
-    """By bisection to the last bit."""
+    """Quantiles of the mixture, by bisection to the last bit."""
     from scipy.special import ndtr
 
     centres, std = alpha * MEANS, math.hypot(alpha * STD, sigma)
@@ -71,13 +72,13 @@ def _quantiles(alpha: float, sigma: float) -> Array:
     return found
 
 
-def run(plan: Plan, data: Mixture, given: dict[int, Array]) -> Array:
-    """The result of a plan at zero noise; the states in `given` are put in place of the table's."""
+def run(plan: Plan, data: Mixture, history: dict[int, Array]) -> Array:
+    """The result of a plan without noise; rows in `history` take their state from there."""
     x: dict[int, Array] = {}
     m: dict[int, Array] = {}
     for r, row in enumerate(plan.rows):
-        if r in given:
-            x[r] = given[r]
+        if r in history:
+            x[r] = history[r]
         else:
             x[r] = sum((c * x[k] for k, c in row.x), np.zeros_like(PROBES))
             x[r] = sum((c * m[k] for (k, _), c in row.m), x[r])
@@ -87,7 +88,7 @@ def run(plan: Plan, data: Mixture, given: dict[int, Array]) -> Array:
 
 
 def exact_history(plan: Plan, path: Path, final: int, data: Mixture) -> dict[int, Array]:
-    """The exact states for all rows that hold states of the path up to its point number `final`."""
+    """The exact states of all rows that hold a state of the path, up to its point `final`."""
     held = {
         r: path[row.index]
         for r, row in enumerate(plan.rows)
@@ -105,10 +106,11 @@ def exact_history(plan: Plan, path: Path, final: int, data: Mixture) -> dict[int
 
 
 def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int, float]]:
-    """The registers that hold a multiple of the state at their point of the path or at the next one; that multiple.
+    """Registers that hold a multiple of a state, as (row, point of the path, multiple).
 
-    A state that was corrected, or x / (alpha + sigma) as a loop may carry it: on data that is a point they all agree.
-    Other registers hold combinations that are no state.
+    The state is that of their own point or of the next, for example one that was corrected, or
+    x / (alpha + sigma) as a loop may carry it. They are recognized on data that is a single
+    point. Other registers hold combinations that are not states.
     """
     if all(row.kind != "register" for row in plan.rows):
         return []
@@ -130,7 +132,7 @@ def _stand_ins(plan: Plan, path: Sequence[Point]) -> list[tuple[int, int, float]
 
 
 def _multiple(p: Point, mean: float, std: float) -> tuple[float, float]:
-    """How far mean and standard deviation are from c alpha and |c| sigma, those of c times the state of a point; c."""
+    """(distance, c): the multiple c of the state at p that is nearest to mean and std."""
     if mean < 0:
         sign = -1.0
     else:
@@ -140,7 +142,7 @@ def _multiple(p: Point, mean: float, std: float) -> tuple[float, float]:
 
 
 def _apart(p: Point, mean: float, std: float, c: float) -> float:
-    """In units of that multiple of the state."""
+    """The distance of mean and std from c alpha and c sigma, in units of c times the state."""
     far = max(abs(mean - c * p.alpha), abs(std - c * p.sigma))
     if c:
         return far / (c * (p.alpha + p.sigma))

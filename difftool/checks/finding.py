@@ -1,4 +1,4 @@
-"""One line of a check's report."""
+"""Findings: the lines of a check's report, and helpers that measure and judge them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from difftool.errors.blame import line_of
 
 
 class Finding(NamedTuple):
-    """What was checked, what was expected, what was measured, and whether the two agree."""
+    """What was checked, what was expected, what was measured, and whether it passed."""
 
     check: str
     expected: str
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """The worst figure of some, and where it was found."""
+    """The worst figure, and where it was found."""
 
     figure: float
     where: str
@@ -30,7 +30,7 @@ Figure = TypeVar("Figure", float, Worst)
 
 
 def worst_of(*found: Figure) -> Figure:
-    """The largest; what is not a number is larger than all that are, where `max` would drop it."""
+    """The largest figure; unlike with `max`, NaN counts as larger than any number."""
 
     def size(worst: Figure) -> tuple[bool, float]:
         if isinstance(worst, Worst):
@@ -43,7 +43,7 @@ def worst_of(*found: Figure) -> Figure:
 
 
 def at_most(check: str, measure: Callable[[], float | Worst | None], limit: float) -> Finding:
-    """A figure that must not exceed a limit (NaN does), and where it was found; None: there is nothing to measure."""
+    """A figure that must not exceed a limit; NaN fails, None passes as not applicable."""
     if limit:
         expected = f"<= {limit:.3g}"
     else:
@@ -67,7 +67,7 @@ def at_most(check: str, measure: Callable[[], float | Worst | None], limit: floa
 def near(
     check: str, measure: Callable[[], float], expected: float, tolerance: float
 ) -> Finding:
-    """A figure that must be within a tolerance of what is expected."""
+    """A figure that must match an expected one within a tolerance."""
     text = f"{expected:g} +- {tolerance:g}"
 
     def finding() -> Finding:
@@ -78,7 +78,7 @@ def near(
 
 
 def at_least(check: str, measure: Callable[[], float], limit: float) -> Finding:
-    """A figure that must reach a limit."""
+    """A figure that must not fall below a limit."""
 
     def finding() -> Finding:
         value = measure()
@@ -87,13 +87,13 @@ def at_least(check: str, measure: Callable[[], float], limit: float) -> Finding:
     return attempt(check, f">= {limit:g}", finding)
 
 
-def holds(check: str, expected: str, law: Callable[[], str]) -> Finding:
-    """A law that returns its measure, or raises where it does not hold."""
-    return attempt(check, expected, lambda: Finding(check, expected, law(), True))
+def holds(check: str, expected: str, measure: Callable[[], str]) -> Finding:
+    """A check that returns its measurement as text, or raises if it fails."""
+    return attempt(check, expected, lambda: Finding(check, expected, measure(), True))
 
 
 def attempt(check: str, expected: str, measure: Callable[[], Finding]) -> Finding:
-    """The finding, or a failed one with the error's text: what crashes fails its check and does not end the report."""
+    """The finding, or a failed one with the error's text: a crash must not end the report."""
     try:
         return measure()
     except Exception as error:  # whatever a plugin's code raises
@@ -101,7 +101,7 @@ def attempt(check: str, expected: str, measure: Callable[[], Finding]) -> Findin
 
 
 def failed(check: str, expected: str, error: Exception) -> Finding:
-    """The finding for an error: what it says, and for one of Python's own which, where and the way out."""
+    """The finding for an error: its message and, for a Python error, its type and place."""
     text = " ".join(str(error).split()) or "does not hold"
     told = isinstance(error, (DifftoolError, AssertionError))
     if not told:
@@ -109,6 +109,6 @@ def failed(check: str, expected: str, error: Exception) -> Finding:
     parts = [text, *getattr(error, "__notes__", ())]
     if isinstance(error, ZeroDivisionError):
         parts.append(
-            "where alpha or sigma is 0 there; declare divides_by_alpha, or leave the quotient out"
+            "alpha or sigma is probably 0; declare divides_by_alpha, or avoid the division"
         )
     return Finding(check, expected, ", ".join(parts), False)

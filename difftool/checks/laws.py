@@ -1,4 +1,4 @@
-"""The law of a sampler's samples, on Gaussian data: by its plan exactly, else by many samples."""
+"""The distribution of samples on Gaussian data, exact by a plan or else estimated."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from difftool.sampling import make_path, prepare
 from difftool.schedules import Schedule, VPLinear
 
 MEAN, VARIANCE = [0.4, -0.7, 0.0], [0.3, 0.01, 1.0]
-# samples of a law that no plan tells, at most and at first, and time for them
+# without a plan: the most samples, the first batch of them, and seconds to draw them
 COUNT, FIRST, SECONDS = 100_000, 64, 2.0
-# tolerances at which the law of an adaptive one is looked at
+# tolerances at which adaptive samplers are checked
 TIGHT = {
     "rtol": 0.01,
     "atol": 0.003,
 }
 FAR_OFF, ASTRAY = 4.0, 0.02  # standard errors; units of the data
-SO_MANY, AWAY = 192, 1.0  # steps, and how much further off these may end than a quarter of them
-FEW = 6  # steps from which on one more is no worse
-# up to how many steps, and how much worse than its neighbours a run may be
+SO_MANY, AWAY = 192, 1.0  # steps; by how much the error may grow from a quarter of them
+FEW = 6  # steps from which on one more must not be worse
+# largest number of steps, and how much worse than its neighbors it may be
 SWEEP, WORSE = 40, 1.25
 
 
 def promised(sampler: Sampler) -> float:
-    """The order to which the law of its samples tends to that of the data; 1 where nothing is said, 0: it does not."""
+    """The order of convergence in distribution to the data; 1 if undeclared, 0 if none."""
     if sampler.weak_order is not None:
         return sampler.weak_order
     if sampler.stochastic:
@@ -46,7 +46,7 @@ def promised(sampler: Sampler) -> float:
 
 
 def point_mass(sampler: Sampler) -> float:
-    """Deviation of mean and standard deviation at the end from (alpha mu, sigma) for data N(mu, 0), any schedule."""
+    """The largest error of mean and standard deviation at the end for data that is a point."""
     data = Gaussian.of([0.4, -0.7], 0.0)
     worst = 0.0
     for schedule in SCHEDULES:
@@ -67,7 +67,7 @@ def point_mass(sampler: Sampler) -> float:
 
 
 def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
-    """Largest deviation of a sample's means and variances from the analysis, in standard errors."""
+    """The largest deviation of sample moments from the analysis, in standard errors."""
     run = job(sampler, count=count, model=_gaussian(), seed=7)
     assert run.plan is not None
     data = Gaussian.of(MEAN, VARIANCE)
@@ -79,11 +79,12 @@ def monte_carlo(sampler: Sampler, count: int = 20000) -> float:
 
 
 def of_many(sampler: Sampler) -> tuple[float, float]:
-    """(drift, correlation) of as many samples as there is time for, for what has no plan; over their sampling errors.
+    """(drift, correlation) over their sampling errors, of a sampler without a plan.
 
-    drift: the mean relative deviation of standard deviations from those of the data, extrapolated from 64 and 128 steps
-    by order 1, or with tolerances rtol and atol that are tight. correlation: the largest one of two elements, of data
-    whose elements are independent.
+    From as many samples as time allows. drift: the mean relative error of the standard
+    deviations, extrapolated from 64 and 128 steps by order 1, or, for adaptive samplers, with
+    tight tolerances rtol and atol. correlation: the largest between two elements, which are
+    independent in the data.
     """
     x = _sampled(_tight(sampler), 128)
     root = math.sqrt(len(x))
@@ -95,7 +96,7 @@ def of_many(sampler: Sampler) -> tuple[float, float]:
 
 
 def _sampled(sampler: Sampler, steps: int, count: int | None = None) -> Array:
-    """Samples of the Gaussian; count: as many as there is time for, more and more each time."""
+    """Samples of the Gaussian: `count`, or, in growing batches, as many as time allows."""
     size = count or FIRST
     while True:
         began = thread_time()
@@ -110,12 +111,12 @@ def _wide(x: Array) -> float:
     return float((x.std(0) / np.sqrt(VARIANCE) - 1).mean())
 
 
-# the standard error of that, times the root of the number of samples
+# the standard error of `_wide`, times the square root of the number of samples
 _WIDE = 1 / math.sqrt(2 * len(VARIANCE))
 
 
 def _tight(sampler: Sampler) -> Sampler:
-    # deterministic ones gain steps slowly
+    # deterministic samplers take few more steps at tighter tolerances
     if sampler.stochastic:
         finer = 1.0
     else:
@@ -129,7 +130,7 @@ def _tight(sampler: Sampler) -> Sampler:
 
 
 def astray(sampler: Sampler) -> Worst:
-    """How far an adaptive sampler ends from the probability flow, down and up, in units of the data."""
+    """The end-point error of an adaptive sampler, down and up, in units of the data."""
     data, way = Mixture(), np.array([-0.8, 0.8])
     ends = {}
     for name, half_log_snrs in (("downwards", way), ("upwards", -way)):
@@ -143,7 +144,7 @@ def _gaussian() -> GaussianMixture:
 
 
 def worst_number_of_steps(sampler: Sampler, patience: float) -> Worst:
-    """The error of the law in N steps over the larger of those in N - 1 and N + 1."""
+    """The largest ratio of the error in N steps to the larger one in N - 1 and N + 1."""
     errors: dict[int, float] = {}
 
     def error_of(steps: int) -> float:
@@ -165,16 +166,16 @@ def worst_number_of_steps(sampler: Sampler, patience: float) -> Worst:
 
 
 def grows(sampler: Sampler) -> float:
-    """How much further off a run ends in many steps than in few, of what claims no law; in standard deviations.
+    """The growth of the error from few to many steps, in standard deviations.
 
-    It may be anywhere, but more steps must not lead it away.
+    For samplers that claim no convergence: they may end anywhere, but must not diverge.
     """
     few, many = (_off(sampler, steps) for steps in (SO_MANY // 4, SO_MANY))
     return many - few
 
 
 def _off(sampler: Sampler, steps: int) -> float:
-    """The largest error of a mean, or of a standard deviation, at the end of a run."""
+    """The largest relative error of a mean or a standard deviation at the end of a run."""
     run = job(sampler, steps, FIRST, model=_gaussian(), seed=11)
     exact = Gaussian.of(MEAN, VARIANCE).at(run.end)
     if run.plan is None:
@@ -191,8 +192,8 @@ def _off(sampler: Sampler, steps: int) -> float:
 
 
 def off_law(sampler: Sampler, schedule: Schedule) -> str | None:
-    """How the law of the states is wrong, looked at quickly and on one schedule; None if it is not."""
-    worst = left_over_on(sampler, promised(sampler), schedule, look=QUICK)
+    """What a quick check on one schedule finds wrong with the distribution; None if nothing."""
+    worst = left_over_on(sampler, promised(sampler), schedule, resolution=QUICK)
     if worst.figure:
-        return f"the law is off by {100 * worst.figure:.2g}% {worst.where}"
+        return f"the distribution is off by {100 * worst.figure:.2g}% {worst.where}"
     return None

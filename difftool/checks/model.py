@@ -1,4 +1,4 @@
-"""What makes a model a model: it runs alike everywhere, and what it answers is an estimate of clean data."""
+"""The contract of models: they behave alike everywhere, and x0 is an estimate of clean data."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from difftool.models.base import Wrapped
 from difftool.sampling import sample
 from difftool.schedules import VE, Cosine, Flow, Point, Schedule, VPLinear
 
-LOWEST, HIGHEST = 1e-3, 1e3  # noise levels that are tried, of what knows them
+LOWEST, HIGHEST = 1e-3, 1e3  # noise levels to try, if the model supports them
 BETWEEN = 9
 ALONG = (VPLinear(), Cosine(), VE(), Flow())
-MANY = 100  # samples of a batch that none of them may show
-# samples that are drawn to be noised: at least, and of so many numbers
+MANY = 100  # size of the batch that no sample may depend on
+# samples drawn to be noised: at least so many, and so many elements in all
 FEWEST, NUMBERS = 16, 2**14
-DRAWN, MOST = 16, 20_000  # times as many where the law is known; at most
+DRAWN, MOST = 16, 20_000  # factor for exact models; most samples
 STEPS = 25
-ERROR, WORSE = "noised samples, error over the linear one", 1.15
-SLOPE, STEEP = "noised samples, their slope on x0, off 1 by", 0.06
-MEAN, ASIDE = "noised samples, mean of x0 from theirs", 0.2
+ERROR, WORSE = "noised samples: error / best linear error", 1.15
+SLOPE, STEEP = "noised samples: |slope on x0 - 1|", 0.06
+MEAN, ASIDE = "noised samples: bias of x0, in std", 0.2
 OUTSIDE = 0.01
-SEED = 190_319  # unlike those with which data are drawn
-TELLING = 0.2  # the part of the variance that x0 must have for a slope to say something
-PULL = 0.5  # of x / alpha that may be left of it where the noise is most
+SEED = 190_319  # unlike the seeds with which data is drawn
+TELLING = 0.2  # fraction of the variance that x0 must have for its slope to be meaningful
+PULL = 0.5  # fraction of x / alpha that may remain in x0 at the highest noise level
 
 
 def check_model(model: Model, shape: tuple[int, ...] | None = None) -> list[Finding]:
-    """The contract of a model, with figures. shape: of one sample, if the model does not say.
+    """The contract of a model, with figures.
 
-    x0 has the shape, dtype and device of x and is finite, from the lowest noise level to where runs start; a sample
-    does not depend on its batch, its label or point included; gradients go through; the estimate depends on x / alpha
-    and sigma / alpha only, so that every sampling schedule gives the same; the plan's way of evaluating it (raw output,
-    affine form) agrees with x0. And it is an estimate of clean data: of pure noise little is left; of its own samples,
-    noised, it is as near to them as the best linear estimate, and neither too small nor too large, at every level. A
-    density has its score and its x0. A network is in eval mode for it, as it is to be sampled.
+    shape: the shape of one sample, if the model does not declare it.
+
+    From the lowest noise level to where runs start, x0 is finite and has the shape, dtype and
+    device of x. A sample does not depend on the others in its batch, nor on their labels or
+    points. Gradients flow through. The estimate depends on x / alpha and sigma / alpha only, so
+    that it is the same on every sampling schedule. Raw output and affine form, which plans use,
+    agree with x0.
+
+    x0 is also an estimate of clean data. Pure noise is mostly removed. On noised samples of the
+    model itself it is as accurate as the best linear estimate, and neither too small nor too
+    large, at every level. The score and x0 of a density match it. A network is checked in eval
+    mode, as it is sampled.
     """
     with model.evaluating():
         return _findings(model, shape or model.shape or (2,), bool(shape or model.shape))
@@ -54,14 +60,14 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
     y = torch.randn(
         MANY, *size, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64
     )
-    takes = attempt("takes x", "any", lambda: _takes(bound, points[0], y[:4], size, known))
+    takes = attempt("takes x", "yes", lambda: _takes(bound, points[0], y[:4], size, known))
     if not takes.ok:
         return [takes]
     few = y[:4]  # of x / (alpha + sigma)
-    told = "; times come as (B,), points as (B, 1, ...): one for each sample, not one for all"
+    shapes = "; times have shape (B,), points (B, 1, ...): one per sample, not one for all"
     findings = [
         holds(
-            "x0 is like x, and finite",
+            "x0 is finite and matches x",
             "shape, dtype, device",
             lambda: _like(model, bound, points, few),
         ),
@@ -69,13 +75,13 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
             "a sample does not depend on its batch", lambda: _batch(bound, points, y), 1e-5
         ),
         _hint(
-            at_most("a point for each sample", lambda: _point_each(bound, points, few), 1e-4),
-            told,
+            at_most("one point per sample", lambda: _point_each(bound, points, few), 1e-4),
+            shapes,
         ),
-        holds("gradients go through", "finite", lambda: _gradient(bound, points, few)),
-        at_most("an answer stays as it was", lambda: _kept(bound, points, few), 0.0),
+        holds("gradients flow through", "finite", lambda: _gradient(bound, points, few)),
+        at_most("outputs are not overwritten", lambda: _kept(bound, points, few), 0.0),
         at_most(
-            "the same along vp-linear, cosine, ve, flow",
+            "the same on vp-linear, cosine, ve, flow",
             lambda: _schedules(model, points, few),
             1e-4,
         ),
@@ -83,15 +89,15 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
             "raw output and affine form give x0", lambda: _affine(bound, points, few), 1e-5
         ),
         holds(
-            "of pure noise little is left",
-            f"<= {PULL:g} x / alpha",
+            "pure noise is mostly removed",
+            f"x0 <= {PULL:g} x / alpha",
             lambda: _from_noise(bound, points[-1], y),
         ),
         *_own_samples(model, size, points),
     ]
     classes = model.classes or 0
     if classes > 1:
-        check = "a label for each sample"
+        check = "one label per sample"
         findings.append(
             at_most(check, lambda: _label_each(model, own, points, few, classes), 1e-5)
         )
@@ -101,7 +107,7 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
     ):
         findings.append(
             holds(
-                "another label, another answer",
+                "another label changes the output",
                 "somewhere",
                 lambda: _labels(model, own, points, few),
             )
@@ -121,7 +127,7 @@ def _findings(model: Model, size: tuple[int, ...], known: bool) -> list[Finding]
 
 
 def _points(model: Model, own: Schedule) -> list[Point]:
-    """Points from the lowest level that the model knows to where its runs start, these two included."""
+    """Points from the lowest level of the model to where its runs start, both included."""
     top = own.at(own.t_start(True))
     low = max(LOWEST, own.lowest)
     levels = [low * (top.level / low) ** (i / (BETWEEN + 1)) for i in range(BETWEEN + 1)]
@@ -136,9 +142,10 @@ def _takes(
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         if known or isinstance(error, DifftoolError):
             raise
-        way_out = "say what one sample is: check_model(model, shape=(3, 32, 32)), or give the model a shape"
-        raise DifftoolError(f"it takes no samples of shape {size}; {way_out}") from None
-    return Finding("takes x", "any", "yes", True)
+        what = f"the model does not take samples of shape {size}"
+        way_out = "call check_model(model, shape=(3, 32, 32)), or give the model a shape"
+        raise DifftoolError(f"{what}; {way_out}") from None
+    return Finding("takes x", "yes", "yes", True)
 
 
 def _x(y: Tensor, p: Point, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -154,13 +161,13 @@ def _like(model: Model, bound: BoundModel, points: list[Point], y: Tensor) -> st
     if end.alpha == 0 and not model.divides_by_alpha:
         out = model.bind(schedule)(_x(y, end), end)
         assert bool(torch.isfinite(out).all()), (
-            "not finite at alpha = 0; say divides_by_alpha = True"
+            "not finite at alpha = 0; set divides_by_alpha = True"
         )
     return f"noise levels {points[0].level:.2g} to {points[-1].level:.4g}"
 
 
 def _point_each(bound: BoundModel, points: list[Point], y: Tensor) -> float:
-    """Points of tensors (B, 1, ...), as samplers with steps of each sample ask, beside one after the other."""
+    """The difference between one point per sample, as (B, 1, ...), and one sample at a time."""
     chosen = [points[i * (len(points) - 1) // (len(y) - 1)] for i in range(len(y))]
     x = torch.cat([_x(y[i : i + 1], p) for i, p in enumerate(chosen)])
     column = (len(y), *[1] * (y.ndim - 1))
@@ -187,16 +194,16 @@ def _label_each(
 
 
 def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
-    """How far the answers with labels 0 and 1 are apart; a network that knows nothing yet does not know its labels."""
+    """The difference of outputs for labels 0 and 1; an untrained network may ignore them."""
     try:
         answers = [
             [_raw(model.bind(own, {"label": torch.full((len(y),), k)}), p, y) for p in points]
             for k in range(2)
         ]
     except (DifftoolError, IndexError):
-        return "it has no second label"
+        return "no second label"
     if all(bool((raw == raw[:1]).all()) for raw in answers[0]):
-        return "it knows nothing yet"
+        return "untrained: the output does not depend on x"
     apart = worst_of(*(_relative(a, b) for a, b in zip(*answers, strict=True)))
     assert apart > 0, "the label changes nothing"
     return f"{apart:.2g}"
@@ -204,13 +211,13 @@ def _labels(model: Model, own: Schedule, points: list[Point], y: Tensor) -> str:
 
 def _raw(bound: BoundModel, p: Point, y: Tensor) -> Tensor:
     x = _x(y, p)
-    call, told = bound.prepare([p], x)
-    out: Tensor = call(x, told[0])
+    call, times = bound.prepare([p], x)
+    out: Tensor = call(x, times[0])
     return out.detach()
 
 
 def _kept(bound: BoundModel, points: list[Point], y: Tensor) -> float:
-    """The largest change of an answer by the next one: a network that writes all into one buffer."""
+    """How much an output changes at the next call: a network may write all into one buffer."""
     x = _x(y, points[0])
     first = bound(x, points[0])
     before = first.clone()
@@ -233,11 +240,11 @@ def _gradient(bound: BoundModel, points: list[Point], y: Tensor) -> str:
         with torch.enable_grad():
             out = bound(x, p)
             assert out.requires_grad, (
-                "x0 is detached from x: leave no_grad() and detach() out of the model"
+                "x0 is detached from x; remove no_grad() and detach() from the model"
             )
             (gradient,) = torch.autograd.grad(out.square().sum(), x)
         assert bool(torch.isfinite(gradient).all()), (
-            f"a gradient that is not finite at noise level {p.level:g}"
+            f"the gradient is not finite at noise level {p.level:g}"
         )
     return "finite"
 
@@ -258,8 +265,8 @@ def _affine(bound: BoundModel, points: list[Point], y: Tensor) -> float:
     worst = 0.0
     for i, p in enumerate(points):
         x = _x(y, p)
-        (call, told), affine = bound.prepare(points, x), bound.affine(p)
-        out = call(x, told[i])
+        (call, times), affine = bound.prepare(points, x), bound.affine(p)
+        out = call(x, times[i])
         worst = worst_of(
             worst,
             _relative(
@@ -270,25 +277,27 @@ def _affine(bound: BoundModel, points: list[Point], y: Tensor) -> float:
 
 
 def _from_noise(bound: BoundModel, p: Point, y: Tensor) -> str:
-    """How much of x / alpha is left in x0 where runs start."""
+    """How much of x / alpha remains in x0 where runs start."""
     x = (p.sigma * y).float()
     left = float(
         bound(x, p).detach().square().mean().sqrt() / (x / p.alpha).square().mean().sqrt()
     )
     assert left <= PULL, (
-        f"{left:.2g} x / alpha at noise level {p.level:.4g}: eps, v or score that is another, or its sign?"
+        f"{left:.2g} x / alpha at noise level {p.level:.4g}; "
+        f"check the parametrization (eps, v, score) and its sign"
     )
     return f"{left:.2g} at noise level {p.level:.4g}"
 
 
 def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding]:
-    """How x0 of noised samples is to the samples, at the level where it is worst, less four standard errors.
+    """How well x0 of noised samples estimates them at the worst level, less 4 standard errors.
 
-    error: the mean square error over that of the best linear estimate V / (V + level^2) (x / alpha - m) + m, of the
-    samples' mean m and variance V. slope: that of the regression of the samples on x0, 1 for E[x_0 | x]. mean: the
-    root mean square of the means of x0 less those of the samples, in standard deviations.
+    error: the mean square error over that of the best linear estimate
+    V / (V + level^2) (x / alpha - m) + m, with m and V the samples' mean and variance.
+    slope: that of the regression of the samples on x0, 1 for E[x_0 | x].
+    mean: the root mean square of the bias of x0, in standard deviations.
     """
-    assert bool(torch.isfinite(clean).all()), "its samples are not finite"
+    assert bool(torch.isfinite(clean).all()), "the model's samples are not finite"
     bound = model.bind(model.schedule or VE(sigma_max=HIGHEST))
     eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(SEED + 1))
     centred = clean - clean.mean(0)
@@ -300,11 +309,11 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
         where = f"at noise level {p.level:.3g}"
         each = _of_each((out - clean).square()) / linear
         error.append(Worst(float(each.mean()) - 4 * _uncertain(each), where))
-        told = out - out.mean(0)
-        share = float(told.square().mean())
+        centred_out = out - out.mean(0)
+        share = float(centred_out.square().mean())
         if share > TELLING * variance:
-            value = float((told * centred).mean()) / share
-            unsure = _uncertain(_of_each(told * (centred - value * told))) / share
+            value = float((centred_out * centred).mean()) / share
+            unsure = _uncertain(_of_each(centred_out * (centred - value * centred_out))) / share
             if value < 1:
                 size = "too large"
             else:
@@ -318,7 +327,7 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
         at_most(SLOPE, lambda: worst_of(*slope) if slope else None, STEEP),
         at_most(MEAN, lambda: worst_of(*mean), ASIDE),
     ]
-    hint = "; x0 is another there: scale, time told, parametrization, schedule?"
+    hint = "; x0 is wrong; check input scale, network time, parametrization and schedule"
     findings = [_hint(finding, hint) for finding in findings]
     if model.data_range is not None:
         low, high = model.data_range
@@ -328,13 +337,13 @@ def _estimates(model: Model, clean: Tensor, points: list[Point]) -> list[Finding
             .mean()
         )
         findings.append(
-            at_most("numbers of its samples outside of data_range", lambda: outside, OUTSIDE)
+            at_most("fraction of samples outside data_range", lambda: outside, OUTSIDE)
         )
     return findings
 
 
 def _hint(finding: Finding, hint: str) -> Finding:
-    """The finding, with a way out if it failed."""
+    """The finding, with a hint appended if it failed."""
     if finding.ok:
         return finding
     return finding._replace(measured=finding.measured + hint)
@@ -345,12 +354,12 @@ def _of_each(values: Tensor) -> Tensor:
 
 
 def _uncertain(each: Tensor) -> float:
-    """The standard error of the mean of figures of samples."""
+    """The standard error of the mean of per-sample values."""
     return float(each.std()) / len(each) ** 0.5
 
 
 def _own_samples(model: Model, size: tuple[int, ...], points: list[Point]) -> list[Finding]:
-    """The estimates of samples that the model itself draws."""
+    """The findings on samples that the model itself draws."""
     count = max(FEWEST, NUMBERS // math.prod(size))
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Checks by name."""
+"""Checks of what a spec names, as `difftool check` runs them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHECKS = {
 
 
 def check_named(spec: str) -> list[Finding]:
-    """The findings for all that a spec names; `DifftoolError` if it names nothing, or has options that do not fit."""
+    """The findings for everything that a spec names; `DifftoolError` if it does not fit."""
     name, options = parse(spec)
     entries = registry().find_all(name)
     entries = [entry for entry in entries if entry.axis in CHECKS] or entries
-    if options and len(entries) > 1:  # those that the options are of
+    if options and len(entries) > 1:  # keep those that have these options
         entries = [
             e for e in entries if set(options) <= {o.name for o in options_of(e.load())}
         ] or entries[:1]
@@ -36,7 +36,8 @@ def check_named(spec: str) -> list[Finding]:
             kind = ""
         if entry.axis not in CHECKS:
             raise DifftoolError(
-                f"{entry.axis} have no contract to hold {name!r} to; {', '.join(CHECKS)} have one"
+                f"cannot check {name!r}: {entry.axis} have no contract; "
+                f"{', '.join(CHECKS)} have one"
             )
         found = CHECKS[entry.axis](make(entry.axis, spec))  # type: ignore[operator]
         findings += [finding._replace(check=kind + finding.check) for finding in found]

@@ -1,4 +1,4 @@
-"""Measuring orders: of one step, of a run, of the law of its end, on exact models (`exact`)."""
+"""Orders of accuracy, of one step, over a run and weak, measured on exact models (`exact`)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from difftool.plan.trace import trace
 from difftool.samplers.base import Sampler
 from difftool.schedules import Path, Schedule, VPLinear
 
-NOTHING = 1e-8  # in half-log-snr
-ROUNDING = 3e-14  # smaller errors are not looked at
-MOST_STEPS, SETTLED = 1024, 0.02  # how far the limit of an order over a run is followed
-LONGEST, HALVINGS, SMALL = 0.32, 8, 100  # of steps; how often they are halved; times rounding
-# of the steps before and of the one that is measured
+NOTHING = 1e-8  # length of a negligible step, in half-log-SNR
+ROUNDING = 3e-14  # smaller errors are rounding
+MOST_STEPS, SETTLED = 1024, 0.02  # where the limit of an order over a run stops
+LONGEST, HALVINGS, SMALL = 0.32, 8, 100  # first step size; halvings; multiple of rounding
+# relative lengths of the steps before the measured one, and of that one
 LENGTHS = np.array([0.9, 1.1, 1.0, 1.2, 0.85, 1.05, 0.95, 1.0])
-DATA = Gaussian.of([0.3, -0.5, 0.0], [0.5, 0.05, 1.5])  # for the order of the law
+DATA = Gaussian.of([0.3, -0.5, 0.0], [0.5, 0.05, 1.5])  # for the weak order
 
 
 def one_step_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
-    """The order of one full step with exact values in its history: slope of the defect over the step, less 1.
+    """The order of one full step with exact history.
 
-    Steps are halved while their defects are well above rounding; the last two slopes are extrapolated.
+    It is the slope of log defect over log step size, less 1. The step size is halved while
+    defects are well above rounding; the last two slopes are extrapolated.
     """
     defects: list[float] = []
     for h in LONGEST / 2 ** np.arange(HALVINGS):
@@ -43,11 +44,12 @@ def one_step_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
 
 
 def last_step(sampler: Sampler, schedule: Schedule | None = None) -> float | None:
-    """The error of the last step, into sigma = 0, over that of the mean E[x_0 | x], all states before it being exact.
+    """The error of the last step, into sigma = 0, over that of E[x_0 | x], with exact history.
 
-    The levels are 0.02 apart. There the noise eps of a state is proportional to the level, so that Euler and the mean
-    are as good as each other (1), methods of order 2 that use what came before are better, and an answer that is one
-    step old is three times as bad. None for what does not step from the state before (Picard's sums).
+    The levels are 0.02 apart. There the noise eps of a state is proportional to the level:
+    Euler and the mean are equally good (1), methods of order 2 that use history are better, and
+    an output that is one step old is three times as bad. None for samplers whose last step does
+    not start from the previous state (Picard's sums).
     """
     schedule, data = schedule or VPLinear(), Mixture()
     path = Path(
@@ -68,9 +70,10 @@ def global_order(
     centre: float = 0.0,
     upwards: bool = False,
 ) -> float:
-    """The order of the end point over a fixed interval, from the exact state, start-up included.
+    """The order of the end point over a fixed interval from the exact state, start-up included.
 
-    centre: its half-log-snr, where the data is scaled to be as much as the noise. upwards: from data to noise.
+    centre: the half-log-SNR of the interval's center, where the data is scaled to be as large
+    as the noise. upwards: from data to noise.
     """
     if upwards:
         half = -0.4
@@ -80,7 +83,7 @@ def global_order(
 
 
 def global_order_in(sampler: Sampler, steps: int) -> float:
-    """The same by so many steps and half as many alone."""
+    """`global_order` estimated from `steps` and `steps / 2` alone."""
     coarse, fine = (_end_error(sampler, VPLinear(), 0.0, 0.4, n) for n in (steps // 2, steps))
     if fine < SMALL * ROUNDING:
         return math.inf
@@ -96,24 +99,24 @@ def _end_error(
 
 
 def end_of(sampler: Sampler, path: Path, data: Mixture) -> Array:
-    """Where a run from the exact state ends, by the plan or, where there is none, by the plain loop."""
+    """The end point of a run from the exact state, by the plan or else the plain loop."""
     import torch
 
     try:
         return run(trace(sampler, path, "step"), data, {0: data.at(path[0])})
     except NotAffine:
-        model = lambda x, p, **asked: torch.from_numpy(data.x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
-        x = torch.from_numpy(data.at(path[0]).copy())[:, None]  # a loop may write into it
+        model = lambda x, p, **_: torch.from_numpy(data.x0(x.numpy()[:, 0], p))[:, None]  # noqa: E731
+        x = torch.from_numpy(data.at(path[0]).copy())[:, None]  # a loop may modify it in place
         return sampler(model, x, path, lambda now=None, nxt=None: 0.0 * x).numpy()[:, 0]
 
 
 def weak_order(sampler: Sampler, schedule: Schedule | None = None) -> float:
-    """The order of the law of the end point on Gaussian data (W2, exact), over a fixed interval from the exact law."""
+    """The order in distribution (exact W2) over a fixed interval on Gaussian data."""
     return _limit(lambda n: _law_error(sampler, schedule or VPLinear(), n))
 
 
 def weak_order_from(sampler: Sampler, steps: int, schedule: Schedule) -> float:
-    """The same by so many steps and twice as many alone."""
+    """`weak_order` estimated from `steps` and `2 * steps` alone."""
     coarse, fine = (_law_error(sampler, schedule, n) for n in (steps, 2 * steps))
     if fine < ROUNDING:
         return math.inf
@@ -126,7 +129,7 @@ def _law_error(sampler: Sampler, schedule: Schedule, steps: int) -> float:
 
 
 def _limit(error_of: Callable[[int], float]) -> float:
-    """The slope of log error over log steps, with more steps until it settles; infinite if only rounding is left."""
+    """The order from doubling the steps until it settles; infinite if only rounding is left."""
     before, slope, n = error_of(16), math.inf, 32
     while n <= MOST_STEPS:
         after = error_of(n)
@@ -140,15 +143,16 @@ def _limit(error_of: Callable[[int], float]) -> float:
 
 
 def path_at(schedule: Schedule, half_log_snrs: Sequence[float] | Array) -> Path:
-    """The path through points of these half-log-snrs."""
+    """The path through points at these half-log-SNRs."""
     return Path(schedule, [schedule.t_at_half_log_snr(float(v)) for v in half_log_snrs])
 
 
 def defect(sampler: Sampler, h: float, schedule: Schedule, centre: float = 0.0) -> float:
-    """The mean error of the last of eight uneven steps of about h, all before it being exact, in units of the data.
+    """The mean error of the last of eight uneven steps of about h, in units of the data.
 
-    It ends at the half-log-snr `centre`, where the data is scaled to be as much as the noise. A step so small that it
-    adds nothing follows, so that what a method corrects at the end of a step is in it.
+    All states before it are exact. It ends at the half-log-SNR `centre`, where the data is
+    scaled to be as large as the noise. A negligible step follows, so that a corrector at the
+    end of the measured step is included.
     """
     lengths, data = h * LENGTHS, Mixture(math.exp(-centre))
     before = np.concatenate([[0.0], lengths.cumsum()]) - lengths.sum()

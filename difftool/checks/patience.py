@@ -1,4 +1,4 @@
-"""As many probes as there is time for."""
+"""A time budget for checks with many probes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ GOLDEN = 0.618
 
 
 def patient(probes: Sequence[T], seconds: float, least: int) -> Iterator[T]:
-    """All probes in an order that is coarse first; once the seconds are over no more than the first `least` of them.
+    """The probes, coarse ones first, until time is up, but at least the first `least` of them.
 
-    Seconds of the processor, so that as many are looked at on a busy machine.
+    Seconds are CPU time, so that a busy machine runs as many probes.
     """
     until = thread_time() + seconds
     stride = next(

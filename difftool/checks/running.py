@@ -1,4 +1,4 @@
-"""How a sampler runs: finite, counted, repeatable, and as its plan says."""
+"""Checks of runs: finite, reproducible, as declared, and equal to their plan."""
 
 from __future__ import annotations
 
@@ -30,65 +30,67 @@ from difftool.schedules import (
 )
 
 SCHEDULES = (VPLinear(), DDPMLinear(), Cosine(), VE(), Flow(), SubVP())
-BEYOND = VE(sigma_max=2000.0)  # where nobody has looked
+BEYOND = VE(sigma_max=2000.0)  # beyond the usual noise levels
 STEPS = 1, 2, 3, 10, 33
-SHAPES = (3,), (3, 1, 1), (1, 1, 3), (1, 3), (1, 1, 1, 3)  # of a sample with three numbers
+SHAPES = (3,), (3, 1, 1), (1, 1, 3), (1, 3), (1, 1, 1, 3)  # of a sample with three elements
 MANY_STEPS = 257  # of a run whose evaluations are counted
-MANY = 64  # samples of a batch that is cut
+MANY = 64  # size of a batch that is also run in parts
 
 
 def runs_everywhere(sampler: Sampler) -> Finding:
-    """Whether it runs at all."""
+    """Whether the sampler runs at all."""
     return holds("runs on every schedule, 1 to 33 steps", "finite", lambda: _runs(sampler))
 
 
 def runs(sampler: Sampler) -> list[Finding]:
-    """What holds of every sampler, with a plan or without."""
+    """The checks of every sampler, with or without a plan."""
     findings = [
         holds("network evaluations", "as declared", lambda: _evaluations(sampler)),
         holds("noise", "as declared", lambda: _noise(sampler)),
         holds(
-            "upwards",
+            "runs upwards",
             "refused" if sampler.downwards_only else "finite",
             lambda: _upwards(sampler),
         ),
-        at_most("the same numbers twice", lambda: _twice(sampler), 0.0),
-        holds("points, as the schedule has them", "all", lambda: _points(sampler)),
-        at_most("the same for pictures", lambda: _pictures(sampler), 1e-10),
+        at_most("reproducible: the same numbers twice", lambda: _twice(sampler), 0.0),
+        holds("evaluated at points of the schedule", "all", lambda: _points(sampler)),
+        at_most("the same for any sample shape", lambda: _shapes(sampler), 1e-10),
     ]
     if sampler.batch_independent:
         findings.append(
             at_most("the same in batches of 1, 2, 3 and 64", lambda: _batches(sampler), 1e-6)
         )
     if not sampler.adaptive:
-        findings.append(at_most("gradient, to differences", lambda: _gradient(sampler), 1e-4))
+        findings.append(
+            at_most("gradient, against finite differences", lambda: _gradient(sampler), 1e-4)
+        )
     return findings
 
 
 def plan_of(sampler: Sampler) -> Finding | None:
-    """Why it has no plan, which is none of its faults, or does not run, which is one; None if it has a plan."""
+    """Why the sampler has no plan, which is allowed, or does not run; None if it has a plan."""
     run = None
-    with suppress(Exception):  # reported by the checks of runs
+    with suppress(Exception):  # reported by other checks
         run = job(sampler)
     if run is None or run.path is None:
-        return Finding("plan", "any", "it does not run", False)
+        return Finding("plan", "optional", "the sampler does not run", False)
     if run.plan is not None:
         return None
     try:
         trace(sampler, run.path)
     except NotAffine as error:
-        told = str(error)
+        reason = str(error)
         return Finding(
             "plan",
-            "any",
-            told if "plain loop" in told else f"runs as the plain loop: {told}",
+            "optional",
+            reason if "plain loop" in reason else f"runs as the plain loop: {reason}",
             True,
         )
-    return Finding("plan", "any", "runs as the plain loop", True)
+    return Finding("plan", "optional", "runs as the plain loop", True)
 
 
 def plan_is_loop(sampler: Sampler) -> float:
-    """The largest difference between its plan, the plan driven step by step, and the plain loop."""
+    """The largest difference between plan, plan driven step by step, and plain loop."""
     worst = 0.0
     for schedule in SCHEDULES:
         if schedule is SCHEDULES[0]:
@@ -103,7 +105,7 @@ def plan_is_loop(sampler: Sampler) -> float:
 
 
 class _Exact(GaussianMixture):
-    """A mixture that gives, where it is asked for a variance, v = 1/2 as a network with a learned variance would."""
+    """A mixture that also answers requests for a learned variance, with v = 1/2."""
 
     @property
     def answers(self) -> frozenset[str]:
@@ -120,7 +122,7 @@ class _BoundExact(BoundModel):
 
 
 def mixture(means: Any, variances: Any) -> GaussianMixture:
-    """An exact model that also takes the place of a network with a learned variance."""
+    """An exact model that can stand in for a network with a learned variance."""
     return _Exact(
         torch.as_tensor(means, dtype=torch.float64),
         torch.as_tensor(variances, dtype=torch.float64),
@@ -128,7 +130,7 @@ def mixture(means: Any, variances: Any) -> GaussianMixture:
 
 
 def model() -> GaussianMixture:
-    """Three components in three dimensions: the exact model that samplers are run on here."""
+    """The exact model of these checks: three components in three dimensions."""
     return mixture(_MEANS, 0.04)
 
 
@@ -138,7 +140,7 @@ _MEANS = torch.tensor(
 
 
 def job(sampler: Sampler, steps: int = 6, count: int = 6, **options: Any) -> Job:
-    """A small run of the sampler in float64; adaptive samplers ignore the steps."""
+    """A small run in float64; adaptive samplers ignore `steps`."""
     if sampler.adaptive:
         wanted = None
     else:
@@ -163,7 +165,7 @@ def _runs(sampler: Sampler) -> str:
             except Exception as error:  # whatever a plugin's code raises
                 error.add_note(f"on {schedule!r} in {steps} steps")
                 raise
-            assert out.dtype == torch.float64, f"a run in float64 came back in {out.dtype}"
+            assert out.dtype == torch.float64, f"a float64 run returned {out.dtype}"
     return f"{tried} schedules"
 
 
@@ -181,7 +183,7 @@ def _upwards(sampler: Sampler) -> str:
             return "refused"
         raise
     assert torch.isfinite(out).all() and not sampler.downwards_only, (
-        "declared to run downwards only, it ran upwards"
+        "declared downwards_only, but it ran upwards"
     )
     return "finite"
 
@@ -202,12 +204,12 @@ def _evaluations(sampler: Sampler) -> str:
             if run.plan is None or steps < MANY_STEPS:
                 run = run.loop
                 run.batch(0, 6)
-            way_out = "nfe(path) says what a path costs, if not evaluations times its steps"
+            way_out = "define nfe(path) if it is not evaluations times steps"
             assert declared in (None, run.nfe), (
-                f"{declared} declared, {run.nfe} made in {steps} steps; {way_out}"
+                f"{declared} declared, {run.nfe} counted in {steps} steps; {way_out}"
             )
             assert planned in (None, run.nfe), (
-                f"{planned} in the plan, {run.nfe} made in {steps} steps"
+                f"{planned} in the plan, {run.nfe} counted in {steps} steps"
             )
             counts.setdefault(end, []).append(str(run.nfe))
     return "; ".join(
@@ -232,20 +234,21 @@ def _noise(sampler: Sampler) -> str:
         declared = "deterministic"
     text = f"{declared}, {len(draws)} draws in {len(run.path) - 1} steps"
     if sampler.stochastic:
-        way_out = "draw with noise(now, nxt), no other way"
+        way_out = "draw noise only with noise(now, nxt)"
     else:
         way_out = "set stochastic = True"
     assert bool(draws) == sampler.stochastic, f"declared {text}; {way_out}"
     assert sampler.stochastic or not sampler.weak_order or sampler.accuracy is not None, (
-        "declared deterministic, with a weak order"
+        "declares a weak order, but stochastic = False"
     )
     if not sampler.adaptive:
         for now, nxt in draws:
             assert now is not None, (
-                "noise is drawn for no points: say noise(now, nxt), or noise(now) for its own"
+                "noise is drawn without points; call noise(now, nxt), "
+                "or noise(now) for independent noise"
             )
             assert nxt is None or _within_a_step(run.path, now, nxt), (
-                f"noise({now.level:.3g}, {nxt.level:.3g}), by levels, belongs to no step"
+                f"noise between levels {now.level:.3g} and {nxt.level:.3g} lies within no step"
             )
         _in_their_steps(sampler, job(sampler, 7).path)
     return text
@@ -258,7 +261,7 @@ def _within_a_step(path: Path, now: Point, nxt: Point) -> bool:
 
 
 def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
-    """The noise of a step enters the state in that step: with path noise another would not be this path's."""
+    """Check that noise enters the state in its own step, or path noise would be wrong."""
     assert path is not None
     try:
         plan = trace(sampler, path, correlated=True)
@@ -276,9 +279,7 @@ def _in_their_steps(sampler: Sampler, path: Path | None) -> None:
                 inside = _below(path[step + 1].level, interval[0]) and _below(
                     interval[1], path[step].level
                 )
-                what = (
-                    f"the noise between levels {interval[0]:.3g} and {interval[1]:.3g} enters"
-                )
+                what = f"noise between levels {interval[0]:.3g} and {interval[1]:.3g} enters"
                 assert inside, (
                     f"{what} in the step from {path[step].level:.3g} to {path[step + 1].level:.3g}"
                 )
@@ -310,8 +311,8 @@ def _batches(sampler: Sampler) -> float:
 
 
 def _points(sampler: Sampler) -> str:
-    """Every point that the model is asked at has the alpha and sigma of its time: networks may be told the time."""
-    asked = 0
+    """Check that points of evaluation have the alpha and sigma of their time."""
+    count = 0
     for schedule in (VPLinear(), Flow()):
         run = job(sampler, schedule=schedule)
         bound, source = run.start(0, 6)
@@ -322,10 +323,10 @@ def _points(sampler: Sampler) -> str:
             p: Point,
             bound: BoundModel = bound,
             points: list[Point] = points,
-            **asked: Any,
+            **request: Any,
         ) -> Any:
             points.append(p)
-            return bound(x, p, **asked)
+            return bound(x, p, **request)
 
         assert run.path is not None
         finish(sampler, model, run.origin.sigma * source.initial(), run.path, source, run.last)
@@ -336,17 +337,19 @@ def _points(sampler: Sampler) -> str:
                 for name in ("alpha", "sigma")
             )
             assert off < 1e-6, (
-                f"asked at t = {p.t:.4g} with alpha = {p.alpha:.4g}, sigma = {p.sigma:.4g}, where {schedule!r} has "
-                f"{own.alpha:.4g}, {own.sigma:.4g}; take points from the path: path.at(t), path.at_half_log_snr(v)"
+                f"evaluated at t = {p.t:.4g} with alpha = {p.alpha:.4g}, "
+                f"sigma = {p.sigma:.4g}, where {schedule!r} has {own.alpha:.4g}, "
+                f"{own.sigma:.4g}; take points from the path: path.at(t), "
+                f"path.at_half_log_snr(v)"
             )
-        asked += len(points)
-    return f"{asked} points"
+        count += len(points)
+    return f"{count} points"
 
 
-def _pictures(sampler: Sampler) -> float:
-    """States of more axes, beside the same ones flattened."""
+def _shapes(sampler: Sampler) -> float:
+    """The largest difference between states with more axes and the same states flattened."""
     shapes = list(SHAPES)
-    if sampler.adaptive:  # these take their time
+    if sampler.adaptive:  # these are slow
         shapes = shapes[:3]
     flat, *others = (
         job(sampler, model=mixture(_MEANS.reshape(3, *s), 0.04), shape=(6, *s)).loop
@@ -357,15 +360,15 @@ def _pictures(sampler: Sampler) -> float:
 
 
 def _gradient(sampler: Sampler) -> float:
-    """The gradient of the end in the start, beside a difference of two runs, in one direction."""
+    """The error of one directional derivative of the run, against a central difference."""
     run, generator = job(sampler, 3, 2), torch.Generator().manual_seed(5)
     x, v, w = (torch.randn(2, 3, generator=generator, dtype=torch.float64) for _ in range(3))
     x = (run.origin.sigma * x).requires_grad_()
     (gradient,) = torch.autograd.grad((run.batch(0, 2, x, grad=True) * w).sum(), x)
     h = 1e-5 * run.origin.sigma
     with torch.no_grad():
-        there, back = (float((run.batch(0, 2, x + k * h * v) * w).sum()) for k in (1, -1))
-    along, difference = float((gradient * v).sum()), (there - back) / (2 * h)
+        ahead, behind = (float((run.batch(0, 2, x + k * h * v) * w).sum()) for k in (1, -1))
+    along, difference = float((gradient * v).sum()), (ahead - behind) / (2 * h)
     return abs(along - difference) / (1e-3 + abs(difference))
 
 

@@ -1,4 +1,4 @@
-"""What makes a sampler a sampler: it runs everywhere, it is what its plan says, and its claims hold."""
+"""The contract of samplers: they run everywhere, match their plans and keep their claims."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cache, partial
 
 from difftool.checks.everywhere import (
-    least_order,
     left_over,
     left_over_on,
-    order_there,
+    lowest_order,
+    step_order_at,
     worst_last_step,
 )
 from difftool.checks.finding import Finding, at_least, at_most, attempt, holds, near
@@ -45,42 +45,44 @@ from difftool.plan.stability import amplification, stability
 from difftool.samplers.base import Sampler
 from difftool.schedules import VE, DDPMLinear, Flow, Schedule, VPLinear
 
-TOLERANCE = 0.06  # of a measured order, or TOLERANCE_PART of it
+TOLERANCE = 0.06  # of a measured order, absolute, or TOLERANCE_PART of it if larger
 TOLERANCE_PART = 0.03
-COARSE = 0.25  # of an order measured at two sizes of a step only, or COARSE_PART of it
+COARSE = 0.25  # tolerance of an order from two step sizes only, or COARSE_PART of it
 COARSE_PART = 0.1
 PATIENCE = 1.5  # seconds
 LONG = 192  # steps of a long run
-FAR = 20.0, 0.05  # noise levels about which the order of a run is measured, too
-STALE = (
-    2.5  # times the error of the mean: a last step with an answer that is one step old has 3
-)
-ROUNDED = 1e-7  # a variance of 0 is computed to 1e-16 of the start's, a standard deviation to its square root
-STEEP = 0.05  # the least real stability interval of a deterministic sampler
-LOUD = 10.0  # what independent errors of size 1 of answers v may become
+FAR = 20.0, 0.05  # further noise levels around which the order over a run is measured
+STALE = 2.5  # times the error of the mean; a last step with an output one step old has 3
+# a variance of 0 has an error of 1e-16 of the start's, a standard deviation its square root
+ROUNDED = 1e-7
+STEEP = 0.05  # the smallest real stability interval of a deterministic sampler
+LOUD = 10.0  # the largest amplification of independent unit errors of v
 
 
 def check_sampler(sampler: Sampler, patience: float = PATIENCE) -> list[Finding]:
     """The contract of a sampler, with figures.
 
-    Finite on every built-in schedule at 1 to 33 steps; upwards too, or refused there if it says so; network
-    evaluations and noise as declared, each noise in its step; the same numbers twice, and in any batches if it is batch
-    independent; its plan, the plan driven step by step and the plain loop agree; point mass (unless it declares
-    otherwise); the orders that it claims, at every noise level, on variance preserving, variance exploding, sub-VP and
-    flow schedules; the law of its states on Gaussian data, which tends to the true one (unless weak_order is 0); the
-    last step; every number of steps; and the same with other options.
+    Runs: finite on every built-in schedule in 1 to 33 steps, and upwards, unless declared
+    `downwards_only`; network evaluations and noise as declared, each noise in its own step;
+    reproducible, and independent of the batch if declared so. The plan, the plan driven step by
+    step and the plain loop agree.
 
-    patience: seconds that each of the laws with many probes may take, after its first few.
+    Accuracy: the claimed orders at every noise level, on variance-preserving,
+    variance-exploding, sub-VP and flow schedules; the distribution of states on Gaussian data,
+    which converges to the true one unless `weak_order` is 0; a point mass, unless declared
+    otherwise; the last step; any number of steps. All of it holds with other options too.
+
+    patience: seconds for each check with many probes, after its first few.
     """
     return list(findings(sampler, patience))
 
 
 def findings(sampler: Sampler, patience: float = PATIENCE) -> Iterator[Finding]:
-    """The findings of `check_sampler`, each when it is asked for."""
+    """The findings of `check_sampler`, one by one as they are measured."""
     it_runs = runs_everywhere(sampler)
     yield it_runs
-    if not it_runs.ok:  # else the same is said a dozen times
-        yield Finding("all else", "any", "not looked at: it does not run", False)
+    if not it_runs.ok:  # otherwise every check would report the same error
+        yield Finding("all other checks", "run", "skipped: the sampler does not run", False)
         return
     yield from runs(sampler)
     without_plan = plan_of(sampler)
@@ -91,77 +93,80 @@ def findings(sampler: Sampler, patience: float = PATIENCE) -> Iterator[Finding]:
     yield at_most("plan = plain loop = stepper", lambda: plan_is_loop(sampler), 1e-10)
     if sampler.point_mass:
         yield at_most(
-            "point mass: ends at the point, with sigma_end",
+            "point mass: ends at alpha mu, std sigma",
             lambda: point_mass(sampler),
             ROUNDED,
         )
     if sampler.stochastic:
         yield at_most(
-            "analysis = Monte Carlo (standard errors)", lambda: monte_carlo(sampler), 5.0
+            "analysis = Monte Carlo, in standard errors", lambda: monte_carlo(sampler), 5.0
         )
     yield from _steady(sampler)
     yield from _orders(sampler, patience)
     if order := promised(sampler):
         yield at_most(
-            "error in N steps over that in N - 1, N + 1",
+            "error in N steps / in N - 1 and N + 1",
             lambda: worst_number_of_steps(sampler, patience),
             WORSE,
         )
         yield at_most(
-            "law at every level, in small steps",
+            "distribution at every level, in small steps",
             lambda: left_over(sampler, order, patience),
             0.0,
         )
         if sampler.stochastic:
             yield at_most(
-                "law with path noise", lambda: left_over_on(sampler, 1.0, VPLinear(), True), 0.0
+                "distribution with path noise",
+                lambda: left_over_on(sampler, 1.0, VPLinear(), True),
+                0.0,
             )
     else:
-        yield at_most(
-            "law that is claimed by nobody, in more steps", lambda: grows(sampler), AWAY
-        )
+        yield at_most("growth of the error with more steps", lambda: grows(sampler), AWAY)
     yield holds(
-        "the same with other options", "claims and law", lambda: _others(sampler, patience)
+        "holds with other options",
+        "claims and distribution",
+        lambda: _others(sampler, patience),
     )
 
 
 def _steady(sampler: Sampler) -> Iterator[Finding]:
-    """What becomes of steep networks and of wrong ones."""
+    """Stability on steep networks, and amplification of network errors."""
     if sampler.accuracy is not None or sampler.weak_order:
         yield attempt("stability intervals", f"real >= {STEEP}", lambda: _steep(sampler))
         yield attempt(
-            "errors of the network, in 10 steps",
-            f"<= x {LOUD:g} of v",
+            "amplified network errors, in 10 steps",
+            f"<= x {LOUD:g} (v)",
             lambda: _amplified(sampler),
         )
 
 
 def _steep(sampler: Sampler) -> Finding:
-    """How steep a network may be, in steps of s; nothing at all is zero-instability.
+    """Stability intervals, in steps of s; an empty interval means zero-instability.
 
-    Not of what draws noise: steps this short are nothing beside the noise of churn, and no steps at all for lcm.
+    Stochastic samplers always pass: such short steps are negligible against the noise of churn,
+    and lcm does not take steps at all.
     """
     check, expected, found = "stability intervals", f"real >= {STEEP}", stability(sampler)
     if found is None:
-        return Finding(check, expected, "unknown: no step is like the one before", True)
+        return Finding(check, expected, "unknown: no two consecutive steps are alike", True)
     text = f"real {found.real:.3g}, complex {found.disc:.3g}"
     return Finding(check, expected, text, found.real >= STEEP or sampler.stochastic)
 
 
 def _amplified(sampler: Sampler) -> Finding:
-    """What independent errors of size 1 of a network's answers become on ddpm-linear."""
-    check, expected = "errors of the network, in 10 steps", f"<= x {LOUD:g} of v"
+    """How much independent unit errors of the network are amplified on ddpm-linear."""
+    check, expected = "amplified network errors, in 10 steps", f"<= x {LOUD:g} (v)"
     plan = job(sampler, 10, schedule=DDPMLinear()).plan
     assert plan is not None
     if beyond_x0(plan) is not None:
-        return Finding(check, expected, "unknown: it takes more than x0", True)
+        return Finding(check, expected, "unknown: the plan uses more than x0", True)
     gains = {kind: amplification(plan, errors_of(kind)) for kind in ("eps", "x0", "v")}
     text = ", ".join(f"x {gain:.2f} ({kind})" for kind, gain in gains.items())
     return Finding(check, expected, text, gains["v"] <= LOUD)
 
 
 def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
-    """The orders that it claims, by its plan."""
+    """The claimed orders of a sampler with a plan."""
     quiet = without_noise(sampler)
     if sampler.stochastic:
         at = " at zero noise"
@@ -174,7 +179,11 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
         )
         yield _order_everywhere(quiet, f"{one}, everywhere", claimed, patience)
     if quiet is not None and promised(quiet):
-        yield at_most(f"last step{at}, over the mean", lambda: worst_last_step(quiet), STALE)
+        yield at_most(
+            f"last step{at}: error / mean's error",
+            lambda: worst_last_step(quiet),
+            STALE,
+        )
         yield from _over_a_run(quiet, at)
     loud = _with_noise(sampler)
     if loud.stochastic and loud.weak_order:
@@ -187,17 +196,17 @@ def _orders(sampler: Sampler, patience: float) -> Iterator[Finding]:
 
 
 def _with_noise(sampler: Sampler) -> Sampler:
-    """The sampler, or, where its noise is an option that it leaves at 0, with that option at 1."""
+    """The sampler, with its noise option at 1 if that is 0."""
     if sampler.stochastic or sampler.noise_option is None:
         return sampler
     return changed(sampler, **{sampler.noise_option: 1.0}) or sampler
 
 
 def _order_everywhere(sampler: Sampler, check: str, claimed: float, patience: float) -> Finding:
-    limit = _least(claimed)
+    limit = _lowest(claimed)
 
     def finding() -> Finding:
-        worst = least_order(sampler, limit, patience)
+        worst = lowest_order(sampler, limit, patience)
         return Finding(
             check, f">= {limit:g}", f"{worst.figure:.2f} {worst.where}", worst.figure >= limit
         )
@@ -215,20 +224,22 @@ def _over_a_run(sampler: Sampler, at: str) -> Iterator[Finding]:
     yield (
         found
         if found.ok
-        else found._replace(measured=f"{found.measured}; what it is over a run: global_order")
+        else found._replace(
+            measured=f"{found.measured}; if the order over a run differs, declare global_order"
+        )
     )
     yield at_least(
         f"order over a run{at}, in {LONG} steps",
         lambda: global_order_in(sampler, LONG),
-        _least(claimed),
+        _lowest(claimed),
     )
     if not sampler.downwards_only:
         upwards = partial(global_order, sampler, upwards=True)
-        yield at_least(f"order over a run{at}, upwards", upwards, _least(claimed))
+        yield at_least(f"order over a run{at}, upwards", upwards, _lowest(claimed))
 
 
 def _unplanned(sampler: Sampler) -> Iterator[Finding]:
-    """What can be measured without a plan: orders over runs, the law by samples."""
+    """The checks without a plan: orders over runs, distribution from samples."""
     quiet = without_noise(sampler)
     if sampler.stochastic:
         at = " at zero noise"
@@ -238,25 +249,21 @@ def _unplanned(sampler: Sampler) -> Iterator[Finding]:
         yield from _over_a_run(quiet, at)
         for level in FAR:
             check, measure = (
-                f"order over a run{at}, about noise level {level:g}",
+                f"order over a run{at}, around noise level {level:g}",
                 partial(_order_about, quiet, level),
             )
             yield near(check, measure, claimed, _coarse(claimed))
     if sampler.stochastic and sampler.weak_order:
-        measured = (
-            "cannot be measured without a plan; write it with + - * / alone, or claim none"
-        )
+        measured = "cannot be measured without a plan; use only + - * /, or claim no weak order"
         yield Finding("weak order over a run", f"{sampler.weak_order:g}", measured, False)
     if promised(sampler):
         many = cache(partial(of_many, sampler))
         yield at_most(
-            "law of many samples, over its sampling error", lambda: many()[0], FAR_OFF
+            "distribution of many samples / sampling error", lambda: many()[0], FAR_OFF
         )
-        yield at_most(
-            "correlation of elements, over its sampling error", lambda: many()[1], FAR_OFF
-        )
+        yield at_most("correlation of elements / sampling error", lambda: many()[1], FAR_OFF)
     if sampler.adaptive and not sampler.downwards_only:
-        yield at_most("where it ends, downwards and upwards", lambda: astray(sampler), ASTRAY)
+        yield at_most("end point, downwards and upwards", lambda: astray(sampler), ASTRAY)
 
 
 def _order_about(sampler: Sampler, level: float) -> float:
@@ -266,37 +273,40 @@ def _order_about(sampler: Sampler, level: float) -> float:
 def _others(sampler: Sampler, patience: float) -> str:
     choices, loud = variants(sampler), _with_noise(sampler)
     if loud is not sampler:
-        choices += [(f"{sampler.noise_option}=1,{text}", made) for text, made in variants(loud)]
-    return others_hold(choices, patience, LOOKS)
+        choices += [
+            (f"{sampler.noise_option}=1,{text}", other) for text, other in variants(loud)
+        ]
+    return others_hold(choices, patience, QUICK_CHECKS)
 
 
 def _wrong(schedule: Schedule, sampler: Sampler) -> str | None:
-    """What a quick look on a schedule finds wrong with a sampler; None if nothing."""
+    """What a quick check on a schedule finds wrong with a sampler; None if nothing."""
     try:
         run = job(sampler)
         run.batch(0, 6)
-    except DifftoolError:  # an option that does not fit so small a run
+    except DifftoolError:  # an option that does not fit such a small run
         return None
     if run.plan is None:
         return None
     quiet = without_noise(sampler)
     if quiet is not None and (claimed := quiet.accuracy) is not None:
         for centre in (-3.0, 1.0, 4.0):
-            order = order_there(quiet, schedule, centre, _least(claimed))
-            if order < _least(claimed):
-                return f"one step is of order {order:.2f} (claimed: {claimed:g}) on {type(schedule).__name__}"
+            order = step_order_at(quiet, schedule, centre, _lowest(claimed))
+            if order < _lowest(claimed):
+                found = f"one step has order {order:.2f} (claimed: {claimed:g})"
+                return f"{found} on {type(schedule).__name__}"
     if sampler.stochastic and (weak := sampler.weak_order):
-        enough = (64, 256, 512)  # churn is itself from a hundred steps on
+        enough = (64, 256, 512)  # below about a hundred steps churn is capped
         orders = (weak_order_from(sampler, steps, schedule) for steps in enough)
-        if not any(order >= _least(weak) for order in orders):
-            return f"its law is not of order {weak:g}, as claimed, on {type(schedule).__name__}"
+        if not any(order >= _lowest(weak) for order in orders):
+            return f"the weak order is not {weak:g}, as claimed, on {type(schedule).__name__}"
     if promised(sampler):
         return off_law(sampler, schedule)
     return None
 
 
-# with each choice of options
-LOOKS = [partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())]
+# for each choice of options
+QUICK_CHECKS = [partial(_wrong, schedule) for schedule in (VPLinear(), Flow(), VE())]
 
 
 def _tolerance(order: float) -> float:
@@ -307,13 +317,13 @@ def _coarse(order: float) -> float:
     return max(COARSE, COARSE_PART * order)
 
 
-def _least(order: float) -> float:
-    """What a claimed order must come to where it is measured coarsely."""
+def _lowest(order: float) -> float:
+    """The lowest value that passes for a claimed order where it is measured coarsely."""
     return order - _coarse(order)
 
 
 def without_noise(sampler: Sampler) -> Sampler | None:
-    """The sampler with its noise option at 0; itself if it is deterministic, None if its noise cannot be left out."""
+    """The sampler with its noise option at 0; None if its noise cannot be switched off."""
     if not sampler.stochastic:
         return sampler
     if sampler.noise_option is None:

@@ -1,4 +1,4 @@
-"""What makes a schedule a schedule."""
+"""The contract of noise schedules."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from difftool.schedules import Schedule
 from difftool.schedules.base import ALPHA_MIN, NEAR_END
 from difftool.schedules.path import ROUNDING as EDGE
 
-PLACES = 4000  # times that are tried at once, a part of them by themselves
+PLACES = 4000  # times to check at once; EACH of them are also checked one by one
 EACH = 200
-NEAR = 1e-9  # of the domain: how near its ends
-SLOPES = (1e-3, 1e-5, 1e-7)  # steps of differences, in parts of the distance to the nearer end
-INVERSE = 1e-9  # error of the half-log-snr of a time that was found by it, to that of its own rounding
-ROUNDING = 1e-15  # of a number
+NEAR = 1e-9  # distance of the nearest times from the ends, as a fraction of the domain
+SLOPES = (1e-3, 1e-5, 1e-7)  # difference steps, as fractions of the distance to the nearer end
+INVERSE = 1e-9  # tolerance of inverses, in half-log-SNR, beyond rounding
+ROUNDING = 1e-15  # relative
 HINT = (
-    "if it is sqrt(1 - alpha^2), which rounds to 0 there, write it without that difference: sin where alpha is cos, "
-    "sqrt(-expm1(2 log(alpha))) where log(alpha) has a formula of its own"
+    "if it is sqrt(1 - alpha^2), which rounds to 0 there, avoid the difference: use sin if "
+    "alpha is cos, sqrt(-expm1(2 log(alpha))) if log(alpha) has its own formula"
 )
 ROUNDED = 1e10  # a noise level above which the flow time rounds to 1
-SMOOTHED = 0.05  # what the default derivatives may be off by at kinks
-EPS, SPOILT = 2.3e-16, 1e-3  # of a number; the part of a difference that rounding may be
+SMOOTHED = 0.05  # tolerance of the default derivatives, at kinks
+EPS, SPOILT = 2.3e-16, 1e-3  # relative; largest fraction of a difference that may be rounding
 
 
 def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
-    """The contract of a schedule, with figures, at thousands of times, closest together at the ends.
+    """The contract of a schedule, with figures, at thousands of times that cluster at the ends.
 
-    Finite coefficients, alpha in [0, 1], sigma >= 0; sigma = 0 and alpha = 1 at the lower end; log(alpha / sigma)
-    strictly falling; floats, numpy and torch agree, float32 to its precision; all that follows from the two functions
-    does so where it is overridden: level, half-log-snr, points (one for each sample, too), noised data, the start of a
-    run, inverses, drift and diffusion; the same with other options.
+    Coefficients are finite, alpha in [0, 1], sigma >= 0; sigma = 0 and alpha = 1 at the lower
+    end; log(alpha / sigma) strictly decreases. Floats, numpy and torch agree, float32 up to its
+    precision. Everything derived from alpha and sigma stays consistent if overridden: level,
+    half-log-SNR, points (also one per sample), noised data, the start of a run, inverses, drift
+    and diffusion. All of it holds with other options too.
 
-    patience: seconds that the last of these may take, after its first two options.
+    patience: seconds for other options, after the first two.
     """
     times = _times(schedule)
     some = np.array(_some(times))
@@ -51,33 +52,33 @@ def check_schedule(schedule: Schedule, patience: float = 2.0) -> list[Finding]:
             lambda: _finite(schedule, times),
         ),
         holds("clean at the lower end", "alpha = 1, sigma = 0", lambda: _clean(schedule)),
-        holds("more t is more noise", "strictly", lambda: _falling(schedule, times)),
+        holds("noise increases with t", "strictly", lambda: _falling(schedule, times)),
         at_most(
             "floats, numpy, torch float64 agree",
             lambda: _kinds(schedule, some, ("alpha", "sigma")),
             1e-12,
         ),
         at_most(
-            "so do their derivatives",
+            "floats, numpy, torch agree on derivatives",
             lambda: _kinds(schedule, some[1:-1], ("drift", "diffusion2")),
             1e-6,
         ),
         at_most("float32 against float64", lambda: _single(schedule, times), 1e-5),
-        holds("a time for each sample", "(B, 1, ...)", lambda: _each(schedule)),
+        holds("one time per sample", "(B, 1, ...)", lambda: _each(schedule)),
         *_following(schedule, times),
         holds(
-            "the same with other options",
-            "all that follows",
+            "holds with other options",
+            "all derived quantities",
             lambda: _others(schedule, patience),
         ),
     ]
 
 
 def _following(schedule: Schedule, times: Array) -> list[Finding]:
-    """What follows from alpha and sigma."""
+    """The checks of quantities derived from alpha and sigma."""
     return [
         at_most("level, half_log_snr, at, add_noise", lambda: _derived(schedule, times), 1e-9),
-        holds("t_start", "alpha >= 1e-3 where it is to be", lambda: _start(schedule)),
+        holds("t_start", "alpha >= 1e-3 where required", lambda: _start(schedule)),
         *(_inverse(schedule, name, of, times) for name, of in INVERSES.items()),
         _slope(schedule, "drift", "d log(alpha) / dt", times),
         _slope(schedule, "diffusion2", "2 sigma^2 d log(sigma/alpha) / dt", times),
@@ -89,7 +90,7 @@ def _others(schedule: Schedule, patience: float) -> str:
 
 
 def _wrong(schedule: Schedule) -> str | None:
-    """What of it does not follow, at fewer times; None if all does, or if it is no schedule with these options."""
+    """The first derived quantity that is wrong; None if there is none, or no valid schedule."""
     try:
         times = _times(schedule)[:: PLACES // EACH]
         _falling(schedule, times)
@@ -102,7 +103,7 @@ def _wrong(schedule: Schedule) -> str | None:
 
 
 def _each(schedule: Schedule) -> str:
-    """Times (B,), as training draws them, for x (B, ...), B the width of x as well, beside one after the other."""
+    """Check times (B,) for x (B, ...), as in training, against one time after the other."""
     low, high = schedule.domain
     t = torch.linspace(
         low + 0.1 * (high - low), low + 0.9 * (high - low), 4, dtype=torch.float64
@@ -121,13 +122,13 @@ def _each(schedule: Schedule) -> str:
             [schedule.add_noise(x0[i], float(t[i]), eps[i]) for i in range(4)],
         )
         assert torch.allclose(noised, torch.stack(alone), rtol=1e-9, atol=1e-12), (
-            "add_noise mixes the times of samples"
+            "add_noise mixes up the times of samples"
         )
-    return "as one by one"
+    return "same as one at a time"
 
 
 def _times(schedule: Schedule) -> Array:
-    """Evenly, at random, and geometrically towards both ends of the domain."""
+    """Times spaced evenly, at random, and geometrically towards both ends of the domain."""
     low, high = schedule.domain
     near = np.geomspace(NEAR, 0.1, PLACES // 8)
     even, scattered = (
@@ -139,7 +140,7 @@ def _times(schedule: Schedule) -> Array:
 
 
 def _some(times: Array) -> list[float]:
-    """A part of them, the ends included."""
+    """`EACH` of the times, both ends included."""
     return [
         float(times[i])
         for i in np.unique(np.linspace(0, len(times) - 1, EACH).round().astype(int))
@@ -162,7 +163,7 @@ def _finite(schedule: Schedule, times: Array) -> str:
 def _clean(schedule: Schedule) -> str:
     p = schedule.at(schedule.domain[0])
     if p.alpha < p.sigma:
-        way_out = "; here more t is more noise, and t = 0 is data: use 1 - t"
+        way_out = "; in difftool t = 0 is data and noise increases with t: use 1 - t"
     else:
         way_out = ""
     assert p.sigma == 0 and abs(p.alpha - 1) < 1e-12, (
@@ -175,13 +176,11 @@ def _falling(schedule: Schedule, times: Array) -> str:
     inner = times[1:-1]
     alpha, sigma = schedule.alpha(inner), schedule.sigma(inner)
     zero = sigma == 0
-    assert not zero.any(), (
-        f"sigma is 0 at t = {inner[zero][-1]:g}, where it is not to be; {HINT}"
-    )
+    assert not zero.any(), f"sigma is 0 at t = {inner[zero][-1]:g}, expected sigma > 0; {HINT}"
     with np.errstate(divide="ignore"):
         values = np.log(alpha / sigma)
     for a, b, t in zip(values, values[1:], inner[1:], strict=False):
-        assert b < a, f"half_log_snr does not fall at t = {t:.9g}: {a:.9g}, {b:.9g}"
+        assert b < a, f"half_log_snr does not decrease at t = {t:.9g}: {a:.9g}, {b:.9g}"
     return "strictly"
 
 
@@ -204,20 +203,22 @@ def _kinds(schedule: Schedule, some: Array, names: tuple[str, ...]) -> Worst:
 
 
 def _single(schedule: Schedule, times: Array) -> float:
-    """Largest relative error in float32 of sigma at times that float32 holds exactly, and of alpha (absolute)."""
+    """The largest float32 error of sigma, relative, and of alpha, at times exact in float32."""
     t32 = torch.tensor(times[times > schedule.domain[0]], dtype=torch.float32).clamp(
         max=schedule.domain[1]
     )
     t64 = t32.double()
     sigma = (schedule.sigma(t32).double() - schedule.sigma(t64)).abs() / schedule.sigma(t64)
     lost = ~(sigma < 0.1)
-    assert not lost.any(), f"sigma is lost in float32 at t = {t32[lost][0]:g}; {HINT}"
+    assert not lost.any(), (
+        f"sigma loses its precision in float32 at t = {t32[lost][0]:g}; {HINT}"
+    )
     alpha = (schedule.alpha(t32).double() - schedule.alpha(t64)).abs()
     return float(torch.maximum(sigma, alpha).max())
 
 
 def _derived(schedule: Schedule, times: Array) -> Worst:
-    """Largest relative error of what follows from alpha and sigma without a derivative."""
+    """The largest relative error of quantities that need no derivatives."""
     worst = Worst(0.0, "")
     x0, eps = (
         torch.linspace(-1, 1, 3, dtype=torch.float64),
@@ -250,7 +251,7 @@ def _start(schedule: Schedule) -> str:
         f"a run starts at t = {anywhere:g}, expected the end of the domain, {high:g}"
     )
     assert low < divided <= high, (
-        f"{divided:g} is outside the domain, where alpha must be at least {ALPHA_MIN:g}"
+        f"t_start(True) = {divided:g} is outside the domain; expected alpha >= {ALPHA_MIN:g}"
     )
     alpha = schedule.alpha(divided)
     assert alpha >= ALPHA_MIN * (1 - 1e-6), (
@@ -259,7 +260,7 @@ def _start(schedule: Schedule) -> str:
     beyond = schedule.alpha(math.nextafter(divided, high))
     latest = divided == high or alpha < ALPHA_MIN * 1.01 or beyond < ALPHA_MIN
     assert latest, (
-        f"t = {divided:g} has alpha = {alpha:g}; there is a later one with {ALPHA_MIN:g}"
+        f"t = {divided:g} has alpha = {alpha:g}; a later time still has {ALPHA_MIN:g}"
     )
     return f"{anywhere:g}, {divided:g}"
 
@@ -274,7 +275,7 @@ INVERSES: dict[str, Callable[[Schedule, Any], Any]] = {
 def _inverse(
     schedule: Schedule, name: str, of: Callable[[Schedule, Any], Any], times: Array
 ) -> Finding:
-    """Numbers and arrays: how far the time that is found is away, in half-log-snr, beside what rounding takes."""
+    """The error of an inverse for floats and arrays, in half-log-SNR, beyond rounding."""
 
     def measure() -> Worst:
         inverse, worst = getattr(schedule, name), Worst(0.0, "")
@@ -293,11 +294,11 @@ def _inverse(
                 )
         return worst
 
-    return at_most(f"{name} inverts", measure, INVERSE)
+    return at_most(f"{name} is an exact inverse", measure, INVERSE)
 
 
 def _apart(schedule: Schedule, t: float, found: float) -> float:
-    """The difference of half-log-snrs, less what the last bits of t, alpha and sigma make of it."""
+    """The difference in half-log-SNR, less the effect of rounding in t, alpha and sigma."""
     low, high = schedule.domain
     if not low - EDGE * (high - low) <= found <= high + EDGE * (high - low):
         return math.inf
@@ -315,10 +316,12 @@ def _apart(schedule: Schedule, t: float, found: float) -> float:
 
 
 def _slope(schedule: Schedule, name: str, formula: str, times: Array) -> Finding:
-    """Relative difference to the nearest of several differences: of several steps, central, to the left, to the right.
+    """The relative error of a derivative against the nearest of several finite differences.
 
-    At a kink (an entry of a table) any of these is the derivative. What rounding makes of a difference is taken off,
-    and one that rounding spoils is none. The default of `Schedule`, which is smooth across kinks, may be further off.
+    These have several step sizes, and are central or one-sided, since at a kink (an entry of a
+    table) either side is right. Rounding is subtracted, and differences that are mostly
+    rounding are left out. The default of `Schedule`, which smooths over kinks, has a larger
+    tolerance.
     """
 
     def measure() -> Worst:
@@ -335,7 +338,7 @@ def _slope(schedule: Schedule, name: str, formula: str, times: Array) -> Finding
 
 
 def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, float]]:
-    """Differences for the drift or the squared diffusion at t, each with its rounding."""
+    """Finite differences for drift or squared diffusion at t, each with its rounding error."""
     low, high = schedule.domain
     out = []
     for part in SLOPES:
@@ -354,7 +357,7 @@ def _estimates(schedule: Schedule, name: str, t: float) -> list[tuple[float, flo
 
 
 def _differences(schedule: Schedule, name: str, t: float, h: float) -> list[float]:
-    """Of log(alpha), or of log(sigma / alpha), with steps of h: central, to the left, to the right."""
+    """Finite differences of log(alpha) or log(sigma / alpha): central, left, right."""
 
     def f(u: float) -> float:
         if name == "drift":

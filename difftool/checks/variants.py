@@ -1,4 +1,4 @@
-"""A thing with other options: what holds for the default ones holds for all that it takes."""
+"""Objects with other options, for which the contract must hold as well."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from difftool.checks.patience import patient
 from difftool.errors import DifftoolError
 from difftool.names.specs import options_of
 
-NUMBERS = (0.0, 0.3, 0.5, 0.85, 1.0, 2.0)  # that are tried for a number
+NUMBERS = (0.0, 0.3, 0.5, 0.85, 1.0, 2.0)  # values to try for a number
 WHOLE = (1, 2, 3, 4, 5)
-FEW = 3  # values of an option that are tried with those of another
+FEW = 3  # values of an option to combine with those of another
 
 
 T = TypeVar("T")
@@ -24,30 +24,31 @@ T = TypeVar("T")
 def others_hold(
     choices: Sequence[tuple[str, T]],
     patience: float,
-    looks: Sequence[Callable[[T], str | None]],
+    checks: Sequence[Callable[[T], str | None]],
 ) -> str:
-    """How often choices of options were looked at; `AssertionError` with what a look says of one, if it says something.
+    """Run checks on choices of options and count them; `AssertionError` at the first failure.
 
-    choices: as `variants` gives them; patience: seconds after which no more are looked at, but for the first two.
+    choices: as returned by `variants`. checks: each returns None or what is wrong.
+    patience: seconds for all but the first two.
     """
-    probes = list(product(choices, looks))
-    looked = 0
-    for (text, variant), wrong in patient(probes, patience, 2):
-        looked += 1
-        said = wrong(variant)
-        assert said is None, f"with {text} {said}"
-    if looked == len(probes):
+    probes = list(product(choices, checks))
+    done = 0
+    for (text, variant), check in patient(probes, patience, 2):
+        done += 1
+        problem = check(variant)
+        assert problem is None, f"with {text}: {problem}"
+    if done == len(probes):
         rest = ""
     else:
-        rest = f", no time for the other {len(probes) - looked}"
-    return f"{looked} looks{rest}"
+        rest = f", {len(probes) - done} skipped for lack of time"
+    return f"{done} checks{rest}"
 
 
 def variants(thing: T) -> list[tuple[str, T]]:
-    """The thing with one option changed, or two of few values; with the options as text.
+    """Copies with one option changed, or two of them, each with the changes as text.
 
-    Numbers, whole numbers, truth values and words are tried; other options stay as they are. A value that is refused,
-    with a `DifftoolError` as difftool does or another error, is none that it takes.
+    Varies floats, integers, booleans and choices of words; other options stay as they are.
+    Values that are refused, with a `DifftoolError` or another error, are skipped.
     """
     if not dataclasses.is_dataclass(thing):
         return []
@@ -58,18 +59,18 @@ def variants(thing: T) -> list[tuple[str, T]]:
     }
     changes = [{name: value} for name, values in choices.items() for value in values]
     changes += [{a: v, b: w} for a, b in combinations(few, 2) for v in few[a] for w in few[b]]
-    seen = {repr(thing)}  # options may be what == is not for, arrays say
+    seen = {repr(thing)}  # repr, since options such as arrays do not support ==
     out: list[tuple[str, T]] = []
     for change in changes:
-        made = changed(thing, **change)
-        if made is not None and repr(made) not in seen:
-            seen.add(repr(made))
-            out.append((",".join(f"{name}={value}" for name, value in change.items()), made))
+        variant = changed(thing, **change)
+        if variant is not None and repr(variant) not in seen:
+            seen.add(repr(variant))
+            out.append((",".join(f"{name}={value}" for name, value in change.items()), variant))
     return out
 
 
 def changed(thing: T, **options: Any) -> T | None:
-    """The thing with other values of options; None if it refuses them."""
+    """A copy with other values of options; None if they are refused."""
     try:
         return dataclasses.replace(thing, **options)  # type: ignore[type-var]
     except (DifftoolError, ValueError, TypeError):
@@ -77,7 +78,7 @@ def changed(thing: T, **options: Any) -> T | None:
 
 
 def _others(kind: Any, now: Any) -> list[Any]:
-    """Values of that type but the one that it has."""
+    """Values to try for an option of that type, other than the current one."""
     return [value for value in _values(kind) if not (type(value) is type(now) and value == now)]
 
 

@@ -1,4 +1,4 @@
-"""The command `difftool`. Everything that takes time to import is imported under the guard."""
+"""The `difftool` command; everything slow to import is imported under the guard."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 def main() -> None:
     """The entry point of the `difftool` script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # names of files may hold what a terminal cannot show
+        # file names may contain characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    if (
-        "OMP_WAIT_POLICY" not in os.environ
-    ):  # torch's threads wait for work a moment (else for long on a busy machine,
-        # and asleep, small networks are half as fast)
+    # torch's threads spin briefly while they wait for work: spinning for long, the default, is
+    # slow on a busy machine, and if they sleep at once, small networks are half as fast
+    if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # torch would read the metadata of every distribution, and fail at a damaged one
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")

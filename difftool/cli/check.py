@@ -1,4 +1,4 @@
-"""`difftool check NAME`: hold a schedule, grid, model or sampler to its contract."""
+"""`difftool check NAME`: measure a schedule, grid, model or sampler against its contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(
     ],
     json: Json = False,
 ) -> None:
-    """Check NAME against the contract of its kind, and print the figures. Exit code 1 if one fails."""
+    """Measure NAME against the contract of its kind; the exit code is 1 if a check fails."""
     from difftool.names.registry import registry
     from difftool.names.text import parse
 

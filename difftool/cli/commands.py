@@ -1,4 +1,4 @@
-"""The typer application: the commands that are registered, each behind the guard that turns errors into one line."""
+"""The typer application: the registered commands, each behind the guard for errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def loaded(entry: Entry) -> Any:
 
 
 def print_version(wanted: bool) -> None:
-    """What `--version` does."""
+    """Print the version and exit, for `--version`."""
     if wanted:
         from difftool import __version__
 
@@ -81,4 +81,4 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Sampling diffusion and flow models: schedules, grids, models and samplers that mix and match."""
+    """Sample diffusion and flow models, with any schedule, grid, model and sampler."""

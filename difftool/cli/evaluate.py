@@ -21,30 +21,36 @@ from difftool.cli.options import (
     under,
 )
 
-DRAWN = "Samples, where no file is named"  # a panel of the help
+DRAWN = "Samples, if no file is given"  # a panel of the help
 
 Samples = Annotated[
     Path | None,
     typer.Argument(
-        help="Samples: an .npz file, a folder of pictures or a data set.",
+        help="Samples to score: an .npz file, a folder of pictures or a data set.",
         show_default="drawn from --model",
     ),
 ]
 Data = Annotated[str, spec("Data set to compare with.")]
-Against = Annotated[str | None, spec("Data of the same law, whose figures are shown beside.")]
+Against = Annotated[
+    str | None, spec("Data set of the same distribution, scored as a baseline.")
+]
 Features = Annotated[
     str | None,
-    spec("Feature network, for FID and its like: an .onnx file, or inception."),
+    spec(
+        "Feature network for FID, KID, precision, recall and more: an .onnx file, or inception."
+    ),
 ]
-Exact = Annotated[str | None, spec("Exact model, for the samples' log density.")]
-BatchSize = Annotated[int, typer.Option(help="How many at a time.", rich_help_panel=DRAWN)]
+Exact = Annotated[str | None, spec("Exact model, for the log density of the samples.")]
+BatchSize = Annotated[int, typer.Option(help="Samples per batch.", rich_help_panel=DRAWN)]
 Guidance = Annotated[
     float | None,
     typer.Option(
-        help="How far to lead to the class.", show_default="none", rich_help_panel=DRAWN
+        help="Guidance scale; 1 is the conditional model itself.",
+        show_default="none",
+        rich_help_panel=DRAWN,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")]
 
 
 def evaluate(
@@ -65,9 +71,10 @@ def evaluate(
     device: Annotated[str, under(DRAWN, DEVICE)] = "auto",
     json: Json = False,
 ) -> None:
-    """Compare samples with a data set: distances, and FID and its like by a feature network.
+    """Score samples against a data set: distances, and by a feature network FID, KID and more.
 
-    Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out --against digits
+    Try: difftool evaluate --sampler em --steps 100 --data digits:split=held-out
+    --against digits
     """
     from difftool.names.specs import check_names
 
@@ -86,7 +93,7 @@ def evaluate(
 
 
 def _refuse_options_of_drawing(ctx: typer.Context, samples: Path) -> None:
-    """Raise `DifftoolError` if the user named how to draw samples that are in a file."""
+    """Raise `DifftoolError` for options on drawing samples if the samples come from a file."""
     from difftool.errors import DifftoolError
 
     named = given(ctx)
@@ -94,5 +101,6 @@ def _refuse_options_of_drawing(ctx: typer.Context, samples: Path) -> None:
         panel = getattr(option, "rich_help_panel", None)
         if option.name in named and panel == DRAWN:
             raise DifftoolError(
-                f"the samples are in {samples}; leave {option.opts[0]} out, which says how to draw some"
+                f"the samples come from {samples}; leave out {option.opts[0]}, "
+                "which is for drawing new ones"
             )

@@ -1,4 +1,4 @@
-"""`difftool forward`: data beside its noised versions."""
+"""`difftool forward`: data next to its noised versions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from difftool.cli.options import Data, Force, OutPicture, Schedule, SeedOfData, 
 HEADS = ("step", "t", "alpha", "sigma")
 
 Step = Annotated[
-    list[int] | None, typer.Option(help="Entries of the table to show.", show_default="377")
+    list[int] | None,
+    typer.Option(
+        help="Step of the forward process to show; may be repeated.", show_default="377"
+    ),
 ]
 Length = Annotated[
-    int, typer.Option(help="Entries of the table: entry k is the time k / length.")
+    int,
+    typer.Option(help="Number of steps of the forward process; step k is the time k / length."),
 ]
 
 
@@ -29,7 +33,7 @@ def forward(
     out: OutPicture = Path("forward.png"),
     force: Force = False,
 ) -> None:
-    """Show samples of a data set beside what the forward process makes of them.
+    """Show samples of a data set and their noised versions.
 
     Try: difftool forward --step 100 --step 377 --step 800
     """

@@ -24,11 +24,11 @@ TRACEBACK = "DIFFTOOL_TRACEBACK"
 
 
 class Ended(SystemExit):
-    """The end of a command of which the user has been told."""
+    """The exit of a command that has already told the user why."""
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, under `guarding`."""
+    """Wrap a command in `guarding`."""
 
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -46,8 +46,9 @@ def guarding() -> Iterator[None]:
             yield
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # a full disk or a closed pipe shows here, not when Python ends
-    except BrokenPipeError:  # `difftool list | head -1`: the reader has enough
+                # a full disk or a closed pipe is noticed here, not at interpreter exit
+                sys.stdout.flush()
+    except BrokenPipeError:  # `difftool list | head -1`: the reader has closed the pipe
         _forget_stdout()
         raise Ended(1) from None
     except DifftoolError as error:
@@ -110,7 +111,9 @@ def end(stopped: Stopped) -> NoReturn:
             if signal.getsignal(number) is stop:
                 signal.signal(number, signal.SIG_IGN)
     newline = "\n" * (sys.stderr is not None and sys.stderr.isatty())  # after the ^C
-    _say(f"{newline}difftool: interrupted; nothing half-written was left behind{stopped.kept}")
+    _say(
+        f"{newline}difftool: interrupted; no half-written files were left behind{stopped.kept}"
+    )
     raise Ended(stopped.code)
 
 
@@ -121,12 +124,12 @@ def _say(line: str) -> None:
 
 
 def warn(text: str) -> None:
-    """One line on stderr."""
+    """Print a warning as one line on stderr."""
     _say(f"difftool: warning: {' '.join(text.splitlines())}")
 
 
 def plain_warnings() -> None:
-    """Shows our own warnings as one line on stderr, without a place in the code."""
+    """Show difftool's warnings as one line on stderr, without the source location."""
     before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
@@ -139,7 +142,7 @@ def plain_warnings() -> None:
 
 
 def _forget_stdout() -> None:
-    """Lets what is still in stdout's buffer go nowhere, or Python complains about it when it ends."""
+    """Discard what is left in stdout's buffer, so that Python does not complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

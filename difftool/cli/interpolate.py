@@ -1,4 +1,4 @@
-"""`difftool interpolate`: samples whose starts lie between those of two others."""
+"""`difftool interpolate`: samples from noise interpolated between two draws."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from difftool.cli.options import (
     spec,
 )
 
-Sampler = Annotated[str | None, spec("Sampler, a deterministic one.", BY_RULE)]
-Pairs = Annotated[int, typer.Option(help="How many pairs of starts, a row for each.")]
-Between = Annotated[int, typer.Option(help="How many samples of a row, both ends among them.")]
-Seed = Annotated[int, typer.Option(help="Seed of the starts.")]
-Class = Annotated[int | None, typer.Option("--class", help="Class, for a conditional model.")]
+Sampler = Annotated[str | None, spec("Deterministic sampler.", BY_RULE)]
+Pairs = Annotated[int, typer.Option(help="Number of pairs of draws, one row each.")]
+Between = Annotated[int, typer.Option(help="Samples per row, both ends included.")]
+Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
+Class = Annotated[int | None, typer.Option("--class", help="Class of a conditional model.")]
 
 
 def interpolate(
@@ -38,7 +38,7 @@ def interpolate(
     out: OutFilm = Path("interpolation.png"),
     force: Force = False,
 ) -> None:
-    """Show samples on the way from one latent to another, along the arc between them.
+    """Show samples whose initial noise is interpolated between two draws.
 
     Try: difftool interpolate --pairs 4 --between 12
     """
@@ -46,7 +46,7 @@ def interpolate(
     from difftool.files.writing import check_kind
 
     if pairs < 1:
-        raise DifftoolError(f"pairs is a whole number of at least 1, got {pairs}")
+        raise DifftoolError(f"pairs must be at least 1, got {pairs}")
     check_kind(out, ".png .gif", force)
     recipe = recipe_of({**ctx.params, "num_samples": pairs})
     recipe.check_names()

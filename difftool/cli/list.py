@@ -1,4 +1,4 @@
-"""`difftool list`: what is installed."""
+"""`difftool list`: the names that are available."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ def list_names(
     axis: Annotated[
         str | None,
         typer.Argument(
-            help="schedules, grids, models, samplers; datasets, networks, weightings, times; plugins.",
+            help="schedules, grids, models, samplers, plugins; or, for training and evaluation, "
+            "datasets, networks, weightings, times, features.",
             metavar="AXIS",
-            show_default="those of sampling, and plugins",
+            show_default="the first five",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List what is installed: for sampling, and, if asked for, for training."""
+    """List available schedules, grids, models, samplers and more, also those of plugins."""
     from difftool.cli.text import print_columns, print_text, print_title
     from difftool.names.describe import columns, listing
     from difftool.names.registry import TRAINING

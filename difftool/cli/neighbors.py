@@ -1,4 +1,4 @@
-"""`difftool neighbors`: samples beside the closest samples of a data set."""
+"""`difftool neighbors`: samples next to their nearest neighbors in a data set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from difftool.runs.pictures import Neighbors, Spread
 
 Samples = Annotated[
-    Path, typer.Argument(help="Samples in an .npz file, as `difftool sample` writes them.")
+    Path, typer.Argument(help="Samples in an .npz file, as written by `difftool sample`.")
 ]
-Against = Annotated[str | None, spec("Samples of one law to compare distances with.")]
-Shown = Annotated[int, typer.Option(help="How many samples are shown.")]
+Against = Annotated[
+    str | None, spec("Data set of the same distribution, whose distances are a baseline.")
+]
+Shown = Annotated[int, typer.Option(help="Number of samples to show.")]
 
 
 def neighbors(
@@ -27,7 +29,7 @@ def neighbors(
     out: OutPicture = Path("neighbors.png"),
     force: Force = False,
 ) -> None:
-    """Show samples beside the closest ones of a data set: has a model learned, or learned by heart?
+    """Show samples next to their nearest neighbors in a data set: has the model memorized it?
 
     Try: difftool neighbors samples.npz --data digits --against digits:split=held-out
     """
@@ -45,13 +47,14 @@ def neighbors(
 
 
 def _facts(found: Neighbors, against: str | None) -> dict[str, str]:
-    """How far the nearest are, and what it means where they are nearer than those of fresh data."""
+    """The distances, and what it may mean that they are below those of fresh data."""
     facts = {"samples": _text(found.samples)}
     if against is not None and found.against is not None:
         facts[against] = _text(found.against)
         if found.nearer:
             facts["nearer"] = (
-                f"than {against}: by chance, if not by much; else learned by heart, or plainer than data"
+                f"than {against}: by chance, if only slightly; otherwise memorized, "
+                "or less varied than the data"
             )
     return facts
 

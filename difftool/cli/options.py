@@ -1,7 +1,8 @@
-"""The options that commands share, each declared once; which of them the user named; the recipe that they say.
+"""Options that commands share, each declared once, and the recipe that they describe.
 
-A type (`Seed`) is an option as most commands have it. A name in capitals (`SEED`) is its declaration alone, for
-commands that show it in a panel of their help: `Annotated[int, under(PANEL, SEED)]`.
+A type (`Seed`) is an option as most commands use it. A name in capitals (`SEED`) is the
+declaration alone, for commands that show it in a panel of their help:
+`Annotated[int, under(PANEL, SEED)]`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ BY_SHAPE = "8 pictures, 2000 points"
 
 
 def spec(text: str, default: bool | str = True) -> Any:
-    """An option that takes a name with options of its own; default: as the help is to call it."""
+    """An option that takes a spec, a name with options; default: how the help shows it."""
     return typer.Option(help=text, metavar=SPEC, show_default=default)
 
 
 def under(panel: str, option: Any) -> Any:
-    """The option in a panel of the help."""
+    """A copy of the option for a panel of the help."""
     moved = copy(option)
     moved.rich_help_panel = panel
     return moved
@@ -36,51 +37,53 @@ def under(panel: str, option: Any) -> Any:
 
 MODEL = spec("Model.")
 SAMPLER = spec("Sampler.", BY_RULE)
-STEPS = typer.Option(help="Steps of the grid.", show_default="50")
-NUM_SAMPLES = typer.Option(help="How many samples.")
-SEED = typer.Option(help="Seed of all noise.")
+STEPS = typer.Option(help="Number of steps.", show_default="50")
+NUM_SAMPLES = typer.Option(help="Number of samples.")
+SEED = typer.Option(help="Seed of all random noise.")
 CLASS = typer.Option(
-    "--class", help="Class of a conditional model, or a range, in turn.", metavar="0|0-9"
+    "--class",
+    help="Class of a conditional model, or a range to cycle through.",
+    metavar="0|0-9",
 )
 GUIDANCE = typer.Option(
-    help="How far to lead to the class; 1: not beyond it.", show_default="none"
+    help="Guidance scale; 1 is the conditional model itself.", show_default="none"
 )
-DEVICE = typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|mps")
-THREADS = typer.Option(help="Of the processor.", show_default="torch's")
-FORCE = typer.Option("--force", help="Overwrite --out.")
+DEVICE = typer.Option(help="Device to run on.", metavar="auto|cpu|cuda|mps")
+THREADS = typer.Option(help="Number of CPU threads.", show_default="torch's own")
+FORCE = typer.Option("--force", help="Overwrite --out if it exists.")
 
 Model = Annotated[str, MODEL]
 Sampler = Annotated[str | None, SAMPLER]
-SamplerOrPlan = Annotated[str | None, spec("Sampler, or a plan in a .json file.", BY_RULE)]
+SamplerOrPlan = Annotated[str | None, spec("Sampler, or a saved plan (.json).", BY_RULE)]
 Schedule = Annotated[str, spec("Noise schedule.")]
 ScheduleOfModel = Annotated[str | None, spec("Noise schedule.", OF_THE_MODEL)]
-Grid = Annotated[str | None, spec("Grid of times.", OF_THE_SAMPLER)]
+Grid = Annotated[str | None, spec("Time grid.", OF_THE_SAMPLER)]
 Steps = Annotated[int | None, STEPS]
 Last = Annotated[
     str | None,
     typer.Option(
-        help="Last step: one of the sampler, or the mean.",
+        help="Last step, to sigma = 0: a step of the sampler, or the mean of x0.",
         metavar="step|mean",
         show_default="the sampler's choice",
     ),
 ]
 Seed = Annotated[int, SEED]
 SeedOfData = Annotated[int, typer.Option(help="Seed of the samples and the noise.")]
-Shown = Annotated[int | None, typer.Option(help="How many samples.", show_default=BY_SHAPE)]
+Shown = Annotated[int | None, typer.Option(help="Number of samples.", show_default=BY_SHAPE)]
 Class = Annotated[str | None, CLASS]
 Guidance = Annotated[float | None, GUIDANCE]
 
 Data = Annotated[str, spec("Data set.")]
-OutPicture = Annotated[Path, typer.Option(help="Write the picture to this .png file.")]
+OutPicture = Annotated[Path, typer.Option(help="Output file (.png).")]
 OutFilm = Annotated[
-    Path, typer.Option(help="File: .png, side by side, or .gif, one after another.")
+    Path, typer.Option(help="Output file: .png (side by side) or .gif (animated).")
 ]
 Force = Annotated[bool, FORCE]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def given(ctx: typer.Context) -> dict[str, Any]:
-    """The options that the user named, with their values."""
+    """The options that the user gave, with their values."""
     named = {}
     for name, value in ctx.params.items():
         source = ctx.get_parameter_source(name)
@@ -90,7 +93,7 @@ def given(ctx: typer.Context) -> dict[str, Any]:
 
 
 def recipe_of(options: dict[str, Any], recipe: Recipe | None = None) -> Recipe:
-    """A recipe with those of the options that recipes have; what is None is left to the recipe."""
+    """The recipe with those of the options that it has; None leaves a value as it is."""
     from difftool.runs.recipe import Recipe, class_of
 
     words = {}

@@ -1,4 +1,4 @@
-"""`difftool plan SAMPLER`: the sampler as numbers."""
+"""`difftool plan SAMPLER`: the sampler as a table of numbers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import typer
 from difftool.cli.options import Force, Grid, Last, spec
 
 Sampler = Annotated[
-    str, typer.Argument(help="Sampler, or a plan in a .json file.", metavar="SAMPLER")
+    str, typer.Argument(help="Sampler, or a saved plan (.json).", metavar="SAMPLER")
 ]
-Steps = Annotated[int | None, typer.Option(help="Steps of the grid.", show_default="10")]
+Steps = Annotated[int | None, typer.Option(help="Number of steps.", show_default="10")]
 Schedule = Annotated[str | None, spec("Noise schedule.", "vp-linear")]
-Model = Annotated[str, spec("Model whose mean and covariance the exact error is for.")]
-Rows = Annotated[int, typer.Option(help="Rows to print, half from each end (0: all).", min=0)]
-Out = Annotated[Path | None, typer.Option(help="Write the plan to this .json file.")]
+Model = Annotated[
+    str, spec("Exact model whose mean and covariance the errors are computed for.")
+]
+Rows = Annotated[
+    int,
+    typer.Option(
+        help="Maximum number of rows to print, half from each end; 0 prints all.", min=0
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Save the plan to this .json file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")]
 
 
@@ -32,7 +39,7 @@ def plan(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Show the plan of SAMPLER: its table, NFE, registers, exact error on Gaussian data, prior mismatch."""
+    """Show the plan of SAMPLER: its coefficients, NFE, and exact errors on Gaussian data."""
     from difftool.names.specs import check_names
 
     check_names(samplers=sampler, schedules=schedule, grids=grid, models=model)
@@ -41,15 +48,15 @@ def plan(
     from difftool.runs.plans import check_plan_file, figures, plan_of
 
     check_plan_file(out, force)
-    made = plan_of(sampler, steps=steps, schedule=schedule, grid=grid, last=last, model=model)
+    wanted = plan_of(sampler, steps=steps, schedule=schedule, grid=grid, last=last, model=model)
     if json:
         facts = {}
     else:
-        facts = figures(made, model, sampler)
+        facts = figures(wanted, model, sampler)
     if out is not None:
-        save_plan(made, out)
+        save_plan(wanted, out)
         facts["written to"] = str(out)
     if json:
-        print(plan_to_json(made))
+        print(plan_to_json(wanted))
     else:
-        print_plan(made, facts, rows)
+        print_plan(wanted, facts, rows)

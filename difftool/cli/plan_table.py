@@ -10,7 +10,7 @@ HEADS = ("row", "kind", "t", "alpha", "sigma", "A", "B", "C")
 
 
 def print_plan(plan: Plan, facts: dict[str, str], limit: int) -> None:
-    """The rows (at most `limit`, half from each end; 0: all) and the figures."""
+    """Print the rows (at most `limit`, half from each end; 0: all) and the figures."""
     shown = _shown(len(plan.rows), limit)
     cells = []
     for before, r in zip([-1, *shown], shown, strict=False):
@@ -22,13 +22,13 @@ def print_plan(plan: Plan, facts: dict[str, str], limit: int) -> None:
     if not all(row.channels for row in plan.rows):
         print("* no evaluation here")
     for request, rows in _asked(plan).items():
-        print(f"asked for {request}: rows {_ranges(rows)}")
+        print(f"requested {request}: rows {_ranges(rows)}")
     print()
     print_facts(facts)
 
 
 def _asked(plan: Plan) -> dict[Request, list[int]]:
-    """The rows that ask for more than x0, by what they ask."""
+    """The rows that request more than x0, by request."""
     out: dict[Request, list[int]] = {}
     for r, row in enumerate(plan.rows):
         if row.request is not None and not row.plain:
@@ -37,7 +37,7 @@ def _asked(plan: Plan) -> dict[Request, list[int]]:
 
 
 def _ranges(rows: list[int]) -> str:
-    """Numbers in rising order, those that follow one another as a range: 0-3, 5."""
+    """Increasing numbers as text, consecutive ones as a range: 0-3, 5."""
     runs: list[list[int]] = []
     for r in rows:
         if runs and r == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""The bar of a run, on a terminal."""
+"""The progress bar of a run, on a terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rich.progress import (
 from difftool.runs.run import Run
 from difftool.sampling import Callback, Step
 
-EVERY = 0.1  # seconds between two looks at the bar
+EVERY = 0.1  # seconds between updates of the bar
 
 
 @contextmanager
 def watching(run: Run, quiet: bool = False) -> Iterator[Callback]:
-    """A callback that counts the steps of a run and shows them while the block lasts: on a terminal, if not `quiet`."""
+    """A callback that advances a progress bar: on a terminal, unless `quiet`."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),

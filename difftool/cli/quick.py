@@ -1,7 +1,8 @@
-"""typer's commands: quick to import, and brief about what was typed wrong.
+"""typer's commands, quicker to import and with usage errors of one line.
 
-Recent typers check every parameter with pydantic, plain text and flags too, and importing pydantic takes longer than
-all else that `difftool list` does. Text that is already text and flags that are already flags need no check.
+Recent typers check every parameter with pydantic, plain text and flags too, and importing
+pydantic takes longer than everything else that `difftool list` does. Text that is already text
+and flags that are already flags need no check.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from difftool.cli.guard import fail
 
 
 class QuickCommand(TyperCommand):
-    """A command whose text and flags are taken as they are."""
+    """A command that takes text and flags without conversion."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [quick(parameter) for parameter in super().get_params(ctx)]
 
 
 class QuickGroup(TyperGroup):
-    """A group whose text and flags are taken as they are, and whose errors of usage are one line."""
+    """A group that takes text and flags without conversion; its usage errors are one line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [quick(parameter) for parameter in super().get_params(ctx)]
@@ -33,7 +34,7 @@ class QuickGroup(TyperGroup):
             return super().main(*args, **kwargs)
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
-        except Abort:  # a question that a plugin asked was not answered
+        except Abort:  # a plugin's prompt was not answered
             sys.exit("difftool: aborted")
         except Exception as error:
             if not hasattr(error, "format_message"):
@@ -43,7 +44,7 @@ class QuickGroup(TyperGroup):
 
 
 def refuse(error: Any) -> NoReturn:
-    """The end of a command that was typed wrong; one that was typed without anything has printed its help."""
+    """Report a usage error and exit; without any arguments, the help is printed instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.exit(error.exit_code)
     place = getattr(getattr(error, "ctx", None), "command_path", "difftool")
@@ -51,7 +52,7 @@ def refuse(error: Any) -> NoReturn:
 
 
 def quick(parameter: Any) -> Any:
-    """The parameter, asking typer only about values that are not of its kind already; untouched in older typers."""
+    """The parameter, converted by typer only if needed; unchanged with older typers."""
     kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if kind not in (str, bool, int, list[str]) or "process_value" in vars(parameter):
         return parameter
@@ -74,7 +75,7 @@ def quick(parameter: Any) -> Any:
 
 
 def check_whole(ctx: Any, parameter: Any, value: Any) -> None:
-    """typer's error of usage, in plain words, for text that is no whole number."""
+    """Raise typer's usage error, in plain words, for text that is not a whole number."""
     try:
         int(value or 0)
     except ValueError:

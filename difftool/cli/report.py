@@ -1,4 +1,4 @@
-"""What `difftool sample` shows and keeps: progress while it runs, its samples and a table at the end."""
+"""What `difftool sample` shows and saves: a progress bar, the samples and a final table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from difftool.outputs.samples import check_picture, is_picture, save
 from difftool.runs.recipe import Recipe
 from difftool.runs.run import Run
 
-WIDEST = 40  # columns of a picture of classes
+WIDEST = 40  # columns of a picture with one column per class, at most
 
 
 def run_sample(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> None:
-    """Run a recipe, write its samples and report."""
+    """Run a recipe, save its samples and print the report."""
     run = Run.of(recipe)
     if out is not None:
         check_picture(out, run.job.shape)
@@ -41,7 +41,7 @@ def run_sample(recipe: Recipe, out: Path | None, force: bool, as_json: bool) -> 
 
 
 def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
-    """The samples, with a progress bar; what was finished before something failed is kept beside the output."""
+    """The samples, with a progress bar; if a batch fails, the finished ones are saved."""
     parts: list[Any] = []
     with watching(run, quiet) as count:
         try:
@@ -53,7 +53,7 @@ def _watched(run: Run, out: Path | None, quiet: bool) -> Any:
 
 
 def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
-    """Writes the samples to `out` or under a new name; if that fails, to the folder for temporary files."""
+    """Save the samples to `out` or under a new name; if that fails, to the temporary folder."""
     recipe = run.recipe
     title, folder = f"{recipe.model}, {recipe.sampler}", Path.cwd()
     if is_picture(run.job.shape):
@@ -73,20 +73,20 @@ def _write(samples: Any, run: Run, out: Path | None, force: bool) -> Path:
             )
             return file
         except DifftoolError as error:
-            if out is None and file.exists():  # another run took the name meanwhile
+            if out is None and file.exists():  # another run has taken the name meanwhile
                 continue
             kept = free_name(f"difftool-{file.stem}", Path(tempfile.gettempdir()), ".npz")
             try:
                 save(samples, kept, recipe.to_dict())
             except DifftoolError as second:
                 raise DifftoolError(
-                    f"{error}; the samples are lost, for there neither ({second})"
+                    f"{error}; the samples are lost, since saving a copy failed too ({second})"
                 ) from None
             raise DifftoolError(f"{error}; the samples are in {kept}") from None
 
 
 def _columns(recipe: Recipe) -> int | None:
-    """A column for every class, where samples are of several in turn."""
+    """One column per class, if the samples cycle through several; None otherwise."""
     classes = recipe.classes
     if classes is None or not 1 < len(classes) <= min(recipe.num_samples, WIDEST):
         return None
@@ -94,7 +94,7 @@ def _columns(recipe: Recipe) -> int | None:
 
 
 def _keep(error: DifftoolError | None, parts: list[Any], run: Run, out: Path | None) -> str:
-    """Writes what there is of a run that failed; says where."""
+    """Save what a failed run has finished; returns a text with the file names."""
     if out is None:
         stem, folder = run.recipe.title, Path.cwd()
     else:
@@ -137,7 +137,7 @@ def _facts(run: Run, samples: Any, seconds: float, file: Path) -> dict[str, Any]
 
 
 def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
-    """The facts as a person reads them."""
+    """The facts in words, for the console."""
     nfe = str(facts["nfe"])
     if min(run.nfe) < max(run.nfe):
         nfe = f"{min(run.nfe)} to {nfe}"
@@ -153,7 +153,7 @@ def _words(facts: dict[str, Any], run: Run) -> dict[str, str]:
     }
     if isinstance(run.job.model, Clipped):
         low, high = run.job.model.limits
-        words["clipped"] = f"estimates of x0 within {low:g} to {high:g}"
+        words["clipped"] = f"estimates of x0 to [{low:g}, {high:g}]"
     if "sliced_wasserstein" in facts:
         words["sliced Wasserstein"] = _distance(facts)
     return {**words, "written to": facts["file"]}
@@ -163,7 +163,7 @@ def _schedule(facts: dict[str, Any], run: Run) -> str:
     if facts["schedule"]:
         return str(facts["schedule"])
     if run.recipe.plan is not None:
-        return "in the plan"
+        return "from the plan"
     return f"the model's own, {spec_of('schedules', run.job.model.schedule)}"
 
 
@@ -171,12 +171,12 @@ def _grid(facts: dict[str, Any], run: Run) -> str:
     if facts["steps"] is not None:
         return f"{facts['grid']}, {facts['steps']} steps"
     if run.recipe.plan is not None:
-        return f"in the plan, {run.job.steps} steps"
+        return f"from the plan, {run.job.steps} steps"
     return "steps chosen by the sampler"
 
 
 def _time(facts: dict[str, Any], run: Run) -> str:
-    """Per step, or per evaluation where the sampler chooses its steps."""
+    """The time, also per step, or per evaluation if the sampler chooses its steps."""
     unit = "step"
     if facts["steps"] is None and run.recipe.plan is None:
         unit = "evaluation"
@@ -187,7 +187,7 @@ def _time(facts: dict[str, Any], run: Run) -> str:
 def _distance(facts: dict[str, Any]) -> str:
     distance = facts["sliced_wasserstein"]
     floor, scatter = facts["sliced_wasserstein_of_exact"], facts["scatter_of_exact"]
-    exact = f"as many exact ones: {floor:.4f} +- {scatter:.4f}"
+    exact = f"expected by chance: {floor:.4f} +- {scatter:.4f}"
     if distance <= floor + scatter:
-        exact += ", so no error is seen"
+        exact += ", so no error is visible"
     return f"{distance:.4f} to exact samples ({exact})"

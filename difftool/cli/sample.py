@@ -1,4 +1,4 @@
-"""`difftool sample`: draw samples and write them."""
+"""`difftool sample`: draw samples and save them."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ from difftool.cli.options import (
     under,
 )
 
-SAMPLES, MACHINE, OUTPUT = "How many", "Machine", "Output"  # panels of the help
+SAMPLES, MACHINE, OUTPUT = "Samples", "Hardware", "Output"  # panels of the help
 
 Stochastic = Annotated[
     bool,
     typer.Option(
-        "--stochastic/--deterministic", help="A stochastic sampler, where none is named."
+        "--stochastic/--deterministic",
+        help="Kind of sampler to choose if --sampler is not given.",
     ),
 ]
-Nfe = Annotated[int | None, typer.Option(help="Network evaluations, in place of --steps.")]
+Nfe = Annotated[
+    int | None, typer.Option(help="Number of function evaluations, instead of --steps.")
+]
 BatchSize = Annotated[
     int | None,
-    typer.Option(help="How many at a time.", show_default="all", rich_help_panel=SAMPLES),
+    typer.Option(help="Samples per batch.", show_default="all", rich_help_panel=SAMPLES),
 ]
 Noise = Annotated[
     str | None,
     typer.Option(
-        help="Numbers of their own for every step, increments of one path, or torch's.",
+        help="Independent noise per step, increments of a Brownian path, or torch's generator.",
         metavar="independent|path|generator",
         show_default="independent",
         rich_help_panel=SAMPLES,
@@ -51,7 +54,7 @@ Noise = Annotated[
 Clip = Annotated[
     bool | None,
     typer.Option(
-        help="Keep estimates of the data within their range.",
+        help="Clip estimates of the clean data to its range.",
         show_default="for pictures in [-1, 1]",
         rich_help_panel=SAMPLES,
     ),
@@ -59,7 +62,7 @@ Clip = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        help="Of the network: float32, float64, bfloat16 or float16.",
+        help="Data type of the network: float32, float64, bfloat16 or float16.",
         metavar="DTYPE",
         rich_help_panel=MACHINE,
     ),
@@ -67,15 +70,15 @@ Dtype = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="File: .png, .npz or .safetensors.",
-        show_default="a new one each time",
+        help="Output file: .png, .npz or .safetensors.",
+        show_default="a new name each time",
         rich_help_panel=OUTPUT,
     ),
 ]
 Repeated = Annotated[
     Path | None,
     typer.Option(
-        help="Repeat the run that wrote this file; options that are given beside it take the place of its own.",
+        help="Repeat the run that wrote this file; options given here override its own.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -109,7 +112,7 @@ def sample(
     recipe: Repeated = None,
     json: Json = False,
 ) -> None:
-    """Draw samples, and write a picture or an array.
+    """Draw samples and save them as a picture or an array.
 
     Try: difftool sample --sampler em --steps 500
     """
@@ -119,13 +122,11 @@ def sample(
 
     named = given(ctx)
     if stochastic and "sampler" in named:
-        raise DifftoolError(
-            "--stochastic picks the sampler where none is named; leave it out, or --sampler"
-        )
+        raise DifftoolError("--stochastic is for runs without --sampler; leave one of them out")
     wanted = recipe_of(named, Recipe.load(recipe) if recipe else None)
     wanted.check_names()
     check_out(out, force)
-    # torch, and so a second: after all that can be said without it
+    # imports torch, which takes a second: after every check that does not need it
     from difftool.cli.report import run_sample
 
     run_sample(wanted, out, force, json)

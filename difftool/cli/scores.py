@@ -1,4 +1,4 @@
-"""What `difftool evaluate` shows: a bar while it reads, and a table of figures."""
+"""What `difftool evaluate` shows: a progress bar, and a table of scores."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WORDS = {
     "number": "samples", "sliced_wasserstein": "sliced Wasserstein", "energy_distance": "energy distance", "mmd": "MMD",
     "log_density": "log density", "fid": "FID", "kid": "KID",
 }  # fmt: skip
-BIASED = ("sliced_wasserstein", "fid")  # distances that are larger for fewer samples,
-# and squared ones whose mean is right, so that they come out below 0 too
+BIASED = ("sliced_wasserstein", "fid")  # distances that are larger for fewer samples
+# squared distances with unbiased estimates, which can be below 0
 UNBIASED = (
     "energy_distance",
     "mmd",
@@ -40,7 +40,7 @@ def run_evaluation(
     exact: str | None,
     as_json: bool,
 ) -> None:
-    """Compare, and print the figures."""
+    """Run the comparison and print the scores."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -73,7 +73,7 @@ def run_evaluation(
 
 
 def _figures(found: Comparison) -> dict[str, dict[str, float]]:
-    """The figures of each set by their names, how many samples it has first."""
+    """The scores of each set by name, after its number of samples."""
     out = {"samples": _named(found.samples)}
     if found.against is not None:
         out["against"] = _named(found.against)
@@ -85,7 +85,7 @@ def _named(figures: Figures) -> dict[str, float]:
 
 
 def _print(found: Comparison, data: str, against: str | None, features: str | None) -> None:
-    """A table of the figures, and what is to be said of them."""
+    """Print a table of the scores, and remarks on them."""
     columns = _figures(found).values()
     rows = []
     for name in _named(found.samples):
@@ -93,10 +93,10 @@ def _print(found: Comparison, data: str, against: str | None, features: str | No
     heads = ["", "samples"]
     if against is not None:
         heads.append(against)
-    beside = f"beside {found.reference} samples of {data}"
+    title = f"compared with {found.reference} samples of {data}"
     if features is not None:
-        beside += f", features of {features}"
-    print(f"{beside}\n")
+        title += f", features of {features}"
+    print(f"{title}\n")
     print_columns(rows, heads, right=heads[1:])
     lines = remarks(found, against)
     if lines:
@@ -106,11 +106,11 @@ def _print(found: Comparison, data: str, against: str | None, features: str | No
 
 
 def remarks(found: Comparison, against: str | None) -> list[str]:
-    """What figures mean that look wrong and are not: below 0, below those of fresh data."""
+    """Explanations of scores that look wrong but are not: negative, or below the baseline."""
     lines = []
     negative = [name for name in UNBIASED if _negative(found, name)]
     if negative:
-        why = "the estimate has no bias, and lies on either side of 0 where no distance is left to measure"
+        why = "the estimate is unbiased, so it scatters around 0 once there is no distance to measure"
         lines.append(f"{_titles(negative)} below 0: {why}")
     if found.against is None:
         return lines
@@ -120,12 +120,15 @@ def remarks(found: Comparison, against: str | None) -> list[str]:
         if name in ours.scores and ours.scores[name] < fresh.scores[name]:
             nearer.append(name)
     if nearer:
-        why = "as near to the data as fresh ones, by chance or because they are known by heart; see difftool neighbors"
+        why = (
+            "the samples are as near to the data as fresh ones, by chance or because "
+            "the model has memorized them; see difftool neighbors"
+        )
         lines.append(f"{_titles(nearer)} below that of {against}: {why}")
     uneven = [name for name in BIASED if name in nearer]
     if uneven and fresh.number < ours.number:
         lines.append(
-            f"{_titles(uneven)}: larger for fewer samples, and of {against} there are {fresh.number}"
+            f"{_titles(uneven)}: larger for fewer samples, and {against} has only {fresh.number}"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""`difftool show NAME`: all about one thing; with `--as TOOL`, what another tool calls it."""
+"""`difftool show NAME`: everything about a name; with `--as TOOL`, its name in another tool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def show(
     name: Annotated[
         list[str],
         typer.Argument(
-            help="A schedule, grid, model or sampler; with --as also sampler@grid, or a name of that tool.",
+            help="A schedule, grid, model or sampler; with --as also sampler@grid, or that tool's own name.",
             metavar="NAME",
         ),
     ],
@@ -20,33 +20,37 @@ def show(
         str | None,
         typer.Option(
             "--as",
-            help="What it is called in comfyui, a1111, diffusers, k-diffusion or azula.",
+            help="Tool to translate to or from: comfyui, a1111, diffusers, k-diffusion or azula.",
             metavar="TOOL",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Of default: for which model.", metavar="name:key=value,..."),
+        typer.Option(help="For `default`: the model.", metavar="name:key=value,..."),
     ] = None,
     steps: Annotated[
         str | None,
         typer.Option(
-            help="Of default: for how many steps.", metavar="<int>", show_default="50"
+            help="For `default`: the number of steps.", metavar="<int>", show_default="50"
         ),
     ] = None,
     nfe: Annotated[
         str | None,
-        typer.Option(help="Of default: evaluations, in place of --steps.", metavar="<int>"),
+        typer.Option(
+            help="For `default`: the number of function evaluations, instead of --steps.",
+            metavar="<int>",
+        ),
     ] = None,
+    # numbers are taken as text: typer's own conversion loads pydantic, if that is installed
     guidance: Annotated[
-        str | None, typer.Option(help="Of default: with how much guidance.", metavar="<float>")
-    ] = None,  # numbers as text: typer's own conversion of them loads pydantic, where that is installed
+        str | None, typer.Option(help="For `default`: the guidance scale.", metavar="<float>")
+    ] = None,
     stochastic: Annotated[
-        bool, typer.Option("--stochastic", help="Of default: a stochastic sampler.")
+        bool, typer.Option("--stochastic", help="For `default`: a stochastic sampler.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the formula, the reference, the options and the claims of NAME; of `default`, what runs if none is named.
+    """Show formula, reference, options and claims of NAME, or which sampler is the `default`.
 
     Try: difftool show default --model digits-unet --nfe 20 --guidance 3
     """
@@ -60,7 +64,7 @@ def show(
         from difftool.errors import DifftoolError
 
         raise DifftoolError(
-            "--model, --steps, --nfe, --guidance and --stochastic are for difftool show default"
+            "--model, --steps, --nfe, --guidance and --stochastic are only for difftool show default"
         )
     from difftool.names.describe import descriptions
 
@@ -72,7 +76,7 @@ def show(
 
 
 def _print_descriptions(found: list[dict[str, Any]]) -> None:
-    """Title, text, claims and options of each."""
+    """Print title, description, claims and options of each entry."""
     from difftool.cli.text import print_columns, print_facts, print_text, print_title
 
     for i, thing in enumerate(found):
@@ -93,7 +97,7 @@ def _print_descriptions(found: list[dict[str, Any]]) -> None:
 
 
 def _number(name: str, text: str | None, kind: type) -> Any:
-    """A number as it was typed."""
+    """A number from the command line."""
     from difftool.errors import DifftoolError
 
     if text is None:
@@ -101,7 +105,7 @@ def _number(name: str, text: str | None, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise DifftoolError(f"--{name} takes a number, got {text!r}") from None
+        raise DifftoolError(f"--{name} must be a number, got {text!r}") from None
 
 
 def _show_default(
@@ -112,7 +116,7 @@ def _show_default(
     stochastic: bool,
     json: bool,
 ) -> None:
-    """Which sampler runs where none is named, and why."""
+    """Print which sampler runs if none is given, and why."""
     from difftool.names.specs import check_names
 
     check_names(models=model)
@@ -132,7 +136,7 @@ def _show_default(
 
 
 def _show_as(tool: str, name: str, json: bool) -> None:
-    """The names in that tool and here."""
+    """Print what it is called in that tool and here."""
     from difftool.cli.text import print_facts
     from difftool.names.translate import translations
 

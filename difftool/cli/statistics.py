@@ -1,4 +1,4 @@
-"""`difftool statistics`: what DPM-Solver-v3 has to know of a model."""
+"""`difftool statistics`: the model statistics that DPM-Solver-v3 needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import typer
 
 from difftool.cli.options import Force, Model, SeedOfData
 
-Out = Annotated[Path, typer.Option(help="Write them to this .json file.")]
-Points = Annotated[int, typer.Option(help="Half-log-SNRs in equal steps, to level 0.002.")]
-NumSamples = Annotated[int, typer.Option(help="Samples that means are taken over.")]
-Bias = Annotated[bool, typer.Option("--bias", help="Fit b too; the sampler then has no plan.")]
+Out = Annotated[Path, typer.Option(help="Output file (.json).")]
+Points = Annotated[
+    int, typer.Option(help="Number of half-log-SNRs, equally spaced down to noise level 0.002.")
+]
+NumSamples = Annotated[int, typer.Option(help="Number of samples to average over.")]
+Bias = Annotated[
+    bool, typer.Option("--bias", help="Also fit the bias b; the sampler then has no plan.")
+]
 
 
 def statistics(
@@ -24,7 +28,7 @@ def statistics(
     seed: SeedOfData = 0,
     force: Force = False,
 ) -> None:
-    """Measure the empirical statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
+    """Measure the statistics of a model, for --sampler dpm-solver-v3:statistics=FILE."""
     from difftool.files.writing import check_kind
     from difftool.names.specs import check_names
 

@@ -1,4 +1,4 @@
-"""Words on a console: columns, facts and docstrings, at any width. Nothing here is read as rich markup."""
+"""Console output: columns, facts and docstrings, at any width, without rich markup."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-PIPED = 1000  # columns of what is no terminal: one line for each row
-PROSE = 100  # columns that a person reads with ease
+PIPED = 1000  # columns if stdout is not a terminal: one line per row
+PROSE = 100  # columns that are comfortable to read
 BLANK = "\N{NO-BREAK SPACE}"
-# in formulas
+# spaces inside formulas, where no line should break
 BOUND = re.compile(
     r" (?=(?:[=+*/<>-]|[<>]=) )|(?<=[ (][=+*/<>-]) |(?<=[ (][<>]=) |(?<=\d) (?=[a-z(])"
 )
 
 
 def console() -> Console:
-    """Standard output; lines are not cut for a reader that is no terminal (unless COLUMNS says so)."""
+    """Standard output; without a terminal, lines are not wrapped unless COLUMNS is set."""
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=PIPED if free else None, highlight=False, emoji=False)
 
 
 def print_title(text: str, rest: str = "") -> None:
-    """A line in bold, and the rest of it."""
+    """Print one line: a title in bold, then the rest."""
     console().print(Text.assemble((text, "bold"), rest), soft_wrap=True)
 
 
 def print_columns(
     rows: Iterable[Sequence[str | Text]], heads: Sequence[str], right: Sequence[str] = ()
 ) -> None:
-    """Rows under their heads (those in `right` to the right); cells wrap in their columns, short columns do not."""
+    """Print rows under headings, right-aligned for those in `right`; only wide columns wrap."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     for i, head in enumerate(heads):
@@ -51,12 +51,12 @@ def print_columns(
     out = console()
     with out.capture() as capture:
         out.print(table)
-    # no padding at the end
+    # no trailing spaces
     out.file.write(re.sub(r" +((?:\x1b\[0m)?)$", r"\1", capture.get(), flags=re.MULTILINE))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Names and values in two columns; a word is never cut, so that the path of a file stays in one piece."""
+    """Print names and values in two columns; words are never cut, so file paths stay whole."""
     out = console()
     indent = max(map(len, facts), default=0) + 2
     for name, value in facts.items():
@@ -66,7 +66,7 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def print_text(text: str) -> None:
-    """A docstring: prose is filled anew, formulas and lists keep their lines."""
+    """Print a docstring: prose is rewrapped, formulas and lists keep their lines."""
     out = console()
     width = min(out.width, PROSE)
     out.print(
@@ -77,8 +77,9 @@ def print_text(text: str) -> None:
 def fill(block: str, width: int) -> str:
     """One paragraph of a docstring at another width.
 
-    Lines with wide gaps in them are formulas (several in a line: they part at the gaps); an indented line goes on
-    with the one above it, and its paragraph is a list; all else is prose.
+    Lines with wide gaps are formulas (several on one line are separated by the gaps). An
+    indented line continues the one above it, and its paragraph is a list. Everything else is
+    prose.
     """
     lines = block.split("\n")
     if any(re.search(r"\S {2,}\S", line) for line in lines):
@@ -92,7 +93,7 @@ def fill(block: str, width: int) -> str:
 
 
 def _part(line: str, width: int) -> list[str]:
-    """A line of formulas, as it is if it fits, else one formula to a line."""
+    """A line of formulas as it is if it fits, else one formula per line."""
     if len(line) <= width:
         return [line]
     margin = line[: len(line) - len(line.lstrip())]
@@ -101,7 +102,7 @@ def _part(line: str, width: int) -> list[str]:
 
 
 def _wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """The text in lines; a formula breaks only if it is longer than a line, a word never."""
+    """The text as lines; a formula breaks only if it is longer than a line, a word never."""
     width = max(width, 20)
     for choice in (BOUND.sub(BLANK, text), text):
         lines = textwrap.wrap(

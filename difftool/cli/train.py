@@ -9,103 +9,119 @@ import typer
 
 from difftool.cli.options import THREADS, Data, Schedule, given, spec, under
 
-NUMBERS, KEEPING, MACHINE = "Optimization", "What is kept", "Machine"  # panels of the help
+NUMBERS, KEEPING, MACHINE = "Optimization", "Output", "Hardware"  # panels of the help
 
 Network = Annotated[
     str | None,
-    spec("Network.", "a U-Net by the pictures' size, mlp for points"),
+    spec("Network.", "a U-Net sized for the pictures, or mlp for points"),
 ]
 Predicts = Annotated[
-    str, typer.Option(help="What the network returns.", metavar="eps|x0|v|flow|score|edm")
+    str, typer.Option(help="What the network predicts.", metavar="eps|x0|v|flow|score|edm")
 ]
 Time = Annotated[
     str,
     typer.Option(
-        help="What it is told as time.", metavar="t|index|rounded-index|level|log-level"
+        help="Time that is passed to the network.",
+        metavar="t|index|rounded-index|level|log-level",
     ),
 ]
 Weighting = Annotated[
     str | None,
-    spec("How much errors count.", "simple for eps and score, else output"),
+    spec("Weighting of the loss over noise levels.", "simple for eps and score, else output"),
 ]
-Times = Annotated[str, spec("Which times are trained.")]
-DataStd = Annotated[float, typer.Option(help="Standard deviation of the data, for edm.")]
-Unconditional = Annotated[
-    bool, typer.Option("--unconditional", help="Leave classes and texts out.")
+Times = Annotated[str, spec("Distribution of the training times.")]
+DataStd = Annotated[
+    float, typer.Option(help="Standard deviation of the data, for --predicts edm.")
 ]
+Unconditional = Annotated[bool, typer.Option("--unconditional", help="Ignore labels and text.")]
 LearnVariance = Annotated[
     bool,
     typer.Option(
         "--learn-variance",
-        help="Learn the variance of a step too, for ddpm:variance=learned.",
+        help="Also learn the variance of each step, for ddpm:variance=learned.",
     ),
 ]
 Samples = Annotated[
     int | None,
-    typer.Option(help="How many samples of the data are used.", show_default="all"),
+    typer.Option(help="Number of training samples to use.", show_default="all"),
 ]
-Steps = Annotated[int, typer.Option(help="Steps of the optimizer.", rich_help_panel=NUMBERS)]
+Steps = Annotated[int, typer.Option(help="Optimizer steps.", rich_help_panel=NUMBERS)]
 Epochs = Annotated[
     int | None,
-    typer.Option(
-        help="How often each sample is seen, in place of --steps.", rich_help_panel=NUMBERS
-    ),
+    typer.Option(help="Passes over the data, instead of --steps.", rich_help_panel=NUMBERS),
 ]
-BatchSize = Annotated[int, typer.Option(help="Samples of a step.", rich_help_panel=NUMBERS)]
-LearningRate = Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=NUMBERS)]
-WeightDecay = Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=NUMBERS)]
+BatchSize = Annotated[int, typer.Option(help="Samples per step.", rich_help_panel=NUMBERS)]
+LearningRate = Annotated[
+    float, typer.Option(help="Learning rate of AdamW.", rich_help_panel=NUMBERS)
+]
+WeightDecay = Annotated[
+    float, typer.Option(help="Weight decay of AdamW.", rich_help_panel=NUMBERS)
+]
 Warmup = Annotated[
     int,
-    typer.Option(help="Steps in which the learning rate rises.", rich_help_panel=NUMBERS),
+    typer.Option(help="Steps of linear learning-rate warmup.", rich_help_panel=NUMBERS),
 ]
 Decay = Annotated[
     str,
-    typer.Option(help="How it falls after.", metavar="none|cosine", rich_help_panel=NUMBERS),
+    typer.Option(
+        help="Learning-rate decay after the warmup.",
+        metavar="none|cosine",
+        rich_help_panel=NUMBERS,
+    ),
 ]
 Clip = Annotated[
-    float, typer.Option(help="Largest norm of the gradient.", rich_help_panel=NUMBERS)
+    float, typer.Option(help="Maximum norm of the gradient.", rich_help_panel=NUMBERS)
 ]
 Ema = Annotated[
     float,
-    typer.Option(help="Decay of the weights' moving average.", rich_help_panel=NUMBERS),
+    typer.Option(help="Decay of the moving average of the weights.", rich_help_panel=NUMBERS),
 ]
 Drop = Annotated[
     float,
     typer.Option(
-        help="How often a condition is left out, for guidance.", rich_help_panel=NUMBERS
+        help="Fraction of samples whose conditioning is dropped, for guidance.",
+        rich_help_panel=NUMBERS,
     ),
 ]
 Flip = Annotated[
     bool,
-    typer.Option("--flip", help="Mirror every other picture.", rich_help_panel=NUMBERS),
+    typer.Option(
+        "--flip", help="Mirror half of the pictures at random.", rich_help_panel=NUMBERS
+    ),
 ]
-Seed = Annotated[
-    int, typer.Option(help="Of everything that is random.", rich_help_panel=NUMBERS)
+Seed = Annotated[int, typer.Option(help="Random seed.", rich_help_panel=NUMBERS)]
+Out = Annotated[
+    Path,
+    typer.Option(help="Folder for checkpoints, logs and samples.", rich_help_panel=KEEPING),
 ]
-Out = Annotated[Path, typer.Option(help="Folder of the training.", rich_help_panel=KEEPING)]
 Resume = Annotated[
     Path | None,
-    typer.Option(help="Go on with the training in this folder.", rich_help_panel=KEEPING),
+    typer.Option(help="Resume the training in this folder.", rich_help_panel=KEEPING),
 ]
 SaveEvery = Annotated[
     int, typer.Option(help="Steps between checkpoints.", rich_help_panel=KEEPING)
 ]
 SampleEvery = Annotated[
     int,
-    typer.Option(help="Steps between pictures of samples; 0: none.", rich_help_panel=KEEPING),
+    typer.Option(
+        help="Steps between pictures of samples; 0 for none.", rich_help_panel=KEEPING
+    ),
 ]
 LogEvery = Annotated[
-    int, typer.Option(help="Steps between lines of the log.", rich_help_panel=KEEPING)
+    int, typer.Option(help="Steps between log entries.", rich_help_panel=KEEPING)
 ]
 Precision = Annotated[
     str,
-    typer.Option(help="Of the network.", metavar="no|bf16|fp16", rich_help_panel=MACHINE),
+    typer.Option(help="Mixed-precision mode.", metavar="no|bf16|fp16", rich_help_panel=MACHINE),
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="By torch.compile.", rich_help_panel=MACHINE)
+    bool,
+    typer.Option(
+        "--compile", help="Compile the network with torch.compile.", rich_help_panel=MACHINE
+    ),
 ]
 Device = Annotated[
-    str, typer.Option(help="Where to compute.", metavar="auto|cpu", rich_help_panel=MACHINE)
+    str, typer.Option(help="Device to run on.", metavar="auto|cpu", rich_help_panel=MACHINE)
 ]
 
 
@@ -144,7 +160,7 @@ def train(
     device: Device = "auto",
     threads: Annotated[int | None, under(MACHINE, THREADS)] = None,
 ) -> None:
-    """Train a network, to sample from with --model checkpoint:path=FOLDER.
+    """Train a network; sample from it with --model checkpoint:path=FOLDER.
 
     Try: difftool train --data moons --steps 2000 --out my-moons
     """
@@ -153,7 +169,7 @@ def train(
     check_names(
         datasets=data, networks=network, schedules=schedule, weightings=weighting, times=times
     )
-    from difftool.cli.training import run_training  # torch, and so a second
+    from difftool.cli.training import run_training  # imports torch, which takes a second
 
     if resume is None:
         folder = out

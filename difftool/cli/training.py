@@ -1,4 +1,4 @@
-"""What `difftool train` shows: a bar with loss and speed, or a line for each report where there is no terminal."""
+"""What `difftool train` shows: a progress bar, or a line per report without a terminal."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from difftool.training.config import Training
 from difftool.training.session import Report, Session
 from difftool.training.trainer import Hyperparameters
 
-EVERY = {"log_every": 50, "save_every": 1000, "sample_every": 0}  # of the trainings of a table
-ANEW = "steps"  # what may be given anew to a training that goes on
+EVERY = {"log_every": 50, "save_every": 1000, "sample_every": 0}  # for the trainings of a table
+ANEW = "steps"  # the only option that may change when a training is resumed
 
 
 def run_training(
     options: Mapping[str, Any], named: Mapping[str, Any], folder: Path, *, resume: bool
 ) -> None:
-    """Train as the options of the command say, in a folder; named: those of them that the user named."""
+    """Train in a folder with the options of the command; named: only those the user gave."""
     every = {name: options[name] for name in EVERY}
     threads = options["threads"]
     _check_numbers({**every, "threads": threads})
@@ -53,7 +53,7 @@ def run_training(
     except KeyboardInterrupt:
         if session.main and (folder / CHECKPOINT).exists():
             print(
-                f"\nstopped at step {session.trainer.step}; go on with: difftool train --resume {folder}",
+                f"\nstopped at step {session.trainer.step}; resume with: difftool train --resume {folder}",
                 file=sys.stderr,
             )
         raise Ended(130) from None
@@ -71,12 +71,12 @@ def _check_numbers(numbers: Mapping[str, int | None]) -> None:
             least = 1
         if value is not None and value < least:
             raise DifftoolError(
-                f"--{name.replace('_', '-')} is a whole number of at least {least}, got {value}"
+                f"--{name.replace('_', '-')} must be at least {least}, got {value}"
             )
 
 
 def run_table(file: Path, out: Path, device: Any) -> None:
-    """Carry out a table of experiments, and print it."""
+    """Run a table of experiments and print the results."""
     table = Table.load(file)
     try:
         rows = run_experiments(
@@ -88,7 +88,7 @@ def run_table(file: Path, out: Path, device: Any) -> None:
         )
     except KeyboardInterrupt:
         print(
-            f"\nstopped; go on with: difftool experiments {file} --out {out}", file=sys.stderr
+            f"\nstopped; resume with: difftool experiments {file} --out {out}", file=sys.stderr
         )
         raise Ended(130) from None
     print()
@@ -100,7 +100,7 @@ def run_table(file: Path, out: Path, device: Any) -> None:
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The table, numbers to the right, without what was said of experiments that failed."""
+    """Print the table, numbers right-aligned, without the reasons of failed experiments."""
     heads = [head for head in heads_of(rows) if head != "failed"]
     numbers = [
         head
@@ -112,16 +112,14 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _facts(session: Session) -> dict[str, str]:
-    """What is trained on what, before it begins."""
+    """What is about to be trained, on which data and device."""
     training, data, trainer = session.training, session.trainer.data, session.trainer
     numbers = training.numbers
     weights = sum(p.numel() for p in trainer.net.parameters())
     passes = numbers.steps * numbers.batch_size / len(data)
-    steps = (
-        f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} times the data)"
-    )
+    steps = f"{numbers.steps} of {numbers.batch_size} samples each ({passes:.3g} passes over the data)"
     if trainer.step:
-        steps += f", from step {trainer.step} on"
+        steps += f", resuming at step {trainer.step}"
     facts = {
         "data": f"{training.data}, {len(data)} samples of {'x'.join(map(str, data.shape))}"
     }
@@ -141,7 +139,7 @@ def _resumed(named: Mapping[str, Any], folder: Path, device: str) -> Session:
     odd = [name for name in named if name in _names() and name != ANEW]
     if odd:
         raise DifftoolError(
-            f"--{odd[0].replace('_', '-')} cannot change in a training that goes on; leave it out"
+            f"--{odd[0].replace('_', '-')} cannot change when a training is resumed; leave it out"
         )
     return Session.resumed(folder, steps=named.get(ANEW), device=device)
 
@@ -162,7 +160,7 @@ def _names() -> set[str]:
 
 
 def _train(session: Session, every: Mapping[str, int], name: str = "training") -> None:
-    """Train to the end, with a bar on a terminal and a line for each report elsewhere."""
+    """Train to the end, with a progress bar on a terminal and a line per report elsewhere."""
     console = Console(stderr=True)
     terminal = console.is_terminal
     columns = (

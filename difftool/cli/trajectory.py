@@ -25,10 +25,10 @@ from difftool.cli.options import (
 What = Annotated[
     str,
     typer.Option(
-        help="States, or the model's estimates of the clean data.", metavar="state|x0"
+        help="What to show: states, or the model's estimates of x0.", metavar="state|x0"
     ),
 ]
-Frames = Annotated[int, typer.Option(help="How many points of the run are shown.")]
+Frames = Annotated[int, typer.Option(help="Number of states to show, spread over the run.")]
 
 
 def trajectory(
@@ -47,9 +47,10 @@ def trajectory(
     out: OutFilm = Path("trajectory.png"),
     force: Force = False,
 ) -> None:
-    """Show a run: the states on their way from noise to data.
+    """Show the states of a run on the way from noise to data.
 
-    Try: difftool trajectory --model eight-gaussians --sampler em --frames 40 --out particles.gif
+    Try: difftool trajectory --model eight-gaussians --sampler em --frames 40
+    --out particles.gif
     """
     from difftool.files.writing import check_kind
 

@@ -1,1 +1,1 @@
-"""Data sets: the digits that the package carries, points in two dimensions, folders, files and the Hugging Face hub."""
+"""Data sets: built-in digits, two-dimensional points, folders, files, the Hugging Face hub."""

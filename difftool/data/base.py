@@ -1,7 +1,7 @@
-"""Data sets: a number of samples of one shape, by index, with a class or a text each.
+"""Data sets: samples of one shape by index, optionally with a class or a text each.
 
-A sample is a float32 tensor; pictures lie in [-1, 1]. `batch` gives any samples by their numbers, the same ones every
-time, so that whoever keeps the numbers keeps the data.
+A sample is a float32 tensor; pictures are in [-1, 1]. `batch` returns the same samples for the
+same indices every time, so storing the indices is enough to reproduce the data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from difftool.errors import DifftoolError
 from difftool.errors.validation import is_whole
 
-LOOKED_AT = 4096  # samples, for the range of a data set
+LOOKED_AT = 4096  # samples that are checked for the range of a data set
 
 
 class Batch(NamedTuple):
@@ -28,22 +28,22 @@ class Batch(NamedTuple):
 
     @property
     def cond(self) -> dict[str, Tensor]:
-        """The conditioning by name, as networks take it."""
+        """The conditioning by name, as passed to networks."""
         return {
             name: v for name, v in (("label", self.label), ("text", self.text)) if v is not None
         }
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same change of all that is there."""
+        """Apply a function to x, label and text, as far as present."""
         label, text = (None if v is None else change(v) for v in (self.label, self.text))
         return Batch(change(self.x), label, text)
 
 
 class Dataset(ABC):
-    """Samples of one shape by number.
+    """Samples of one shape by index.
 
-    shape: of one sample; classes: labels are 0 .. classes - 1 (None: no labels); text: the size of a text's vectors
-    (None: no texts).
+    shape: the shape of one sample; classes: labels are 0 .. classes - 1 (None: no labels);
+    text: the size of the text vectors (None: no texts).
     """
 
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batch(self, index: Tensor) -> Batch:
-        """The samples of these numbers, (B,) int64."""
+        """The samples at the given indices, (B,) int64."""
 
     def all(self) -> Batch:
         """All samples at once."""
@@ -63,7 +63,7 @@ class Dataset(ABC):
 
 
 def data_range(data: Dataset) -> tuple[float, float]:
-    """The smallest and the largest number in the data, by some of them; (-1, 1) for pictures that lie in it."""
+    """The smallest and largest value in a part of the data; (-1, 1) for pictures within it."""
     few = torch.linspace(0, len(data) - 1, min(len(data), LOOKED_AT)).round().long()
     x = data.batch(few).x
     low, high = float(x.min()), float(x.max())
@@ -73,15 +73,15 @@ def data_range(data: Dataset) -> tuple[float, float]:
 
 
 class Part(Dataset):
-    """So many samples of another data set, drawn at random and always the same.
+    """A fixed random subset of another data set, with `count` samples.
 
-    count: at least 1, and at most as many as there are; `DifftoolError` for others.
+    count: from 1 to the size of the data set; `DifftoolError` otherwise.
     """
 
     def __init__(self, data: Dataset, count: int):
         if not is_whole(count, 1, len(data)):
             raise DifftoolError(
-                f"samples is a whole number from 1 to the {len(data)} that there are, got {count!r}"
+                f"samples must be a whole number from 1 to {len(data)}, the size of the data set, got {count!r}"
             )
         self.data, self.shape, self.classes, self.text = (
             data,
@@ -100,9 +100,10 @@ class Part(Dataset):
 
 
 class Arrays(Dataset):
-    """Samples in memory: x (N, ...) as floats, or as bytes 0..255 for pictures in [-1, 1]; labels (N,), text (N, L, D).
+    """Samples in memory: x (N, ...), and optionally labels (N,) and text (N, L, D).
 
-    Raises `DifftoolError` for arrays of different lengths, no samples, numbers that are not finite and labels below 0.
+    x holds floats, or bytes 0..255 for pictures in [-1, 1]. Raises `DifftoolError` for arrays
+    of different lengths, empty arrays, values that are not finite and labels below 0.
     """
 
     def __init__(self, x: Any, labels: Any = None, text: Any = None):
@@ -120,23 +121,25 @@ class Arrays(Dataset):
         for name, array in (("labels", self.labels), ("text", self.texts)):
             if array is not None and len(array) != len(self.x):
                 raise DifftoolError(
-                    f"there are {len(self.x)} samples and {len(array)} {name}; give one for each"
+                    f"got {len(self.x)} samples and {len(array)} {name}; give one for each sample"
                 )
         if self.texts is not None:
             if self.texts.ndim == 2:
                 self.texts = self.texts[:, None]
             if self.texts.ndim != 3 or not bool(torch.isfinite(self.texts).all()):
                 raise DifftoolError(
-                    f"texts are finite, (N, L, D) or (N, D), got {tuple(self.texts.shape)}"
+                    f"texts must be finite, of shape (N, L, D) or (N, D), got {tuple(self.texts.shape)}"
                 )
         if self.x.ndim < 2 or not len(self.x):
             raise DifftoolError(
-                f"samples have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}"
+                f"samples must have the shape (N, ...) with N >= 1, got {tuple(self.x.shape)}"
             )
         if not bool(torch.isfinite(self.x).all()):
-            raise DifftoolError("the samples hold NaN or infinity")
+            raise DifftoolError("the samples contain NaN or infinity")
         if self.labels is not None and (self.labels.ndim != 1 or int(self.labels.min()) < 0):
-            raise DifftoolError("labels are whole numbers of at least 0, one for each sample")
+            raise DifftoolError(
+                "labels must be whole numbers of at least 0, one for each sample"
+            )
         self.shape = tuple(self.x.shape[1:])
         if self.labels is None:
             self.classes = None

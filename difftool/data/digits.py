@@ -1,8 +1,9 @@
-"""The UCI optical handwritten digits: 1797 grey images of 8x8 pixels with their labels.
+"""The UCI optical handwritten digits: 1797 gray images of 8x8 pixels with their labels.
 
-Origin: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998,
-doi 10.24432/C50P49, licence CC BY 4.0; the test part of it, as scikit-learn 1.9 ships it. Kept here unchanged, as
-integers 0..16, in `digits.npz`. Held out: every fifth image of each class, in the order of the file.
+Origin: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
+Learning Repository, 1998, doi 10.24432/C50P49, license CC BY 4.0; its test part, as shipped
+with scikit-learn 1.9, stored unchanged, as integers 0..16, in `digits.npz`. Every fifth image
+of each class, in file order, is held out.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:  # torch
+if TYPE_CHECKING:  # imports torch
     from difftool.data.base import Arrays
 
 SHAPE = (1, 8, 8)
 
 
 class Digits(NamedTuple):
-    """images (1797, 1, 8, 8), float32 in [-1, 1]; labels (1797,), int64; held_out (1797,), bool."""
+    """images (1797, 1, 8, 8), float32 in [-1, 1]; labels int64 and held_out bool, (1797,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -43,9 +44,10 @@ def digits() -> Digits:
 
 
 def dataset(split: Literal["train", "held-out", "all"] = "train") -> Arrays:
-    """The handwritten digits that the package carries, 8x8, ten classes.
+    """The built-in handwritten digits, 8x8 pixels, ten classes.
 
-    Option: `split`, `train` (four fifths), `held-out` (every fifth of each class), or `all` of the 1797.
+    Option: `split`, `train` (four fifths), `held-out` (every fifth of each class), or
+    `all` of the 1797.
     """
     from difftool.data.base import Arrays
 

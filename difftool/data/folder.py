@@ -14,11 +14,12 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 
 class Folder(Pictures):
-    """The pictures in a folder and in the folders inside it, in the order of their names.
+    """The pictures in a folder and its subfolders, sorted by path.
 
-    Where all of them lie in folders one level below, the names of those are the classes, in order. Options: `path`;
-    `size`, the side in pixels to cut them to; `grey`, one channel. Raises `DifftoolError` for a folder that is not
-    there or has no pictures, for pictures of different sizes, and if more than 1% of them cannot be read.
+    If all pictures are in direct subfolders, the sorted names of these are the classes.
+    Options: `path`; `size`, the side in pixels to crop to; `grey`, one channel. Raises
+    `DifftoolError` if the folder does not exist or has no pictures, for pictures of different
+    sizes, and if more than 1% of them cannot be read.
     """
 
     def __init__(self, path: Path, size: int | None = None, grey: bool | None = None):

@@ -19,10 +19,11 @@ NAMES = {
 
 
 def npz(path: Path) -> Arrays:
-    """The samples in an .npz file, under `x`, `images`, `data` or `samples`; with `labels` or `y`, and `text`.
+    """The samples in an .npz file: `x`, `images`, `data` or `samples`; `labels`; and `text`.
 
-    Floats are taken as they are, bytes as pictures 0..255; (N, H, W) and (N, H, W, 3) become (N, 1, H, W) and
-    (N, 3, H, W). Nothing is unpickled. Option: `path`. Raises `DifftoolError` for a file that cannot be read, and for
+    Labels may also be called `label` or `y`. Floats are used as they are, bytes are pictures
+    0..255; (N, H, W) and (N, H, W, 3) become (N, 1, H, W) and (N, 3, H, W). Nothing is
+    unpickled. Option: `path`. Raises `DifftoolError` for a file that cannot be read, and for
     other content.
     """
     try:
@@ -34,23 +35,25 @@ def npz(path: Path) -> Arrays:
                 name: next((data[key] for key in keys if key in data), None)
                 for name, keys in NAMES.items()
             }
-            there = ", ".join(data.files)
+            names = ", ".join(data.files)
     except OSError as error:
         raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, KeyError) as error:
         reason = folder = ""
-        if "pickle" not in str(error):  # whatever it is, it is not to be unpickled
+        if "pickle" not in str(error):  # never unpickled, whatever it holds
             reason = f": {error}"
         if path.suffix.lower() in SUFFIXES:
-            folder = "; pictures are taken by the folder, folder:path=FOLDER"
-        raise DifftoolError(f"{path} is no .npz file of plain arrays{reason}{folder}") from None
+            folder = "; for pictures, use folder:path=FOLDER"
+        raise DifftoolError(
+            f"{path} is not an .npz file of plain arrays{reason}{folder}"
+        ) from None
     x = found["x"]
     if x is None:
         raise DifftoolError(
-            f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {there or 'none'}"
+            f"{path} has no array named {', '.join(NAMES['x'][:-1])}; it has {names or 'none'}"
         )
     if x.dtype.kind not in "fiu":
-        raise DifftoolError(f"the samples in {path} are numbers, got {x.dtype}")
+        raise DifftoolError(f"the samples in {path} must be numbers, got {x.dtype}")
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):

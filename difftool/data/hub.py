@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or copies of them on disk, by the library `datasets`."""
+"""Data sets from the Hugging Face hub, or local copies of them, loaded by `datasets`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from difftool.errors import DifftoolError, missing
 
 
 class Hub(Pictures):
-    """Pictures of a data set on the Hugging Face hub, with their classes if it has any.
+    """Pictures from a data set on the Hugging Face hub, with their classes if it has any.
 
-    Options: `name` on the hub, as `user/set`; `split`; `path`, a copy on this disk to read in place of the hub: a
-    folder that `save_to_disk` wrote, or one of parquet files; `image` and `label`, the columns (none: found by their
-    type); `size`, the side in pixels to cut the pictures to; `grey`, one channel. Raises `DifftoolError` if `datasets`
-    is missing, the hub cannot be reached, or there is no such set, split or column.
+    Options: `name` on the hub, as `user/set`; `split`; `path`, a local copy to read instead: a
+    folder written by `save_to_disk`, or one of parquet files; `image` and `label`, the columns
+    (none: found by type); `size`, the side in pixels to crop to; `grey`, one channel. Raises
+    `DifftoolError` if `datasets` is not installed, the hub cannot be reached, or there is no
+    such data set, split or column.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class Hub(Pictures):
         )
 
     def name(self, i: int) -> str:
-        return f"number {i} of {self.title}"
+        return f"picture {i} of {self.title}"
 
 
 def mnist(split: str = "train", path: Path | None = None, size: int | None = None) -> Hub:
-    """MNIST, 60,000 grey pictures of handwritten digits, 28x28, ten classes.
+    """MNIST, 60,000 gray pictures of handwritten digits, 28x28, ten classes.
 
-    Options: `split`, train or test; `path`, a copy on this disk; `size`, 32 for U-Nets of many levels, say. Source:
-    LeCun et al. 1998.
+    Options: `split`, train or test; `path`, a local copy; `size`, e.g. 32 for U-Nets with many
+    levels. Source: LeCun et al. 1998.
     """
     return Hub("ylecun/mnist", split, path, size=size, grey=True)
 
@@ -72,15 +73,15 @@ def mnist(split: str = "train", path: Path | None = None, size: int | None = Non
 def cifar10(split: str = "train", path: Path | None = None, size: int | None = None) -> Hub:
     """CIFAR-10, 50,000 pictures of 32x32 in ten classes.
 
-    Options: `split`, train or test; `path`, a copy on this disk; `size`. Source: Krizhevsky 2009.
+    Options: `split`, train or test; `path`, a local copy; `size`. Source: Krizhevsky 2009.
     """
     return Hub("uoft-cs/cifar10", split, path, size=size)
 
 
 def lsun_bedrooms(split: str = "train", path: Path | None = None, size: int = 64) -> Hub:
-    """LSUN bedrooms, photographs cut to squares of `size` pixels, no classes.
+    """LSUN bedrooms, photographs cropped to squares of `size` pixels, no classes.
 
-    Options: `split`; `path`, a copy on this disk; `size`. Source: Yu et al. 2015, arXiv 1506.03365.
+    Options: `split`; `path`, a local copy; `size`. Source: Yu et al. 2015, arXiv 1506.03365.
     """
     return Hub("pcuenq/lsun-bedrooms", split, path, size=size)
 
@@ -89,8 +90,8 @@ def _open(name: str, split: str, path: Path | None) -> Any:
     try:
         from datasets import DatasetDict, load_dataset, load_from_disk
     except ImportError:
-        raise missing("a data set of the hub", "datasets", "data") from None
-    copy = "or give a copy on this disk, as in path=FOLDER (written by save_to_disk, or of parquet files)"
+        raise missing("a data set from the hub", "datasets", "data") from None
+    copy = "or give a local copy, path=FOLDER (written by save_to_disk, or of parquet files)"
     if path is not None and not Path(path).is_dir():
         raise DifftoolError(f"there is no folder {path} with a copy of {name}")
     try:
@@ -106,27 +107,25 @@ def _open(name: str, split: str, path: Path | None) -> Any:
             return rows[split]
         own = str(rows.split or "train")
         if split != own:
-            raise DifftoolError(
-                f"{path} holds one set, {own}, and no splits; it has no {split!r}"
-            )
+            raise DifftoolError(f"{path} has only the split {own!r}, not {split!r}")
         return rows
     except DifftoolError:
         raise
     except KeyError:
         raise DifftoolError(f"{path} has no split {split!r}") from None
-    except Exception as error:  # whatever a network or a file format does
+    except Exception as error:  # any error of the network or a file format
         reason = " ".join(str(error).split())[:200]
         if path:
-            where = f"the copy {path} of {name} cannot be read"
+            where = f"cannot read {path}, the copy of {name}"
         else:
-            where = f"{name} cannot be had from the hub"
-        raise DifftoolError(f"{where} ({reason}); see that it is there, {copy}") from None
+            where = f"cannot load {name} from the hub"
+        raise DifftoolError(f"{where} ({reason}); check that it exists, {copy}") from None
 
 
 def _columns(
     features: Any, title: str, image: str | None, label: str | None
 ) -> tuple[str, str | None]:
-    """The columns of pictures and of classes, by name or by type."""
+    """The columns of pictures and classes, by name or by type."""
     from datasets import ClassLabel, Image
 
     for name in filter(None, (image, label)):

@@ -1,6 +1,7 @@
-"""Pictures that are read one by one: decoded by Pillow, cut to one size, and kept as bytes once they were read.
+"""Pictures loaded one by one: decoded by Pillow, cropped to one size, and cached as bytes.
 
-What cannot be decoded is named, skipped and counted: another picture takes its place, the next one that can be read.
+Pictures that cannot be decoded are reported, skipped and counted. The next readable one takes
+their place.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ from difftool.data.base import Batch, Dataset
 from difftool.errors import DifftoolError, DifftoolWarning
 from difftool.errors.validation import check_side
 
-KEPT = 2**31  # bytes of decoded pictures that are kept in memory, at most
-LIMIT = 0.01  # share of pictures that may be unreadable; a few may always be
+KEPT = 2**31  # bytes of decoded pictures that are cached in memory, at most
+LIMIT = 0.01  # share of pictures that may be unreadable; FEW are always allowed
 FEW = 10
 
 
 class Pictures(Dataset):
-    """Pictures by number; a subclass opens them.
+    """Pictures by index; a subclass opens them.
 
-    size: the side in pixels that they are cut to: the shorter side is scaled to it, the middle is kept (none: as they
-    are, if all have one size). grey: one channel in place of three (none: as the first picture is).
+    size: the side in pixels: the shorter side is scaled to it and the center cropped (none:
+    unchanged, all pictures must have one size). grey: one channel instead of three (none: like
+    the first picture).
 
-    Turned upright as a camera's note says; 16 bits become 8; what is transparent shows the colours below. Raises
-    `DifftoolError` for pictures of different sizes, and if more than 1% of them (and more than 10, or a quarter) cannot
-    be read.
+    EXIF orientation is applied, 16 bits are reduced to 8, and transparency is dropped. Raises
+    `DifftoolError` for pictures of different sizes, and if more than 1% of them (and more than
+    10, or a quarter) cannot be read.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Pictures(Dataset):
         first = next((a for i in range(count) if (a := self._read(i)) is not None), None)
         if first is None:
             raise DifftoolError(
-                f"none of the {count} pictures can be read; the first: {self.skipped.get(0)}"
+                f"none of the {count} pictures can be read; the first error: {self.skipped.get(0)}"
             )
         self.grey = len(first) == 1
         self.shape = tuple(first.shape)
@@ -62,11 +64,11 @@ class Pictures(Dataset):
 
     @abstractmethod
     def open(self, i: int) -> Any:
-        """Picture i as Pillow has it."""
+        """Picture i, opened by Pillow."""
 
     @abstractmethod
     def name(self, i: int) -> str:
-        """What picture i is called in errors."""
+        """The name of picture i in error messages."""
 
     def __len__(self) -> int:
         return self.count
@@ -82,7 +84,7 @@ class Pictures(Dataset):
         return Batch(x, label)
 
     def _place(self, i: int) -> tuple[int, Tensor]:
-        """Picture i, or the next one that can be read, with its number."""
+        """Picture i, or the next readable one, with its index."""
         for step in range(self.count):
             j = (i + step) % self.count
             if self.kept is not None and self.known[j]:
@@ -93,16 +95,16 @@ class Pictures(Dataset):
                     self.kept[j] = array
                     self.known[j] = True
                 return j, array
-        raise DifftoolError("no picture can be read any more")
+        raise DifftoolError("none of the pictures can be read any more")
 
     def _read(self, i: int) -> Tensor | None:
-        """Picture i as bytes (C, H, W); None, and it is noted, if it cannot be decoded."""
+        """Picture i as bytes (C, H, W); None, with a warning, if it cannot be decoded."""
         try:
             with self.open(i) as opened:
                 array = self._cut(opened)
         except (DifftoolError, MemoryError):
             raise
-        except Exception as error:  # decoders have many ways to stumble over a damaged picture
+        except Exception as error:  # decoders fail on damaged pictures in many ways
             self.skipped[i] = (
                 f"{self.name(i)}: {' '.join(str(error).split()) or type(error).__name__}"
             )
@@ -110,15 +112,15 @@ class Pictures(Dataset):
             warnings.warn(text, DifftoolWarning, stacklevel=2)
             if len(self.skipped) > max(min(FEW, self.count // 4), LIMIT * self.count):
                 raise DifftoolError(
-                    f"{len(self.skipped)} of {self.count} pictures cannot be read, the last {self.skipped[i]}; "
-                    f"take them out"
+                    f"{len(self.skipped)} of {self.count} pictures cannot be read, the last one {self.skipped[i]}; "
+                    f"remove them"
                 ) from None
             return None
         if hasattr(self, "shape") and tuple(array.shape) != self.shape:
             (_, h, w), (_, height, width) = array.shape, self.shape
             raise DifftoolError(
                 f"the pictures have different sizes: {self.name(i)} has {w}x{h}, the first one {width}x{height}; "
-                f"give a size to cut all of them to"
+                f"give a size to crop them to"
             )
         return array
 
@@ -130,7 +132,7 @@ class Pictures(Dataset):
         if grey is None:
             grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16 bits, which `convert` would cut at 255
+        if picture.mode.startswith("I"):  # 16 bits, which `convert` would clip at 255
             picture = Image.fromarray(
                 (np.asarray(picture, np.float64) / 257).round().clip(0, 255).astype(np.uint8)
             )

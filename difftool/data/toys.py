@@ -1,4 +1,4 @@
-"""Points in two dimensions, of about unit size: `n` of them, drawn once from a seed."""
+"""Two-dimensional toy data of about unit scale: `n` points, drawn once from a seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 10_000_000
 
 
 def moons(n: int = 20_000, noise: float = 0.05, seed: int = 0) -> Arrays:
-    """Two half circles that reach into each other; the class says which.
+    """Points on two interleaved half circles, one class each.
 
     Options: `n` points, `noise`, the standard deviation around the curves (>= 0), `seed`.
     """
@@ -28,7 +28,7 @@ def moons(n: int = 20_000, noise: float = 0.05, seed: int = 0) -> Arrays:
 
 
 def rings(n: int = 20_000, noise: float = 0.02, seed: int = 0) -> Arrays:
-    """Four circles around one centre, of radius 1/4 to 1; the class says which.
+    """Points on four concentric circles, of radius 1/4 to 1, one class each.
 
     Options: `n` points, `noise`, the standard deviation around the circles (>= 0), `seed`.
     """
@@ -41,7 +41,7 @@ def rings(n: int = 20_000, noise: float = 0.02, seed: int = 0) -> Arrays:
 
 
 def eight_gaussians(n: int = 20_000, noise: float = 0.1, seed: int = 0) -> Arrays:
-    """Eight Gaussians on the unit circle; the class says which, counted from the right against the clock.
+    """Eight Gaussians on the unit circle, one class each, counterclockwise from the right.
 
     Options: `n` points, `noise`, the standard deviation of each (>= 0), `seed`.
     """
@@ -54,7 +54,7 @@ def eight_gaussians(n: int = 20_000, noise: float = 0.1, seed: int = 0) -> Array
 
 
 def swiss_roll(n: int = 20_000, noise: float = 0.02, seed: int = 0) -> Arrays:
-    """A spiral of one and a half turns, evenly along its angle.
+    """Points on a spiral of one and a half turns, uniform in the angle.
 
     Options: `n` points, `noise`, the standard deviation around the curve (>= 0), `seed`.
     """
@@ -67,7 +67,7 @@ def swiss_roll(n: int = 20_000, noise: float = 0.02, seed: int = 0) -> Arrays:
 
 
 def checkerboard(n: int = 20_000, noise: float = 0.0, seed: int = 0) -> Arrays:
-    """Every other field of a board of 4 x 4 fields between -1 and 1, evenly filled.
+    """Points uniform on every other field of a 4 x 4 board on [-1, 1]^2.
 
     Options: `n` points, `noise`, the standard deviation added (>= 0), `seed`.
     """
@@ -81,12 +81,13 @@ def checkerboard(n: int = 20_000, noise: float = 0.0, seed: int = 0) -> Arrays:
 
 
 def grid(n: int = 20_000, noise: float = 0.05, side: int = 5, seed: int = 0) -> Arrays:
-    """Gaussians on a square grid between -1 and 1; the class says which, row by row from below.
+    """Gaussians on a square grid on [-1, 1]^2, one class each, row by row from below.
 
-    Options: `n` points, `noise`, the standard deviation of each (>= 0), `side`, Gaussians along a side (>= 2), `seed`.
+    Options: `n` points, `noise`, the standard deviation of each (>= 0), `side`, Gaussians per
+    side (>= 2), `seed`.
     """
     if side < 2:
-        raise DifftoolError(f"the grid takes side >= 2, got {side}")
+        raise DifftoolError(f"grid takes side >= 2, got {side}")
 
     def draw(g: Generator, label: Tensor) -> Tensor:
         return (
@@ -105,10 +106,10 @@ def _points(
     classes: int | None,
     draw: Callable[[Generator, Tensor], Tensor],
 ) -> Arrays:
-    """The points of `draw`, given classes drawn at random, with noise."""
+    """The points of `draw` for random classes, with noise added."""
     if not 1 <= n <= MOST or not 0 <= noise < math.inf or not 0 <= seed < 2**63:
         raise DifftoolError(
-            f"points take 1 <= n <= {MOST}, noise >= 0 and seed >= 0, got n={n}, {noise=}, {seed=}"
+            f"toy data takes 1 <= n <= {MOST}, noise >= 0 and seed >= 0, got n={n}, {noise=}, {seed=}"
         )
     g = torch.Generator().manual_seed(seed)
     label = torch.randint(classes or 1, (n,), generator=g)

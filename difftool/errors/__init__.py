@@ -1,4 +1,4 @@
-"""What difftool raises: every error a user can cause is a `DifftoolError` whose text is one clear line."""
+"""Exceptions and warnings: every error that a user can cause is a one-line `DifftoolError`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-MANY = 12  # names that are listed beside a suggestion
+MANY = 12  # names that are still listed in addition to a suggestion
 
 
 class DifftoolError(Exception):
-    """Base of all errors that difftool raises on bad input: expected, got and a way out, in one line."""
+    """Base class of all errors on bad input: expected, got and a way out, in one line."""
 
 
 class NotAffine(DifftoolError):
-    """A sampler did something to its state that no plan can hold; it can only run as the plain loop."""
+    """Raised if a plan cannot represent a sampler, which can then only run as a plain loop."""
 
 
 class NonFinite(DifftoolError):
-    """The model returned NaN or infinity.
+    """Raised if the model returns NaN or infinity.
 
-    `x` holds the states that it was asked about, (B, ...), and `state` the run as it stood there
-    (`difftool.plan.RunState`; None for a plain loop, and for generator noise); `done` the samples of the batches that
-    were finished before. Each is None if there is nothing of the kind.
+    `x`: the states (B, ...) it was evaluated at. `state`: the run at that point, a
+    `difftool.plan.RunState` (None for a plain loop and for generator noise). `done`: the
+    samples of the batches that had finished before. Each is None if not available.
     """
 
     def __init__(self, message: str, x: object = None, state: object = None):
@@ -34,7 +34,7 @@ class NonFinite(DifftoolError):
 
 @contextmanager
 def enough_memory(text: str) -> Iterator[None]:
-    """What runs inside may need more memory than there is: a `DifftoolError` with that text then."""
+    """Turn out-of-memory errors inside the block into a `DifftoolError` with the given text."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -44,16 +44,16 @@ def enough_memory(text: str) -> Iterator[None]:
 
 
 def missing(what: str, library: str, extra: str) -> DifftoolError:
-    """The error where a library of one of the extras is not installed."""
+    """The error for a missing library that one of the extras installs."""
     return DifftoolError(f"{what} needs the library {library}: pip install 'difftool[{extra}]'")
 
 
 class DifftoolWarning(UserWarning):
-    """What went on although something was not right: a picture that was skipped, say."""
+    """Issued if something is wrong but the run continues, e.g. a picture was skipped."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
-    """The error for a name that is not installed: suggests the nearest ones and lists the rest."""
+    """The error for an unknown name: suggests the closest known ones and lists the rest."""
     names = sorted(known)
     near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
     if near:
@@ -63,11 +63,11 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     if near and len(names) > MANY:
         return DifftoolError(f"no {what} {name!r}; {hint}")
     return DifftoolError(
-        f"no {what} {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names) or 'none'}"
+        f"no {what} {name!r}; {hint}{' ' if hint else ''}available: {', '.join(names) or 'none'}"
     )
 
 
-def warn(told: str | None) -> None:
-    """A `DifftoolWarning`, if there is anything to tell, on behalf of the caller's caller."""
-    if told is not None:
-        warnings.warn(told, DifftoolWarning, stacklevel=3)
+def warn(message: str | None) -> None:
+    """Issue a `DifftoolWarning` at the caller's caller, unless the message is None."""
+    if message is not None:
+        warnings.warn(message, DifftoolWarning, stacklevel=3)

@@ -1,8 +1,8 @@
-"""Checks of what a user gives, one for each kind of value that many places take.
+"""Checks of user input, one for each kind of value that is used in many places.
 
-`is_...` answers, `as_...` converts, `check_...` raises a `DifftoolError` of one line. Where a
-check takes `what`, its line begins with that: `check_whole("steps must be", 0, 1)` raises
-"steps must be a whole number of at least 1, got 0".
+`is_...` tests, `as_...` converts, `check_...` raises a one-line `DifftoolError`. If a check
+takes `what`, its message begins with it: `check_whole("steps must be", 0, 1)` raises "steps
+must be a whole number of at least 1, got 0".
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 
 from difftool.errors import DifftoolError
 
-MOST_PIXELS = 4096  # of a side of a picture
+MOST_PIXELS = 4096  # per side of a picture
 
 
 def is_whole(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
-    """True for an `int` from low to high, and no truth value."""
+    """Whether value is an `int` from low to high, and not a `bool`."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
-    """True for an `int` or a `float` from low to high, and no truth value; NaN is in no range."""
+    """Whether value is an `int` or `float` from low to high, not a `bool`; False for NaN."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return bool(low <= value <= high)
 
 
 def as_whole(value: object) -> int | None:
-    """The `int` that a value is by `__index__`, as numpy's whole numbers are; None for others, True."""
+    """The value as an `int` by `__index__` (numpy integers, too); None for others and bools."""
     if isinstance(value, bool):
         return None
     try:
@@ -40,18 +40,18 @@ def as_whole(value: object) -> int | None:
 
 
 def as_range(limits: Any) -> tuple[float, float]:
-    """Two finite numbers, low < high; `DifftoolError` for anything else."""
+    """The limits as two floats; `DifftoolError` unless they are finite and low < high."""
     try:
         low, high = (math.nan if isinstance(v, (bool, str)) else float(v) for v in limits)
     except (TypeError, ValueError, RuntimeError):
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
-        raise DifftoolError(f"a range is two finite numbers, low < high, got {limits!r}")
+        raise DifftoolError(f"a range must be two finite numbers, low < high, got {limits!r}")
     return low, high
 
 
 def either(words: Iterable[object]) -> str:
-    """`a, b or c`."""
+    """The words as text: `a, b or c`."""
     *most, final = map(str, words)
     if not most:
         return final
@@ -59,7 +59,7 @@ def either(words: Iterable[object]) -> str:
 
 
 def check_whole(what: str, value: object, low: int, high: int | None = None) -> int:
-    """The whole number as an `int`; `DifftoolError` unless low <= value <= high (none: any from low on)."""
+    """The value as an `int`; `DifftoolError` unless low <= value <= high (None: no limit)."""
     whole = as_whole(value)
     if whole is not None and low <= whole and (high is None or whole <= high):
         return whole
@@ -83,20 +83,20 @@ def check_choice(what: str, value: object, words: Iterable[object]) -> None:
 
 
 def check_options(fit: bool, takes: str, /, **options: object) -> None:
-    """Raise `DifftoolError` with the values of the options unless they fit: `takes, got a=1, b=2`."""
+    """Raise `DifftoolError` unless the options fit: `takes, got a=1, b=2`."""
     if not fit:
         got = ", ".join(f"{name}={value}" for name, value in options.items())
         raise DifftoolError(f"{takes}, got {got}")
 
 
 def check_side(size: int | None) -> None:
-    """Raise `DifftoolError` unless size is one that pictures can be scaled to, in pixels, or none."""
+    """Raise `DifftoolError` unless size is None or a side in pixels to scale pictures to."""
     if size is not None and not 1 <= size <= MOST_PIXELS:
-        raise DifftoolError(f"pictures take a size from 1 to {MOST_PIXELS} pixels, got {size}")
+        raise DifftoolError(f"size must be from 1 to {MOST_PIXELS} pixels, got {size}")
 
 
 def check_kind(name: str, value: Any, kind: Any) -> None:
-    """Raise `DifftoolError` unless the value is an object of that class, or of one of those classes."""
+    """Raise `DifftoolError` unless the value is an instance of the class, or of one of them."""
     if isinstance(value, kind):
         return
     if isinstance(kind, tuple):
@@ -105,23 +105,28 @@ def check_kind(name: str, value: Any, kind: Any) -> None:
         kinds = (kind,)
     names = " or ".join(k.__name__ for k in kinds)
     raise DifftoolError(
-        f"{name} is an object of the kind {names}, got {_brief(value)}{_way_out(name, value, kind)}"
+        f"{name} must be an instance of {names}, got {_brief(value)}{_way_out(name, value, kind)}"
     )
 
 
 def _brief(value: Any) -> str:
-    """A value in one short line: of a large one (a whole network) its kind."""
+    """The value in one short line; its type if its text is long (a whole network, say)."""
     text = repr(value)
     if len(text) <= 80 and "\n" not in text:
         return text
     return f"a {type(value).__name__}"
 
 
+NAMED = ("schedule", "grid", "model", "sampler")  # what is created by name
+
+
 def _way_out(name: str, value: Any, kind: Any) -> str:
     if isinstance(value, type) and issubclass(value, kind):
-        return f"; make one: {value.__name__}()"
+        return f"; create one: {value.__name__}()"
     if name == "model" and callable(value):
         return "; wrap a network: NetworkModel(net, schedule)"
-    if isinstance(value, str):
-        return f"; difftool.specs.make({name + 's'!r}, {value!r}) makes one by name"
+    if isinstance(value, str) and name in NAMED:
+        return f"; create one by name: difftool.specs.make({name + 's'!r}, {value!r})"
+    if name == "noise":
+        return "; create one: difftool.noise.BrownianPath()"
     return ""

@@ -1,6 +1,6 @@
 """Reading files that may come from strangers.
 
-Only ordinary files are opened, so that a device or a pipe can neither hang a run nor fill its
+Only regular files are opened, so that a device or a pipe can neither hang a run nor fill its
 memory. What a file claims about its size is compared with what it holds, and with a limit, before
 memory is allocated. Nothing is unpickled.
 """
@@ -38,7 +38,7 @@ _decoding = threading.Lock()  # filters of warnings belong to all threads
 def opening(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """The file, opened for reading bytes.
 
-    Raises `DifftoolError` for what is not an ordinary file or cannot be opened.
+    Raises `DifftoolError` for what is not an regular file or cannot be opened.
     """
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # a pipe would wait for its writer
@@ -54,12 +54,12 @@ def opening(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.close(handle)
         if stat.S_ISDIR(mode):
             raise DifftoolError(f"cannot read {file}: it is a folder")
-        raise DifftoolError(f"cannot read {file}: it is not an ordinary file")
+        raise DifftoolError(f"cannot read {file}: it is not an regular file")
     with os.fdopen(handle, "rb") as opened:
         yield opened
 
 
-def check_ordinary(file: str | os.PathLike[str]) -> None:
+def check_regular(file: str | os.PathLike[str]) -> None:
     """Raise `DifftoolError` for a file that a library must not open by its name; see `opening`."""
     with opening(file):
         pass
@@ -209,7 +209,7 @@ def open_picture(file: str | os.PathLike[str] | BinaryIO) -> Image:
     from PIL import Image
 
     if isinstance(file, (str, os.PathLike)):
-        check_ordinary(file)
+        check_regular(file)
     with _decoding, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:

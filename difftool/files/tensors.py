@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from difftool.errors import DifftoolError
-from difftool.files.reading import check_ordinary, parse_json
+from difftool.files.reading import check_regular, parse_json
 from difftool.files.writing import writing
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def opening_tensors(file: str | Path, device: str = "cpu") -> Iterator[tuple[Any
     """
     from safetensors import SafetensorError, safe_open
 
-    check_ordinary(file)
+    check_regular(file)
     try:
         with safe_open(str(file), framework="pt", device=device) as opened:
             text = (opened.metadata() or {}).get(KEY)

@@ -82,7 +82,7 @@ def _remove_if_left(temporary: Path) -> None:
 
 
 def check_writable(file: str | Path, overwrite: bool = False) -> None:
-    """Raise `DifftoolError` if the file exists and is not to be overwritten, or nothing can be written beside it."""
+    """Raise `DifftoolError` if the file exists (unless `overwrite`) or cannot be written."""
     target = Path(file)
     try:
         os.lstat(target)
@@ -104,7 +104,7 @@ def check_writable(file: str | Path, overwrite: bool = False) -> None:
 
 
 def check_kind(file: Path, suffixes: str, overwrite: bool = False) -> None:
-    """Raise `DifftoolError` unless the name ends in one of the suffixes (`.png .gif`) and can be written."""
+    """Raise `DifftoolError` unless the file is writable and its suffix one of `suffixes`."""
     if file.suffix not in suffixes.split():
         raise DifftoolError(f"--out {file} must end in {' or '.join(suffixes.split())}")
     check_writable(file, overwrite)
@@ -117,7 +117,7 @@ def digest(file: str | Path) -> str:
 
 
 def free_name(stem: str, folder: Path, suffix: str) -> Path:
-    """The first of stem-001, stem-002, ... with that suffix that does not exist in the folder."""
+    """The first of stem-001, stem-002, ... with that suffix that is free in the folder."""
     number = 1
     while os.path.lexists(file := folder / f"{stem}-{number:03d}{suffix}"):
         number += 1
@@ -132,11 +132,11 @@ def _followed(file: Path) -> Path:
 
 
 def _refuse_special(target: Path) -> None:
-    """Raise `DifftoolError` for a folder, a device or a pipe, in whose place a file would be put."""
+    """Raise `DifftoolError` for a folder, a device or a pipe, which a file would replace."""
     if target.is_dir():
-        raise DifftoolError(f"{target} is a folder; give the name of a file")
+        raise DifftoolError(f"{target} is a folder; give a file name")
     if target.exists() and not target.is_file():
-        raise DifftoolError(f"{target} is no ordinary file; give the name of a file")
+        raise DifftoolError(f"{target} is not a regular file; give another name")
 
 
 def _temporary(target: Path) -> tuple[Path, int]:

@@ -1,27 +1,29 @@
-"""Grids: at which times a run evaluates its model.
+"""Time grids: the times at which a run evaluates its model.
 
-A grid is a frozen dataclass called as `grid(schedule, steps)`; it returns `steps + 1` times, from the start of the
-run to its end. Every grid has the options
+A grid is a frozen dataclass called as `grid(schedule, steps)`; it returns `steps + 1` times,
+from the start of the run to its end. Every grid has the options
 
-    start   the first time (None: the end of the schedule's domain, or alpha = 1e-3 where that has no finite level)
+    start   the first time (None: the end of the schedule's domain, or alpha = 1e-3 if the grid
+            needs a finite level)
     end     the last time (None: the lower end of the domain, sigma = 0)
 
-so that image-to-image starts later and a run may stop at a small level. With start < end the grid runs upwards
-(encoding): it is the mirror of the grid that comes down. The ends are exactly these on any schedule: a rule or a table
-made for other noise levels is stretched or cut to them (each class says how). Only `leading` may begin below its
-start, as its published form does.
+so image-to-image can start later, and a run can stop at a small level. With start < end the
+grid runs upwards (encoding): it is the downward grid, reversed. The ends are exact on any
+schedule: a rule or table for other noise levels is stretched or cropped to them (see each
+class). Only `leading` may begin below its start, as in its published form.
 
-    base        Grid: the ends, the mirror, the order
+    base        Grid: ends, direction and order
     uniform     equal or quadratic steps in t
-    entries     the integer timesteps of a network that was trained on a table of noise levels
+    entries     integer timesteps of networks trained on a table of noise levels
     flow        steps in sigma / (alpha + sigma)
     level       steps in a function of the noise level sigma / alpha
-    beta        quantiles of a beta distribution, in t, of entries or in the level
-    published   noise levels optimised for published models
-    given       the user's own times or levels
+    beta        quantiles of a beta distribution, in t, table entries or the level
+    published   noise levels optimized for published models
+    given       user-specified times or levels
 
-Uniform in log-SNR-like variables cannot reach sigma = 0. Such grids end their regular part at the noise level
-`level_min` and take one last step from there to sigma = 0; that step does not shrink with more steps (`refines`).
+Grids in the log SNR and the like cannot reach sigma = 0. Their regular part ends at the noise
+level `level_min`, followed by one last step to sigma = 0, which does not shrink with more steps
+(`refines`).
 """
 
 from difftool.grids.base import Grid, check_steps

@@ -1,4 +1,4 @@
-"""What a grid is: the ends of a run, the mirror of an upward one, and the order of its times."""
+"""The base class of grids: ends, direction and order of the times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MOST_STEPS = 1_000_000
 class Grid(ABC):
     """A rule for the times of a run; a new grid implements `between`.
 
-    Class attributes: `name`, as registered; `reference`; `refines`, False where some step keeps its size however
-    many steps there are (a last one from a fixed level, entries of a table); `own_start`, True if the first time may
-    lie below the start.
+    Class attributes: `name`, as registered; `reference`; `refines`, False if some step does not
+    shrink with more steps (a last one from a fixed level, entries of a table); `own_start`,
+    True if the first time may be below the start.
     """
 
     start: float | None = field(default=None, kw_only=True)
@@ -34,19 +34,19 @@ class Grid(ABC):
 
     @property
     def needs_level(self) -> bool:
-        """True if it cannot start where alpha = 0."""
+        """True if the grid cannot start at alpha = 0."""
         return False
 
     @property
     def own_steps(self) -> int | None:
-        """How many steps a grid of given times has, the ends among them; None for a rule that takes any number."""
+        """The number of steps of a grid with fixed times; None for a rule that takes any."""
         return None
 
     def __call__(self, schedule: Schedule, steps: int) -> tuple[float, ...]:
         """The `steps + 1` times on `schedule`.
 
-        Raises `DifftoolError` for a bad number of steps, start or end, and where the times would not be strictly
-        monotone (more steps than the grid, or float64, can tell apart).
+        Raises `DifftoolError` for a bad number of steps, start or end, and if the times would
+        not be strictly monotone (more steps than the grid, or float64, can resolve).
         """
         self._check_steps(steps)
         if self.start is None:
@@ -63,7 +63,7 @@ class Grid(ABC):
             raise DifftoolError(f"the grid starts and ends at t={first:g}; the two must differ")
         high, low = max(first, last), min(first, last)
         inner = self.between(schedule, steps, high, low)
-        # the ends exactly as given
+        # use the exact ends
         times = (
             inner[0] if self.own_start else high,
             *inner[1:-1],
@@ -76,34 +76,34 @@ class Grid(ABC):
 
     @abstractmethod
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
-        """`steps + 1` falling times from start to end."""
+        """`steps + 1` decreasing times from start to end."""
 
     def starting(self, t: float) -> Grid:
-        """This grid with its start set to t, unless it has one of its own."""
+        """This grid with its start set to t, unless a start was given."""
         if self.start is not None:
             return self
         return replace(self, start=t)
 
     def down_to(self, level: float) -> Grid:
-        """This grid with that noise level before a last step to sigma = 0, if it has such a one and none was given."""
+        """This grid with that level before a last step to sigma = 0, if not given."""
         return self
 
     def _check_steps(self, steps: int) -> None:
         check_steps(steps)
         if self.own_steps not in (None, steps):
             raise DifftoolError(
-                f"this {self.name or type(self).__name__} grid has {self.own_steps} steps, asked for {steps}"
+                f"this {self.name or type(self).__name__} grid has {self.own_steps} steps, got steps={steps}"
             )
 
     def _check_falling(self, times: tuple[float, ...]) -> None:
         for i, (a, b) in enumerate(pairwise(times)):
             if not a > b:
-                way = "does the noise of the schedule rise with t?"
+                way = "does the noise of the schedule increase with t?"
                 if math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12):
                     way = "take fewer steps"
                 raise DifftoolError(
-                    f"{self.name or type(self).__name__} does not fall at {len(times) - 1} steps: time {i} is {a!r}, "
-                    f"time {i + 1} is {b!r}; {way}"
+                    f"{self.name or type(self).__name__} does not decrease with {len(times) - 1} steps: time {i} is "
+                    f"{a!r}, time {i + 1} is {b!r}; {way}"
                 )
 
 
@@ -114,7 +114,7 @@ def check_steps(steps: object) -> None:
 
 
 def check_positive(name: str, **options: float) -> None:
-    """Raise `DifftoolError` unless the options of that grid are finite numbers above 0."""
+    """Raise `DifftoolError` unless the options of the grid are positive and finite."""
     fit = all(0 < value < math.inf for value in options.values())
     wanted = " and ".join(f"{key} > 0" for key in options)
     check_options(fit, f"the {name} grid takes {wanted}", **options)

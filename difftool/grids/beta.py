@@ -1,8 +1,8 @@
 """Quantiles of a beta distribution: with alpha = beta < 1, small steps at both ends of a run.
 
-Q(u) is the quantile function of Beta(alpha, beta). The reference spaces times by it (`beta`), ComfyUI the entries of
-the network's table (`beta-entries`); diffusers' use_beta_sigmas spaces noise levels by it (`beta-level`), which is
-another grid.
+Q(u) is the quantile function of Beta(alpha, beta). The reference applies it to times (`beta`),
+ComfyUI to the entries of the network's table (`beta-entries`), and use_beta_sigmas in diffusers
+to noise levels (`beta-level`), which is a different grid.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ REFERENCE = (
 
 @dataclass(frozen=True)
 class Beta(Grid):
-    """Times at equal steps in probability of a beta distribution: t_i = end + (start - end) Q(1 - i/N).
+    """Times at quantiles of a beta distribution: t_i = end + (start - end) Q(1 - i/N).
 
-    Options: `alpha` and `beta` (> 0) of the distribution. Raises `DifftoolError` for others.
+    Options: `alpha` and `beta` (> 0) of the distribution. Raises `DifftoolError` for invalid
+    values.
     """
 
     alpha: float = 0.6
@@ -45,13 +46,15 @@ class Beta(Grid):
 
 @dataclass(frozen=True)
 class BetaEntries(EntryGrid):
-    """The `beta` grid rounded to the entries of a table: i = round((M - 1) Q(1 - j/N)) for j < N.
+    """The `beta` grid rounded to entries of a table: i = round((M - 1) Q(1 - j/N)) for j < N.
 
-    M is the number of entries in the run (see the module `entries`). The quantiles crowd at both ends, so entries run
-    out early (of 1000, at 139 steps): that is refused, where ComfyUI takes fewer steps than it was asked for.
+    M is the number of entries in the run (see the module `entries`). Quantiles are dense at
+    both ends, so they soon repeat entries (of 1000, at 139 steps): that is an error, whereas
+    ComfyUI silently takes fewer steps.
 
-    Options: `alpha` and `beta` (> 0) of the distribution, and `length`, entries of the table (>= 1; none: the
-    schedule's). Raises `DifftoolError` for others, and for more steps than there are different entries.
+    Options: `alpha` and `beta` (> 0) of the distribution, and `length`, the entries of the
+    table (>= 1; none: the schedule's). Raises `DifftoolError` for invalid values, and for more
+    steps than distinct entries.
     """
 
     alpha: float = 0.6
@@ -70,26 +73,28 @@ class BetaEntries(EntryGrid):
         ]
         if len(set(picked)) < steps:
             raise DifftoolError(
-                f"beta-entries has {len(set(picked))} different entries of {count} for {steps} steps; take fewer "
-                f"steps, or the grid beta, which does not round"
+                f"beta-entries has {len(set(picked))} distinct entries of {count} for {steps} steps; take fewer "
+                f"steps, or use the grid beta, which does not round"
             )
         return picked
 
 
 @dataclass(frozen=True)
 class BetaLevel(LevelGrid):
-    """Noise levels at equal steps in probability of a beta distribution: l_i = l_M + (l_0 - l_M) Q(1 - i/M).
+    """Noise levels at quantiles of a beta distribution: l_i = l_M + (l_0 - l_M) Q(1 - i/M).
 
-    l = sigma / alpha.
-    Options: `alpha` and `beta` (> 0) of the distribution, and `level_min`, the noise level before the last step if
-    the run ends at sigma = 0 (> 0). Raises `DifftoolError` for others.
+    l = sigma / alpha is the noise level.
+
+    Options: `alpha` and `beta` (> 0) of the distribution, and `level_min`, the noise level
+    before the last step if the run ends at sigma = 0 (> 0). Raises `DifftoolError` for invalid
+    values.
     """
 
     alpha: float = 0.6
     beta: float = 0.6
 
     name = "beta-level"
-    reference = REFERENCE + " (there in t); diffusers (use_beta_sigmas)"
+    reference = REFERENCE + " (in t); diffusers (use_beta_sigmas)"
 
     def __post_init__(self) -> None:
         super().__post_init__()

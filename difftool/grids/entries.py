@@ -1,15 +1,17 @@
-"""The integer timesteps of networks that were trained on a table of noise levels.
+"""Integer timesteps of networks trained on a table of noise levels.
 
-Entry i = 0 .. length - 1 of the table is the time t = (i + 1) / length (as a fraction of the schedule's domain). The
-length is that of the sampling schedule's table; where it has none it is 1000, as of most public models.
-Of the M entries above the run's end and not above its start, these grids pick N and end with a step from the lowest
-to the run's end, sigma = 0 by default. There is no grid with more steps than entries.
+Entry i = 0 .. length - 1 of the table is the time t = (i + 1) / length (as a fraction of the
+schedule's domain). The default length is that of the sampling schedule's table, or 1000, as in
+most public models, if it has none. Of the M entries above the run's end and up to its start,
+these grids pick N, and end with a step from the lowest of them to the run's end, by default
+sigma = 0. There cannot be more steps than entries.
 
-Timesteps are those of diffusers' `timestep_spacing`. Its schedulers differ: those with a history of their own order
-(DPM-Solver, UniPC, DEIS, SA-Solver) space N + 1 timesteps and leave out the lowest, which is `extra=1` here.
-What is a half up to rounding is rounded as there, in the same order of float64 operations. Three faults are not
-repeated: an offset that leads past the table is lowered, a single step of linspace starts at the top (there at
-timestep 0), and there is never a timestep too many or twice the same one.
+The timesteps are those of `timestep_spacing` in diffusers. Its multistep schedulers
+(DPM-Solver, UniPC, DEIS, SA-Solver) space N + 1 timesteps and drop the lowest: that is
+`extra=1` here. Ties are rounded as in diffusers, by the same order of float64 operations. Three
+of its faults are not reproduced: an offset past the end of the table is lowered, a single step
+of linspace starts at the top (in diffusers at timestep 0), and there are no surplus or repeated
+timesteps.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ REFERENCE = "Lin et al. 2024, Common diffusion noise schedules and sample steps 
 
 @dataclass(frozen=True)
 class EntryGrid(Grid):
-    """A grid on the entries of a table; a new one implements `entries`."""
+    """A grid on the entries of a table; a subclass implements `entries`."""
 
     length: int | None = None
 
@@ -42,7 +44,7 @@ class EntryGrid(Grid):
 
     @property
     def spare(self) -> int:
-        """Entries that are spaced with the others and not used."""
+        """The number of entries that are spaced with the others but not used."""
         return 0
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
@@ -59,20 +61,22 @@ class EntryGrid(Grid):
 
     @abstractmethod
     def entries(self, count: int, steps: int) -> list[int]:
-        """`steps` falling numbers in 0 .. count - 1."""
+        """`steps` decreasing indices in 0 .. count - 1."""
 
 
 @dataclass(frozen=True)
 class Leading(EntryGrid):
-    """Every k-th entry of the table from the bottom, k = M // N: i = k (N - 1 - j) + offset for j < N.
+    """Every k-th entry from the bottom, k = M // N: i = k (N - 1 - j) + offset for j < N.
 
-    The first time lies up to k entries below the run's start, where a network never sees the pure noise that it was
-    trained to start from: the flaw that the reference describes. Kept as published; take `trailing` otherwise.
+    The first time is up to k entries below the run's start, so the network never sees the pure
+    noise it was trained to start from: the flaw that the reference describes. Kept as
+    published; use `trailing` to avoid it.
 
-    Options: `length`, entries of the table (>= 1; none: the schedule's); `offset`, added to every entry (>= 0;
-    diffusers' steps_offset, lowered where the table has no room for it); `extra`, 0 or 1: with 1, N + 1 entries are
-    spaced and the lowest is left out. `start` is where the run starts at the latest. Raises `DifftoolError` for other
-    options, and for more steps than entries.
+    Options: `length`, the entries of the table (>= 1; none: the schedule's); `offset`, added to
+    every entry (>= 0; steps_offset in diffusers, lowered if it would exceed the table);
+    `extra`, 0 or 1: with 1, N + 1 entries are spaced and the lowest is dropped. `start` is the
+    latest time at which the run starts. Raises `DifftoolError` for invalid values, and for more
+    steps than entries.
     """
 
     offset: int = 0
@@ -104,26 +108,27 @@ class Leading(EntryGrid):
 
 @dataclass(frozen=True)
 class Trailing(EntryGrid):
-    """Every (M / N)-th entry of the table from the top, rounded: i = round(M (1 - j/N)) - 1 for j < N.
+    """Every (M / N)-th entry of the table from the top: i = round(M (1 - j/N)) - 1 for j < N.
 
-    Option: `length`, entries of the table (>= 1; none: the schedule's). Raises `DifftoolError` for others, and for more
-    steps than entries.
+    Option: `length`, the entries of the table (>= 1; none: the schedule's). Raises
+    `DifftoolError` for invalid values, and for more steps than entries.
     """
 
     name = "trailing"
     reference = REFERENCE
 
     def entries(self, count: int, steps: int) -> list[int]:
-        gap = count - (count - count / steps)  # as numpy.arange has it
+        gap = count - (count - count / steps)  # as in numpy.arange
         return [round(count - j * gap) - 1 for j in range(steps)]
 
 
 @dataclass(frozen=True)
 class Linspace(EntryGrid):
-    """N entries in equal steps from the last to the first: i = round((M - 1) (1 - j / (N - 1))) for j < N.
+    """N equally spaced entries, last to first: i = round((M - 1) (1 - j / (N - 1))) for j < N.
 
-    Options: `length`, entries of the table (>= 1; none: the schedule's); `extra`, 0 or 1: with 1, N + 1 entries are
-    spaced and the lowest is left out. Raises `DifftoolError` for others, and for more steps than entries.
+    Options: `length`, the entries of the table (>= 1; none: the schedule's); `extra`, 0 or 1:
+    with 1, N + 1 entries are spaced and the lowest is dropped. Raises `DifftoolError` for
+    invalid values, and for more steps than entries.
     """
 
     extra: int = 0
@@ -149,10 +154,10 @@ class Linspace(EntryGrid):
 
 @dataclass(frozen=True)
 class Simple(EntryGrid):
-    """Every (M / N)-th entry of the table from the top, rounded up: i = M - 1 - floor(j M/N) for j < N.
+    """Every (M / N)-th entry from the top, rounded up: i = M - 1 - floor(j M/N) for j < N.
 
-    Option: `length`, entries of the table (>= 1; none: the schedule's). Raises `DifftoolError` for others, and for more
-    steps than entries.
+    Option: `length`, the entries of the table (>= 1; none: the schedule's). Raises
+    `DifftoolError` for invalid values, and for more steps than entries.
     """
 
     name = "simple"
@@ -166,21 +171,22 @@ class Simple(EntryGrid):
 def ddim_uniform(
     length: int | None = None, start: float | None = None, end: float | None = None
 ) -> Leading:
-    """Every k-th entry of the table from the second, k = M // N: the `leading` grid with an offset of 1.
+    """Every k-th entry of the table from the second, k = M // N: `leading` with an offset of 1.
 
-    Where N does not divide the table, ComfyUI's ddim_uniform takes more steps than it was asked for; this one takes N.
+    If N does not divide the table, ddim_uniform in ComfyUI takes more than N steps; this one
+    takes N.
 
-    Options: `length`, entries of the table (>= 1; none: the schedule's); `start` and `end`, times. Raises
-    `DifftoolError` for others, and for more steps than entries. Source: ComfyUI (ddim_uniform); Song et al. 2020, arXiv
-    2010.02502.
+    Options: `length`, the entries of the table (>= 1; none: the schedule's); `start` and `end`,
+    times. Raises `DifftoolError` for invalid values, and for more steps than entries. Source:
+    ComfyUI (ddim_uniform); Song et al. 2020, arXiv 2010.02502.
     """
     return Leading(length=length, offset=1, start=start, end=end)
 
 
 def entries_upto(schedule: Schedule, length: int, t: float) -> int:
-    """How many entries of the table are at or below t."""
+    """The number of table entries at or below t."""
     low, high = schedule.domain
-    # an entry's own time counts in spite of rounding
+    # the exact time of an entry counts, despite rounding
     return int((t - low) / (high - low) * length + 1e-9)
 
 

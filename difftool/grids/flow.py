@@ -1,4 +1,4 @@
-"""Steps in the flow time s = sigma / (alpha + sigma), regular at both ends of every schedule."""
+"""Steps in flow time s = sigma / (alpha + sigma), regular at both ends of every schedule."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class FlowGrid(Grid):
-    """Steps in the flow time s = sigma / (alpha + sigma): s_i = s_end + (s_start - s_end) (1 - (i/N)^a)^b.
+    """Steps in flow time s: s_i = s_end + (s_start - s_end) (1 - (i/N)^a)^b.
 
-    a = b = 1 is uniform in s. Regular at both ends, alpha = 0 included. Options: the exponents `a` and `b` (> 0).
-    Raises `DifftoolError` for others.
+    s = sigma / (alpha + sigma), regular at both ends, including alpha = 0; a = b = 1 is uniform
+    in s. Options: the exponents `a` and `b` (> 0). Raises `DifftoolError` for invalid values.
     """
 
     a: float = 1.0
@@ -38,18 +38,20 @@ class FlowGrid(Grid):
 
 @dataclass(frozen=True)
 class LinearQuadratic(Grid):
-    """Small equal steps for the first half of the run, then steps that grow linearly.
+    """Small equal steps for the first half of the steps, then linearly growing ones.
 
-    v_i = v_start + (v_end - v_start) x_i in the flow time v = s, with h = N // 2 and the threshold d,
+    v_i = v_start + (v_end - v_start) x_i in the flow time v = s, with h = N // 2 and the
+    threshold d,
 
         x_i = d i / h                   for i <= h
         x_i = d i / h + c (i - h)^2     for i > h,    c = (1 - d N / h) / (N - h)^2 ,
 
-    so that x_h = d, x_N = 1, and the step does not jump at h.
+    so that x_h = d, x_N = 1, and step sizes are continuous at h.
 
-    Options: `threshold_noise`, the part d of the way that the first half of the steps covers (0 < d < 1/2); `variable`,
-    flow, or level to take v = sigma / alpha as other tools do on schedules that are no flow (it then needs a finite
-    level to start at). Raises `DifftoolError` for others.
+    Options: `threshold_noise`, the fraction d covered by the first half of the steps (0 < d <
+    1/2); `variable`, flow, or level for v = sigma / alpha, which other tools use on schedules
+    other than flow (it needs a finite level to start at). Raises `DifftoolError` for invalid
+    values.
     """
 
     threshold_noise: float = 0.025

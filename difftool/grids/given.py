@@ -1,4 +1,4 @@
-"""The user's own times or noise levels, typed or in a file."""
+"""User-specified times or noise levels, as an option or in a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Explicit(Grid):
-    """The times themselves, falling or rising: `explicit:times=1+0.5+0`. `steps` must be their number less one.
+    """The given times, decreasing or increasing: `explicit:times=1+0.5+0`.
 
-    Options: `times`, at least two; `what` they are: t; level for noise levels sigma / alpha (>= 0), of which the
-    largest, if it lies above the schedule's own range, is lowered to the end of that; or entry for the entries i of the
-    schedule's table, t = (i + 1) / M (-1 for t = 0). `start` and `end`, if given,
-    must be the first and the last time. Raises `DifftoolError` for fewer, and for what are no numbers.
+    `steps` must be the number of times minus one.
+
+    Options: `times`, at least two; `what`, their meaning: t; level for noise levels sigma /
+    alpha (>= 0), the largest of which is lowered to the schedule's range if necessary; or entry
+    for indices i of the schedule's table, t = (i + 1) / M (-1 for t = 0). `start` and `end`, if
+    given, must be the first and the last time. Raises `DifftoolError` for fewer than two times,
+    and for values that are not numbers.
     """
 
     times: tuple[float, ...] = ()
@@ -64,10 +67,10 @@ class Explicit(Grid):
             times = self.times
         if self.what == "entry":
             times = tuple(time_of_entry(schedule, schedule.entries, i) for i in self.times)
-        for name, given, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
-            if given is not None and given != has:
+        for name, asked, has in (("start", self.start, times[0]), ("end", self.end, times[-1])):
+            if asked is not None and asked != has:
                 raise DifftoolError(
-                    f"this explicit grid's {name} is {has:g}, asked for {given:g}"
+                    f"this explicit grid's {name} is {has:g}, got {name}={asked:g}"
                 )
         return times
 
@@ -82,8 +85,8 @@ class Explicit(Grid):
         above = sum(level >= top for level in self.times)
         if above > 1:
             raise DifftoolError(
-                f"this explicit grid has {above} noise levels at or above {top:g}, the schedule's largest; leave out "
-                f"all but one of them"
+                f"this explicit grid has {above} noise levels at or above {top:g}, the schedule's largest; keep "
+                f"only one of them"
             )
         return tuple(
             schedule.domain[1] if level >= top else schedule.t_at_level(level)
@@ -99,11 +102,12 @@ def from_file(
 ) -> Explicit:
     """The times or noise levels in a text or JSON file, as an explicit grid.
 
-    One number a line (blank lines and what follows a # are skipped), or a JSON list of numbers: at least two, falling
-    or rising.
+    One number per line (blank lines and # comments are skipped), or a JSON list of numbers: at
+    least two, decreasing or increasing.
 
-    Options: `path`; `what` the numbers are, as of `explicit`; `start` and `end`, if given,
-    must be the first and the last time. Raises `DifftoolError` for a file that cannot be read and for other content.
+    Options: `path`; `what`, the meaning of the numbers, as in `explicit`; `start` and `end`, if
+    given, must be the first and the last time. Raises `DifftoolError` for a file that cannot be
+    read and for other content.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -113,7 +117,7 @@ def from_file(
         ) from None
     except UnicodeDecodeError:
         raise DifftoolError(
-            f"the grid file {path} is not text: one number a line, or a JSON list of numbers"
+            f"the grid file {path} is not text; expected one number per line, or a JSON list of numbers"
         ) from None
     if text.lstrip().startswith(("[", "{")):
         read = _from_json
@@ -122,7 +126,7 @@ def from_file(
     numbers = read(path, text)
     if len(numbers) < 2:
         raise DifftoolError(
-            f"the grid file {path} takes at least two numbers, got {len(numbers)}"
+            f"the grid file {path} must have at least two numbers, got {len(numbers)}"
         )
     return Explicit(times=tuple(numbers), what=what, start=start, end=end)
 
@@ -136,7 +140,7 @@ def _from_json(path: Path, text: str) -> list[float]:
         ) from None
     if not isinstance(values, list):
         raise DifftoolError(
-            f"the grid file {path} takes a JSON list of numbers, got a JSON object"
+            f"the grid file {path} must be a JSON list of numbers, got a JSON object"
         )
     return [_number(path, f"entry {i}", value) for i, value in enumerate(values)]
 

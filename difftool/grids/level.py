@@ -1,9 +1,9 @@
 """Steps in a function of the noise level l = sigma / alpha (k-diffusion's and EDM's sigma).
 
-From l_0 at the run's start to l_M at its end, or to `level_min` (at most half of l_0) and then in one last step to
-sigma = 0. So level_min is what other tools call sigma_min. Where it is not given it is the lowest level that the
-network (else the run's schedule) knows, the first entry of a table: 0.0292 of latent diffusion's; 0.002 where there is
-no lowest one.
+From l_0 at the run's start to l_M at its end, or to `level_min` (at most half of l_0) and then
+in one last step to sigma = 0. Other tools call level_min sigma_min. Its default is the lowest
+level of the network's table, else of the schedule's (0.0292 in latent diffusion), or 0.002 if
+there is none.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from difftool.errors.validation import check_options
 from difftool.grids.base import Grid, check_positive, fractions, level_at_start
 from difftool.schedules.base import Schedule
 
-LOWEST = 0.002  # EDM's
+LOWEST = 0.002  # as in EDM
 
 
 @dataclass(frozen=True)
 class LevelGrid(Grid):
-    """A grid in the noise level that takes a last step from `level_min` to an end at sigma = 0."""
+    """A grid in the noise level, with a last step from `level_min` if it ends at sigma = 0."""
 
     level_min: float | None = None
 
@@ -58,16 +58,17 @@ class LevelGrid(Grid):
 
     @abstractmethod
     def levels(self, high: float, low: float, steps: int) -> list[float]:
-        """`steps + 1` falling noise levels from high to low, both > 0."""
+        """`steps + 1` decreasing noise levels from high to low, both > 0."""
 
 
 @dataclass(frozen=True)
 class HalfLogSNR(LevelGrid):
-    """Equal steps in lambda = log(alpha / sigma), the exponential grid: l_i = l_0 (l_M / l_0)^(i/M).
+    """Equal steps in lambda = log(alpha / sigma), geometric in l: l_i = l_0 (l_M / l_0)^(i/M).
 
     l = sigma / alpha is the noise level.
-    Option: `level_min`, the noise level before the last step if the run ends at sigma = 0 (> 0). Raises
-    `DifftoolError` for others.
+
+    Option: `level_min`, the noise level before the last step if the run ends at sigma = 0
+    (> 0). Raises `DifftoolError` for invalid values.
     """
 
     name = "half-log-snr"
@@ -79,12 +80,14 @@ class HalfLogSNR(LevelGrid):
 
 @dataclass(frozen=True)
 class PolyExponential(LevelGrid):
-    """Polynomial steps in the log of the noise level: log l_i = log l_M + (1 - i/M)^rho (log l_0 - log l_M).
+    """Polynomial steps in log l: log l_i = log l_M + (1 - i/M)^rho (log l_0 - log l_M).
 
-    l = sigma / alpha. With large rho and many steps the last levels are the same number, which is refused.
+    l = sigma / alpha is the noise level. With large rho and many steps the last levels round to
+    the same number, which raises an error.
 
-    Options: `rho` (> 0; 1 is half-log-snr, larger has more of its steps at small levels) and `level_min`, the noise
-    level before the last step if the run ends at sigma = 0 (> 0). Raises `DifftoolError` for others.
+    Options: `rho` (> 0; 1 is half-log-snr, larger takes more steps at small levels) and
+    `level_min`, the noise level before the last step if the run ends at sigma = 0 (> 0). Raises
+    `DifftoolError` for invalid values.
     """
 
     rho: float = 1.0
@@ -105,8 +108,10 @@ class Karras(LevelGrid):
     """Equal steps in l^(1/rho): l_i = (l_0^(1/rho) + (i/M) (l_M^(1/rho) - l_0^(1/rho)))^rho.
 
     l = sigma / alpha is the noise level.
-    Options: `rho` (> 0; 1 is uniform in the level, large is uniform in its logarithm) and `level_min`, the noise
-    level before the last step if the run ends at sigma = 0 (> 0). Raises `DifftoolError` for others.
+
+    Options: `rho` (> 0; 1 is uniform in the level, large is uniform in its logarithm) and
+    `level_min`, the noise level before the last step if the run ends at sigma = 0 (> 0). Raises
+    `DifftoolError` for invalid values.
     """
 
     rho: float = 7.0
@@ -127,10 +132,11 @@ class Karras(LevelGrid):
 class KLOptimal(LevelGrid):
     """Equal steps in arctan(l): l_i = tan((i/M) arctan(l_M) + (1 - i/M) arctan(l_0)).
 
-    l = sigma / alpha. These steps minimise the bound of the reference for data that is Gaussian with unit variance.
+    l = sigma / alpha. These steps minimize the bound of the reference for Gaussian data with
+    unit variance.
 
-    Option: `level_min`, the noise level before the last step if the run ends at sigma = 0 (> 0). Raises
-    `DifftoolError` for others.
+    Option: `level_min`, the noise level before the last step if the run ends at sigma = 0
+    (> 0). Raises `DifftoolError` for invalid values.
     """
 
     name = "kl-optimal"

@@ -1,12 +1,14 @@
-"""Noise levels that were optimised for published models.
+"""Noise levels optimized for published models.
 
-A table of noise levels l_0 > ... > l_M is read as a curve, log l linear between its entries. N steps are N + 1
-places at equal distances along it; a run to sigma = 0 takes its last step from the last place but one, as published.
+A table of noise levels l_0 > ... > l_M is a curve, with log l linear between its entries. N
+steps are N + 1 equally spaced places along it; a run to sigma = 0 takes its last step from the
+second-to-last place, as published.
 
-On other schedules the curve keeps its levels, for they are what was optimised, and only its ends give way: a run
-that starts above l_0 (or ends below l_M, but not at 0) has the end of the curve moved there, which stretches the
-first (last) piece; one that starts below l_0 or ends above l_M uses the part of the curve between the two. A run to
-sigma = 0 that starts below 2 l_M has l_M lowered to half its first level.
+On other schedules the curve keeps its levels, since they are what was optimized; only its ends
+are adapted. If a run starts above l_0 (or ends below l_M, but not at 0), the end of the curve
+moves there and stretches the first (last) segment. If it starts below l_0 or ends above l_M, it
+uses the part of the curve in between. If a run to sigma = 0 starts below 2 l_M, l_M is lowered
+to half its first level.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from difftool.grids.base import Grid, fractions, level_at_start
 from difftool.schedules.base import Schedule
 from difftool.schedules.table import ScaledLinear
 
-# entries of latent diffusion's table (scaled-linear), top to bottom
+# entries of the table of latent diffusion (scaled-linear), top to bottom
 AYS_ENTRIES = {
     "sd15": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0),
     "sdxl": (999, 845, 730, 587, 443, 310, 193, 116, 53, 13, 0),
@@ -32,7 +34,7 @@ AYS_LEVELS = {
     "svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
 }
 
-# the levels picked for 2 .. 20 steps at coefficient 1.20, in hundredths of the way from entry 0 to entry 999
+# the levels chosen for 2 .. 20 steps at coefficient 1.20, in percent from entry 0 to 999
 GITS_PLACES = (
     (100, 29, 0),
     (100, 49, 18, 0),
@@ -58,7 +60,7 @@ GITS_PLACES = (
 
 @dataclass(frozen=True)
 class PublishedGrid(Grid):
-    """A grid along a table of noise levels (see the module); a new one implements `table`."""
+    """A grid along a table of noise levels (see the module); a subclass implements `table`."""
 
     refines = False
 
@@ -79,16 +81,18 @@ class PublishedGrid(Grid):
 
     @abstractmethod
     def table(self, steps: int) -> list[float]:
-        """The logarithms of at least two falling noise levels."""
+        """The logarithms of at least two decreasing noise levels."""
 
 
 @dataclass(frozen=True)
 class AYS(PublishedGrid):
-    """Ten-step noise levels optimised for Stable Diffusion 1.5, SDXL or Stable Video Diffusion, on any schedule.
+    """Ten-step noise levels optimized for SD 1.5, SDXL or Stable Video Diffusion.
 
-    Other numbers of steps are log-linear in between. The published origin: timesteps 999, 850, ... of latent
-    diffusion's table for the first two, noise levels 700 .. 0.002 for the third; the last of the eleven is the lower
-    end for interpolation, and 0 takes its place in a run. See the module for other ranges of noise levels.
+    They apply to any schedule, and other numbers of steps interpolate log-linearly. Published
+    as timesteps 999, 850, ... of the table of latent diffusion for the first two, and as noise
+    levels 700 .. 0.002 for the third. The last of the eleven is the lower end for
+    interpolation, and is replaced by 0 in a run. See the module for other ranges of noise
+    levels.
 
     Option: `model`, sd15, sdxl or svd. Raises `DifftoolError` for others.
     """
@@ -112,11 +116,12 @@ class AYS(PublishedGrid):
 
 @dataclass(frozen=True)
 class GITS(PublishedGrid):
-    """Noise levels that fit the shape of Stable Diffusion 1.5's trajectories best, for each number of steps.
+    """Noise levels fitted to the trajectories of Stable Diffusion 1.5, per number of steps.
 
-    Published for 2 .. 20 steps at the coefficient 1.20 of the reference's dynamic programme, over 101 candidates at
-    equal distances in the timesteps of latent diffusion's table; more steps are log-linear along those for 20. See
-    the module for other ranges of noise levels.
+    Published for 2 .. 20 steps, at coefficient 1.20 of the dynamic programming in the
+    reference, over 101 candidates equally spaced in the timesteps of latent diffusion; more
+    steps interpolate log-linearly between those for 20. See the module for other ranges of
+    noise levels.
     """
 
     name = "gits"
@@ -132,17 +137,17 @@ class GITS(PublishedGrid):
 
 @cache
 def _latent() -> tuple[float, ...]:
-    """log(sigma / alpha) of latent diffusion's 1000 entries."""
+    """log(sigma / alpha) of the 1000 entries of latent diffusion."""
     return ScaledLinear().log_levels
 
 
 def along(curve: Sequence[float], place: float) -> float:
-    """The value of a polyline at a place between 0 and its last index."""
+    """The value of a polyline at a fractional index."""
     i = min(int(place), len(curve) - 2)
     return curve[i] + (place - i) * (curve[i + 1] - curve[i])
 
 
 def place_of(curve: Sequence[float], value: float) -> float:
-    """Where a falling polyline has a value that it takes."""
+    """The fractional index at which a decreasing polyline takes a value."""
     i = next(i for i in range(len(curve) - 1) if curve[i + 1] <= value)
     return i + (curve[i] - value) / (curve[i] - curve[i + 1])

@@ -1,8 +1,9 @@
 """Steps in t itself.
 
-`normal` and `sgm-uniform` come from tools whose networks know the times (i + 1) / length, i = 0 .. length - 1: they
-space the times down to the first entry, 1 / length, and end with a step from the last of them to sigma = 0. Times
-are fractions of the schedule's domain; `entries` has the grids that are rounded to whole entries.
+`normal` and `sgm-uniform` come from tools whose networks are trained at the times (i + 1) /
+length, i = 0 .. length - 1: they space the times down to the first entry, 1 / length, and end
+with a step from the last of them to sigma = 0. Times are fractions of the schedule's domain.
+For grids that are rounded to whole entries, see `entries`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Uniform(Grid):
     """Equal steps in t: t_i = start + (end - start) i / N."""
 
     name = "uniform"
-    reference = "Ho et al. 2020, arXiv 2006.11239 (there with N = 1000)"
+    reference = "Ho et al. 2020, arXiv 2006.11239 (with N = 1000)"
 
     def between(self, schedule: Schedule, steps: int, start: float, end: float) -> list[float]:
         return [start + (end - start) * u for u in fractions(steps)]
@@ -41,11 +42,12 @@ class Quadratic(Grid):
 class Normal(Grid):
     """Equal steps in t down to the first entry of the table, then one step to sigma = 0.
 
-    t_i = start + (1/length - start) i / (N - 1) for i < N, t_N = 0. A run that ends at or above the first entry has
-    equal steps to its end; one that starts at or below it goes halfway before its last step.
+    t_i = start + (1/length - start) i / (N - 1) for i < N, t_N = 0. A run that ends at or above
+    the first entry has equal steps to its end; one that starts at or below it goes halfway
+    before its last step.
 
-    Option: `length`, entries of the network's table (> 0; none: the schedule's). Raises `DifftoolError` for length <=
-    0.
+    Option: `length`, the entries of the network's table (> 0; none: the schedule's). Raises
+    `DifftoolError` for length <= 0.
     """
 
     length: int | None = None
@@ -53,7 +55,7 @@ class Normal(Grid):
     name = "normal"
     refines = False
     reference = (
-        "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, there rounded)"
+        "ComfyUI (normal); Lin et al. 2024, arXiv 2305.08891, table 2 (linspace, rounded)"
     )
 
     def __post_init__(self) -> None:
@@ -69,13 +71,14 @@ class Normal(Grid):
 
 @dataclass(frozen=True)
 class SGMUniform(Grid):
-    """Equal steps in t towards the first entry of the table, the last of them replaced by sigma = 0.
+    """Equal steps in t towards the first entry of the table, but the last step to sigma = 0.
 
-    t_i = start + (1/length - start) i / N for i < N, t_N = 0. A run that ends at or above the first entry has equal
-    steps to its end; one that starts at or below it aims halfway.
+    t_i = start + (1/length - start) i / N for i < N, t_N = 0. A run that ends at or above the
+    first entry has equal steps to its end; one that starts at or below it steps towards
+    halfway.
 
-    Option: `length`, entries of the network's table (> 0; none: the schedule's). Raises `DifftoolError` for length <=
-    0.
+    Option: `length`, the entries of the network's table (> 0; none: the schedule's). Raises
+    `DifftoolError` for length <= 0.
     """
 
     length: int | None = None
@@ -94,7 +97,7 @@ class SGMUniform(Grid):
 
 
 def first_entry(schedule: Schedule, length: int, start: float, end: float) -> float:
-    """The time of a table's first entry; halfway if the run starts at or below it, the end if that is above it."""
+    """The time of the first entry; the end if that is higher, halfway if the start is not."""
     low, high = schedule.domain
     bottom = low + (high - low) / length
     if end >= bottom:

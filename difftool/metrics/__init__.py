@@ -1,4 +1,4 @@
-"""How far sets of samples are apart."""
+"""Distances between sets of samples."""
 
 from difftool.metrics.floor import Distance
 from difftool.metrics.pairs import Nearest, energy_distance, mmd, nearest

@@ -1,6 +1,6 @@
-"""Feature networks: what pictures are looked at with before they are compared.
+"""Feature networks, which map pictures to vectors before they are compared.
 
-A feature network is any function of pictures (B, C, H, W) in [-1, 1] that returns vectors (B, D).
+A feature network is any function from pictures (B, C, H, W) in [-1, 1] to vectors (B, D).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ DIGEST = (
 
 
 class Features:
-    """A feature network by name: `features(x)` is (B, D) for pictures x (B, C, H, W) in [-1, 1].
+    """A feature network: `features(x)` is (B, D) for pictures x (B, C, H, W) in [-1, 1].
 
-    net: gets pictures of `channels` (none: as they are) and `size` (none: as they are), with -1 and 1 moved to low and
-    high. Grey pictures are repeated for networks of three channels. Raises `DifftoolError` for pictures that do not
-    fit, and for answers that are no vectors.
+    net: gets pictures with `channels` (none: any) and `size` (none: unchanged), rescaled from
+    [-1, 1] to [low, high]. Gray pictures are repeated for networks with three channels. Raises
+    `DifftoolError` for pictures that do not fit, and for outputs that are not vectors.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Features:
     def __call__(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
             raise DifftoolError(
-                f"a feature network looks at pictures (B, C, H, W), got samples {tuple(x.shape[1:])}"
+                f"a feature network takes pictures (B, C, H, W), got samples of shape {tuple(x.shape[1:])}"
             )
         if self.channels == 3 and x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
@@ -61,18 +61,19 @@ class Features:
         out = self.net(x)
         if out.ndim < 2 or len(out) != len(x):
             raise DifftoolError(
-                f"the feature network gave {tuple(out.shape)} for {len(x)} pictures, expected vectors"
+                f"the feature network returned shape {tuple(out.shape)} for {len(x)} pictures, expected vectors"
             )
         return out.flatten(1).float()
 
 
 def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = None) -> Features:
-    """Any network in an ONNX file, by onnxruntime.
+    """Any network in an ONNX file, run by onnxruntime.
 
-    Its first input are pictures (B, C, H, W) as float32, its first output the features; B must not be fixed. Pictures
-    are scaled to H and W where the file fixes them. Options: `path`; `low` and `high`, what the network has been told
-    for black and white; `size`, the side in pixels to scale pictures to, where the file does not fix it. Raises
-    `DifftoolError` for files that cannot be read and other inputs.
+    Its only input must be pictures (B, C, H, W) in float32 with dynamic B; its first output is
+    the features. Pictures are scaled to H and W if the file fixes them. Options: `path`; `low`
+    and `high`, the values of black and white that the network expects; `size`, the side in
+    pixels to scale pictures to if the file does not fix it. Raises `DifftoolError` for files
+    that cannot be read and for other inputs.
     """
     try:
         import onnxruntime
@@ -86,15 +87,15 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
         )
     except Exception as error:  # onnxruntime has its own errors
         raise DifftoolError(
-            f"{path} is no network in ONNX format: {' '.join(str(error).split())[:200]}"
+            f"{path} is not a network in ONNX format: {' '.join(str(error).split())[:200]}"
         ) from None
     first, *others = session.get_inputs()
     shape = first.shape
     check_side(size)
     if others or len(shape) != 4 or isinstance(shape[0], int) or first.type != "tensor(float)":
         raise DifftoolError(
-            f"{path} takes {first.type} of shape {shape}{' and more' * bool(others)}; export it with one input, "
-            f"pictures (B, C, H, W) in float32, B dynamic"
+            f"{path} takes {first.type} of shape {shape}{' and other inputs' * bool(others)}; export it with one "
+            f"input, pictures (B, C, H, W) in float32, B dynamic"
         )
     channels, height, width = (n if isinstance(n, int) else None for n in shape[1:])
     fixed = None
@@ -109,18 +110,19 @@ def onnx(path: Path, low: float = -1.0, high: float = 1.0, size: int | None = No
         except Exception as error:  # onnxruntime has its own errors
             reason = " ".join(str(error).split())[:200]
             raise DifftoolError(
-                f"{path} does not take pictures {tuple(x.shape[1:])}: {reason}"
+                f"{path} does not take pictures of shape {tuple(x.shape[1:])}: {reason}"
             ) from None
 
     return Features(net, channels, fixed, low, high)
 
 
 def inception(path: Path | None = None) -> Features:
-    """The standard Inception of FID, as the library torch-fidelity has it: 2048 features, pictures scaled to 299.
+    """The standard Inception network of FID, from torch-fidelity: 2048 features, size 299.
 
-    Option: `path`, its weights in a local copy of `weights-inception-2015-12-05-6726825d.pth`; default: they are
-    downloaded. That file is opened only if it is the published one by its SHA-256. Not tried where this was written:
-    there was no network. Sources: Szegedy et al. 2015, arXiv 1512.00567; Heusel et al. 2017, arXiv 1706.08500.
+    Option: `path`, a local copy of the weights, `weights-inception-2015-12-05-6726825d.pth`
+    (default: downloaded). The file is opened only if its SHA-256 is that of the published one.
+    Not tested with the real weights, for lack of network access. Sources: Szegedy et al. 2015,
+    arXiv 1512.00567; Heusel et al. 2017, arXiv 1706.08500.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -134,7 +136,7 @@ def inception(path: Path | None = None) -> Features:
         raise DifftoolError(f"there is no file {file}; download {INCEPTION}")
     if digest(file) != DIGEST:
         raise DifftoolError(
-            f"{file} is not the published weights of Inception; download {INCEPTION}"
+            f"{file} does not hold the published Inception weights; download {INCEPTION}"
         )
     net = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)

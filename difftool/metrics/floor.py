@@ -1,4 +1,4 @@
-"""A figure of a set of samples beside what chance leaves of it."""
+"""A metric of a set of samples, compared with that of exact samples."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-SETS = 5  # of exact samples, for the floor
+SETS = 5  # sets of exact samples for the floor
 
 
 @dataclass(frozen=True)
 class Distance:
-    """A figure of a set of samples; the mean and the standard deviation of what sets of as many exact samples get."""
+    """A metric of samples; floor, scatter: its mean and std over sets of exact samples."""
 
     value: float
     floor: float
@@ -20,5 +20,5 @@ class Distance:
 
     @classmethod
     def beside(cls, value: float, exact: Sequence[float]) -> Self:
-        """The figure beside those of at least two sets of exact samples."""
+        """The metric with the values of at least two sets of exact samples."""
         return cls(value, statistics.fmean(exact), statistics.stdev(exact))

@@ -1,11 +1,11 @@
-"""How far samples are from a data set: all figures at once, from batches that come one after another.
+"""How far samples are from a data set: all metrics at once, from a stream of batches.
 
-Without a network    sliced Wasserstein distance, energy distance and MMD of the samples themselves
-With one             FID, KID (torchmetrics), precision, recall, density, coverage of their features
+Without a network    sliced Wasserstein distance, energy distance and MMD of the samples
+With a network       FID, KID (torchmetrics), precision, recall, density, coverage of their features
 With an exact model  the mean log density of the samples under it
 
-Pictures stream: with a feature network no more of them is kept than what the figures without one look at, and of FID
-only moments.
+Pictures are streamed: only as many are kept as the metrics without a network use, and FID keeps
+moments only.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ from difftool.metrics.balls import precision_and_coverage
 from difftool.metrics.pairs import energy_distance, mmd
 from difftool.metrics.sliced import sliced_wasserstein
 
-KEPT = 10_000  # samples of a set that are kept to be compared, at most,
-NUMBERS = 2**27  # and so many numbers of them
-WORK = 1e10  # numbers that are compared for an energy distance or an MMD, at most
-SUBSET = 1000  # samples of one of the 100 subsets of KID
+KEPT = 10_000  # samples of a set that are kept for comparison, at most
+NUMBERS = 2**27  # elements of these samples, at most
+WORK = 1e10  # pairs of elements that an energy distance or an MMD compares, at most
+SUBSET = 1000  # samples in each of the 100 subsets of KID
 
 Net = Callable[[Tensor], Tensor]
 
 
 class Scores:
-    """Figures of samples against a reference set. `add` both in batches, in random order, then `compute`.
+    """Metrics of samples against a reference: `add` shuffled batches of both, then `compute`.
 
-    All samples count for FID and log density; the other figures look at the first ones, up to 10,000.
+    FID and log density use all samples; the other metrics use the first ones, up to 10,000.
 
-    features: a feature network, pictures (B, C, H, W) to vectors (B, D); none: the figures without one.
-    density: log p_0 of samples, (B,), of an exact model.
+    features: a feature network, pictures (B, C, H, W) to vectors (B, D); none: only the metrics
+        that need no network.
+    density: log p_0 of samples, (B,), under an exact model.
 
-    Raises `DifftoolError` where a library is missing, and for sets that are too small or do not fit.
+    Raises `DifftoolError` if a library is missing, and for sets that are too small or do not
+    fit.
     """
 
     def __init__(self, features: Net | None = None, density: Net | None = None):
@@ -51,10 +53,10 @@ class Scores:
         self.log_density = 0.0
         self._fid: Any = None
         if features is not None:
-            _check_library()  # before any picture is drawn
+            _check_library()  # fail before any picture is drawn
 
     def add(self, x: Tensor, real: bool) -> None:
-        """More samples (B, ...), of the reference if `real`."""
+        """Add samples (B, ...), to the reference if `real`."""
         room = max(2, min(KEPT, NUMBERS // x[0].numel())) - sum(map(len, self.samples[real]))
         if room > 0:
             self.samples[real].append(x[:room].detach().float().cpu())
@@ -80,16 +82,16 @@ class Scores:
             self._fid.reset()
 
     def compute(self) -> dict[str, float]:
-        """The figures by name, of what was added so far."""
-        for real, what in ((True, "of the reference"), (False, "to be scored")):
+        """The metrics of everything added so far, by name."""
+        for real, what in ((True, "in the reference"), (False, "to be scored")):
             if self.counts[real] < 2:
                 raise DifftoolError(
-                    f"at least 2 samples are compared, there are {self.counts[real]} {what}"
+                    f"at least 2 samples are needed, got {self.counts[real]} {what}"
                 )
         x, y = (torch.cat(self.samples[real]) for real in (False, True))
         if x.shape[1:] != y.shape[1:]:
             raise DifftoolError(
-                f"the samples have the shape {tuple(x.shape[1:])}, the reference {tuple(y.shape[1:])}"
+                f"the samples have shape {tuple(x.shape[1:])}, the reference {tuple(y.shape[1:])}"
             )
         few = max(2, int(math.sqrt(WORK / x[0].numel())))
         out = {
@@ -113,7 +115,7 @@ class Scores:
 
 
 class _AsIs(nn.Module):
-    """What stands for a network where its features are given."""
+    """An identity network, for features that are already computed."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -124,9 +126,9 @@ class _AsIs(nn.Module):
 
 
 def _check_library() -> None:
-    """Raise `DifftoolError` if the library for figures of features is missing."""
+    """Raise `DifftoolError` if the library for feature metrics is missing."""
     if importlib.util.find_spec("torchmetrics") is None:
-        raise missing("a figure of features", "torchmetrics", "metrics")
+        raise missing("a feature metric", "torchmetrics", "metrics")
 
 
 def _fid(size: int) -> Any:
@@ -136,11 +138,11 @@ def _fid(size: int) -> Any:
 
 
 def _kid(x: Tensor, y: Tensor) -> float:
-    """The mean over 100 random subsets, the same ones every time."""
+    """The mean over 100 random subsets, which are the same every time."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # that features are kept
+        warnings.simplefilter("ignore")  # warns that features are kept
         metric = KernelInceptionDistance(
             _AsIs(x.shape[1]), subset_size=min(SUBSET, len(x), len(y))
         )

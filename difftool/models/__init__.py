@@ -1,4 +1,4 @@
-"""Models: estimates of x_0, from networks and from exact data laws."""
+"""Models that estimate x_0: networks, and exact models of known data distributions."""
 
 from difftool.models.base import Affine, BoundModel, Model
 from difftool.models.clipped import Clipped

@@ -1,19 +1,22 @@
-"""Models: estimates of the clean data, x0 = E[x_0 | x_t]. All samplers speak of x0 and of nothing else.
+"""Models: estimates of the clean data, x0 = E[x_0 | x_t]. Samplers work with x0 only.
 
-A model may have a schedule of its own (a trained network has) or know any point (an exact model does). To be sampled
-along schedule S, a model trained on schedule M is asked at M's point q of the same noise level as S's point p,
+A model may have its own schedule (a trained network does) or accept any point (an exact model
+does). To sample along schedule S with a model trained on schedule M, the model is evaluated at
+M's point q with the same noise level as S's point p,
 
     sigma_q / alpha_q = sigma_p / alpha_p,     x_q = x_p (alpha_q + sigma_q) / (alpha_p + sigma_p),
 
-because the estimate depends on x / alpha and sigma / alpha only. `Model.bind` returns the model tied in that way to
-the sampling schedule and to its conditioning: a `BoundModel`, which is all that samplers and plans ever see.
+because the estimate depends on x / alpha and sigma / alpha only. `Model.bind` ties the model to
+the sampling schedule in this way, and to its conditioning, and returns a `BoundModel`: all that
+samplers and plans ever see.
 
-Samplers that choose the steps of each sample ask at points of tensors (B, 1, ...), one for each, all above sigma = 0.
-These are kept on the host in float64; a model gets them where its x is, in x's dtype.
+Samplers with per-sample adaptive steps evaluate at points that hold tensors (B, 1, ...), one
+entry per sample, all above sigma = 0. These are kept on the host in float64; a model gets them
+on the device and in the dtype of its x.
 
-What else a sampler may ask a model for has names (`difftool.request`). A value of the
-conditioning that is a mapping is a named condition, {"source": {"label": ..}, "target": {..}}:
-another conditioning, for evaluations that ask for it by that name.
+`difftool.request` lists what else a sampler may request from a model. A conditioning value that
+is a mapping is a named condition, {"source": {"label": ..}, "target": {..}}: an alternative
+conditioning, for evaluations that request it by name.
 """
 
 from __future__ import annotations
@@ -46,20 +49,22 @@ Evaluations = tuple[Callable[[Tensor, Any], Tensor], Sequence[Any]]
 
 
 class Model(ABC):
-    """An estimate of x_0. A new model implements `x0`; the rest has defaults.
+    """An estimate of x_0. A new model implements `x0`; everything else has a default.
 
-    schedule: the schedule that it was trained on, None if it knows every point.
-    shape: the shape of one sample, None if any goes.
-    divides_by_alpha: True if the estimate is undefined at alpha = 0 (networks that predict eps or the score).
-    predicts: what a network answers with (see `parametrization`), by which its errors grow on the way to x0; None if
-        nothing is known of them.
+    schedule: the schedule it was trained on; None if it accepts any point.
+    shape: the shape of one sample; None if any shape works.
+    divides_by_alpha: True if the estimate is undefined at alpha = 0 (networks that predict eps
+        or the score).
+    predicts: what the network predicts (see `parametrization`), which determines how its errors
+        grow on the way to x0; None if unknown.
     guidance: the scale of classifier-free guidance; 1: none.
-    nfe: network evaluations of one answer to a sampler: with guidance 2, also where they are one doubled batch.
-    classes: the number of classes that `label` may name, 0 .. classes - 1; None if it has none, or does not say.
-    data_range: the smallest and the largest number in the data; None if that is not known.
-    device: where it is; a run takes place there if nothing else is asked for.
-    answers: what it can be asked for.
-    flow_map: True if `x0` takes a target point as well, `x0(x, p, to=q, **cond)`.
+    nfe: network evaluations per call by a sampler: 2 with guidance, even as one doubled batch.
+    classes: the number of classes, with labels 0 .. classes - 1; None if it has none, or if
+        that is unknown.
+    data_range: the smallest and the largest value in the data; None if unknown.
+    device: where the model is; a run takes place there unless another device is specified.
+    answers: the quantities that it can return.
+    flow_map: True if `x0` also takes a target point, `x0(x, p, to=q, **cond)`.
     """
 
     schedule: Schedule | None = None
@@ -75,15 +80,15 @@ class Model(ABC):
 
     @abstractmethod
     def x0(self, x: Tensor, p: Point, **cond: Any) -> Tensor:
-        """E[x_0 | x_t = x] at the point p of the model's own schedule; same shape and dtype as x.
+        """E[x_0 | x_t = x] at point p of the model's own schedule; same shape and dtype as x.
 
-        p holds floats, or tensors (B, 1, ...) like x if each sample has a point of its own.
+        p holds floats, or tensors (B, 1, ...) with a separate point for each sample.
         """
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Self:
-        """The model on that device, with that dtype of its network."""
+        """The model moved to that device, with its network in that dtype."""
         return self
 
     @property
@@ -92,22 +97,22 @@ class Model(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in; the state of a run is never below float32."""
+        """The dtype the network computes in; the state of a run is never below float32."""
         return torch.float32
 
     def part(self, first: int, count: int, total: int) -> Self:
-        """The model of samples first .. first + count of `total`, if it holds anything with a row for each."""
+        """The model for samples first .. first + count of `total`: slices per-sample data."""
         return self
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within it the model is as it is to be when it is sampled: a network in eval mode, no dropout."""
+        """Prepare the model for sampling within this context: eval mode, no dropout."""
         yield
 
     def bind(
         self, schedule: Schedule | None, cond: Mapping[str, Any] | None = None
     ) -> BoundModel:
-        """This model as seen from the sampling schedule (None: from bare points), with its conditioning filled in."""
+        """Bind this model to the sampling schedule (None: bare points) and its conditioning."""
         own, named = self._split(cond or {})
         bound = self._bound(schedule, own)
         bound.conditions = {
@@ -116,17 +121,17 @@ class Model(ABC):
         return bound
 
     def takes(self, name: str) -> bool:
-        """Whether it takes a mapping as conditioning of that name, which is no named condition then."""
+        """Whether a mapping of that name is ordinary conditioning, not a named condition."""
         return False
 
     def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
-        """This model tied to one conditioning, without named ones."""
+        """This model bound to one conditioning, without named conditions."""
         return BoundModel(self, schedule, cond)
 
     def _split(
         self, cond: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
-        """The conditioning of the run, and the named ones."""
+        """The conditioning of the run, and its named conditions."""
         named = {
             name: value
             for name, value in cond.items()
@@ -135,17 +140,17 @@ class Model(ABC):
         return {name: value for name, value in cond.items() if name not in named}, named
 
     def _one(self, name: str, cond: Mapping[str, Any]) -> dict[str, Any]:
-        """A named condition; `DifftoolError` if there are others in it."""
+        """The conditioning of a named condition; `DifftoolError` if it contains another one."""
         own, named = self._split(cond)
         if named:
             raise DifftoolError(
-                f"the condition {name!r} has another one in it, {', '.join(named)}"
+                f"conditions cannot be nested: {name!r} contains {', '.join(named)}"
             )
         return own
 
 
 class Wrapped(Model):
-    """A model around another one, `model`: what is not its own it has from that."""
+    """A wrapper around a model, `model`, to which it delegates what it does not override."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -203,10 +208,11 @@ class Wrapped(Model):
 class BoundModel:
     """A model tied to a sampling schedule and a conditioning: `bound(x, p) -> x0`.
 
-    At sigma = 0 the answer is x / alpha and costs no evaluation. Raises `DifftoolError` for a noise level above the
-    model's own largest, for an answer of another shape, dtype or device, and for a request that it cannot answer.
+    At sigma = 0 the answer is x / alpha and costs no evaluation. Raises `DifftoolError` for a
+    noise level above the model's own largest, for an answer of the wrong shape, dtype or
+    device, and for a request that the model cannot answer.
 
-    conditions: the same model, bound to the named conditions of the run.
+    conditions: the same model, bound to each named condition of the run.
     """
 
     def __init__(self, model: Model, schedule: Schedule | None, cond: dict[str, Any]):
@@ -218,7 +224,7 @@ class BoundModel:
         return self.answer(x, p, request_of(asked))
 
     def answer(self, x: Tensor, p: Point, request: Request = PLAIN) -> Any:
-        """What is asked for at p: like x, or a tuple of such for several answers."""
+        """The requested quantity at p, shaped like x; a tuple if several are requested."""
         if request is PLAIN:
             bound = self
         else:
@@ -233,7 +239,7 @@ class BoundModel:
         return request.unpacked(parts)
 
     def asked(self, request: Request) -> BoundModel:
-        """The bound model of the condition asked for; `DifftoolError`, with the reason, if it cannot answer."""
+        """The bound model for the requested condition; `DifftoolError` if it cannot answer."""
         bound: BoundModel | None = self
         if request.condition is not None:
             bound = self.conditions.get(request.condition)
@@ -241,37 +247,37 @@ class BoundModel:
             known = ", ".join(self.conditions) or "none"
             name = request.condition
             raise DifftoolError(
-                f"the sampler asks for the condition {name!r}, this run has: {known}; give it by name: "
+                f"the sampler asks for the condition {name!r}, but this run has: {known}; pass it as "
                 f"cond={{{name!r}: {{'label': ...}}}}"
             )
         bound.check(request)
         return bound
 
     def check(self, request: Request) -> None:
-        """Raise `DifftoolError`, with the reason, if the model does not know the answers, or no target."""
+        """Raise `DifftoolError` if the model cannot answer the request or takes no target."""
         kind = type(self.model).__name__
         unknown = [name for name in request.answers if name not in self.model.answers]
         if unknown:
             raise DifftoolError(_cannot_answer(kind, self.model.answers, request, unknown))
         if request.to is not None and not self.model.flow_map:
             raise DifftoolError(
-                f"the sampler asks for the way to a target point (t={request.to.t:g}), which flow maps know; "
-                f"{kind} is none"
+                f"the sampler asks for a jump to a target point (t={request.to.t:g}), which only flow maps "
+                f"support; {kind} is not a flow map"
             )
 
     def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
-        """The answers under this condition, in the order asked, unchecked; for models that know more than x0."""
+        """The requested quantities in order, unchecked; override it to return more than x0."""
         return (self.evaluate(x, p, request.to),)
 
     def evaluate(self, x: Tensor, p: Point, to: Point | None = None) -> Tensor:
-        """x0 at the sampling point p, unchecked; to: the target, for a flow map."""
+        """x0 at the sampling point p, unchecked; to: the target point of a flow map."""
         x, q = self.seen(x, p)
         if to is None:
             return self.model.x0(x, q, **self.cond)
         return self.model.x0(x, q, to=self.own(to)[0], **self.cond)
 
     def seen(self, x: Tensor, p: Point) -> tuple[Tensor, Point]:
-        """The state and the point as the model has them on its own schedule."""
+        """The state and the point, converted to the model's own schedule."""
         q, rescale = self.own(p)
         if one_each(p):
             q, rescale = Point(*(like(v, x) for v in q)), like(rescale, x)
@@ -279,7 +285,7 @@ class BoundModel:
         return x if same else x * rescale, q
 
     def rows(self, index: Tensor, total: int) -> BoundModel:
-        """The model of the samples number `index` of a batch of `total`: conditioning with a row for each is cut."""
+        """The model for the samples at `index` of a batch of `total`: indexes conditioning."""
         part = self._cut(index, total)
         part.conditions = {
             name: bound.rows(index, total) for name, bound in self.conditions.items()
@@ -297,20 +303,20 @@ class BoundModel:
         return part
 
     def own(self, p: Point) -> tuple[Point, Any]:
-        """The model's own point at the noise level of p, and the factor from x there to x here."""
+        """The model's own point at the noise level of p, and the factor to rescale x to it."""
         if not self.foreign or self.model.schedule is None:
             return p, 1.0
         return same_level(p, self.model.schedule)
 
     def affine(self, p: Point) -> Affine | None:
-        """How x0 follows from the network's raw output at p; None if it does not in an affine way."""
+        """The affine map from the network's raw output to x0 at p; None if there is none."""
         return None
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
-        """`call, told`: call(x, told[i]) is the evaluation at points[i] for states like x.
+        """`call, inputs`: call(x, inputs[i]) evaluates at points[i] for states like x.
 
-        All that does not depend on x is computed beforehand. The answer is the raw output where `affine` is not None,
-        else x0; the caller checks its shape.
+        Everything that does not depend on x is computed beforehand. The answer is the raw
+        output where `affine` is not None, else x0; the caller checks its shape.
         """
         return self.evaluate, points
 
@@ -318,17 +324,18 @@ class BoundModel:
 def _cannot_answer(
     kind: str, known: frozenset[str], request: Request, missing: list[str]
 ) -> str:
-    """The line about answers that a model of that kind does not give."""
-    learned = "variance=learned takes a network that was trained with a learned variance"
+    """The error message about quantities that a model of that kind does not return."""
+    learned = "variance=learned needs a network trained with a learned variance"
     if request.answers == WITH_VARIANCE.answers and known == {"x0"}:
-        return f"{kind} gives x0 alone, the sampler asks for 2 outputs; {learned}"
-    ways = {"uncond": "guidance gives uncond: Guided(model, scale)", "variance": learned}
+        return f"{kind} returns x0 only, but the sampler asks for 2 outputs; {learned}"
+    ways = {"uncond": "uncond needs guidance: Guided(model, scale)", "variance": learned}
     way_out = "".join(f"; {ways[name]}" for name in missing if name in ways)
-    return f"{kind} gives {', '.join(sorted(known))}, the sampler asks for {', '.join(missing)}{way_out}"
+    returned, asked = ", ".join(sorted(known)), ", ".join(missing)
+    return f"{kind} returns {returned}, but the sampler asks for {asked}{way_out}"
 
 
 def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
-    """The point of `schedule` with the noise level of p, and the factor from x_p to x there."""
+    """The point of `schedule` at the noise level of p, and the factor that rescales x to it."""
     level, top = p.level, schedule.level(schedule.domain[1])
     if one_each(p):
         highest = float(level.max())
@@ -346,22 +353,22 @@ def same_level(p: Point, schedule: Schedule) -> tuple[Point, Any]:
 
 
 def one_each(p: Point) -> bool:
-    """Whether every sample has a point of its own: tensors (B, 1, ...)."""
+    """Whether p holds a separate point for each sample: tensors (B, 1, ...)."""
     return isinstance(p.sigma, Tensor) and p.sigma.ndim > 0
 
 
 def like(value: Any, x: Tensor) -> Any:
-    """Tensors where x is, in x's dtype; numbers as they are."""
+    """Tensors moved to x's device and dtype; numbers unchanged."""
     if isinstance(value, Tensor):
         return value.to(x.dtype).to(x.device, non_blocking=True)
     return value
 
 
 def check_output(out: Any, x: Tensor, who: str) -> Tensor:
-    """The answer of a model to x; `DifftoolError` if its type, shape, dtype or device is not that of x."""
+    """Return a model's output; `DifftoolError` unless its shape, dtype and device match x."""
     if not isinstance(out, Tensor):
         if isinstance(getattr(out, "sample", None), Tensor):
-            way_out = "; let it return its .sample"
+            way_out = "; return its .sample instead"
         else:
             way_out = ""
         kind = type(out).__name__
@@ -383,25 +390,23 @@ def check_output(out: Any, x: Tensor, who: str) -> Tensor:
                 and got == (expected[0], 2 * expected[1], *expected[2:])
             )
             if twice:
-                way_out = (
-                    "; if the rest is a variance: NetworkModel(..., learned_variance=True)"
-                )
+                way_out = "; for a learned variance, NetworkModel(..., learned_variance=True)"
             else:
                 way_out = ""
             raise DifftoolError(
-                f"{who} returned {name} {got}, expected {expected} (that of the state){way_out}"
+                f"{who} returned {name} {got}, expected {expected} as in the state{way_out}"
             )
     return out
 
 
 def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
-    """The conditioning with tensors in place of arrays and of lists of numbers, which have a row for each sample.
+    """Convert arrays and lists of numbers in the conditioning to tensors, one row per sample.
 
-    In named conditions too.
+    Named conditions are converted too.
     """
 
     def holds_rows(name: str, value: Any) -> bool:
-        # another tuple may be a size, of all samples
+        # any other tuple may be a size, shared by all samples
         listed = isinstance(value, list) or (name == "label" and isinstance(value, tuple))
         listed = listed and all(isinstance(v, numbers.Real) for v in value)
         return listed or hasattr(value, "__array__")
@@ -417,9 +422,9 @@ def as_rows(cond: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def slice_cond(cond: Mapping[str, Any], first: int, count: int, total: int) -> dict[str, Any]:
-    """The conditioning of samples first .. first + count: tensors are cut along their first axis, the rest is kept.
+    """The conditioning of samples first .. first + count: tensors are sliced along dim 0.
 
-    In named conditions too.
+    Named conditions are sliced too; everything else is kept.
     """
     out: dict[str, Any] = {}
     for name, value in cond.items():

@@ -1,11 +1,13 @@
-"""Clipping: a model whose estimates of x0 are kept within the range of the data.
+"""Clipping: a model whose estimates of x0 are clamped to the range of the data.
 
     x0 = min(max(x0(model), low), high)
 
-For pictures in [-1, 1]; what a network that predicts eps gets wrong at high noise, times sigma / alpha, can then not
-run away. The estimate is no longer an affine function of the network's output, so that a plan is run on x0 itself. Not
-a flow of anything: where an estimate is cut, the ODE has a kink, and orders above 1 are lost. Source: Ho et al. 2020,
-Denoising diffusion probabilistic models, arXiv 2006.11239 (their code); `clip_sample` of diffusers.
+For pictures in [-1, 1]: the error of a network that predicts eps is multiplied by sigma /
+alpha, and clipping keeps it from blowing up at high noise. The estimate is no longer an affine
+function of the network's output, so a plan runs on x0 itself. The result is not a probability
+flow: the ODE has a kink where an estimate is clipped, and orders above 1 are lost. Source: Ho
+et al. 2020, Denoising diffusion probabilistic models, arXiv 2006.11239 (their code);
+`clip_sample` in diffusers.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from difftool.schedules.base import Point, Schedule
 
 
 class Clipped(Wrapped):
-    """A model with its estimates of x0 kept within [low, high], to sample with any sampler; no evaluation more.
+    """A model with its estimates of x0 clamped to [low, high], for any sampler; no extra cost.
 
-    model: any model, a guided one too; low, high: the range; default: the model's own `data_range`. Raises
-    `DifftoolError` for other values, and if neither is known.
+    model: any model, guided or not; low, high: the range (default: the model's own
+    `data_range`). Raises `DifftoolError` for invalid values, and if no range is known.
     """
 
     def __init__(self, model: Model, low: float | None = None, high: float | None = None):
@@ -37,8 +39,8 @@ class Clipped(Wrapped):
         if low is None and high is None:
             if model.data_range is None:
                 raise DifftoolError(
-                    "clipping takes the range of the data, which this model does not know; leave it out, or in Python "
-                    "give the range: Clipped(model, -1, 1)"
+                    "clipping needs the range of the data, which this model does not have; leave clipping out, or in "
+                    "Python give the range: Clipped(model, -1, 1)"
                 )
             low, high = model.data_range
         super().__init__(model)
@@ -67,18 +69,18 @@ class BoundClipped(BoundModel):
         self.free.check(request)
 
     def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
-        """Estimates of x0, clipped; what else there is as the model has it."""
+        """The requested quantities: estimates of x0 clipped, all others unchanged."""
         parts = zip(request.answers, self.free.several(x, p, request), strict=True)
         return tuple(
             _clamp(part, self.limits) if name in ESTIMATES else part for name, part in parts
         )
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
-        call, told = self.free.prepare(points, x)
+        call, inputs = self.free.prepare(points, x)
         forms = [self.free.affine(p) for p in points]
 
-        def clipped(x: Tensor, told: tuple[Any, Any]) -> Tensor:
-            answer, form = call(x, told[0]), told[1]
+        def clipped(x: Tensor, inputs: tuple[Any, Any]) -> Tensor:
+            answer, form = call(x, inputs[0]), inputs[1]
             check_output(answer, x, "the model")
             if form is None:
                 x0 = answer
@@ -86,19 +88,19 @@ class BoundClipped(BoundModel):
                 x0 = torch.add(form.skip * x, answer, alpha=form.out)
             return _clamp(x0, self.limits)
 
-        return clipped, list(zip(told, forms, strict=True))
+        return clipped, list(zip(inputs, forms, strict=True))
 
     def _cut(self, index: Tensor, total: int) -> BoundModel:
         return BoundClipped(self.model, self.free.rows(index, total))
 
 
 def of_pictures(model: Model) -> bool:
-    """Whether its data were pictures in [-1, 1]: estimates kept there help guidance and networks trained briefly."""
+    """Whether the data are pictures in [-1, 1], for which clipping usually helps."""
     low, high = model.data_range or (-math.inf, math.inf)
     shape = model.shape or ()
     return len(shape) == 3 and shape[0] in (1, 3) and low >= -1 and high <= 1
 
 
 def _clamp(x0: Tensor, limits: tuple[float, float]) -> Tensor:
-    """Within the limits; what is infinite is no estimate, and becomes NaN."""
+    """x0 clamped to the limits; infinite values become NaN, so that they are not hidden."""
     return x0.clamp(*limits) + (x0 - x0)

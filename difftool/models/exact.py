@@ -1,4 +1,4 @@
-"""Exact models: the data law itself is known, and with it E[x_0 | x_t], the density and the samples."""
+"""Exact models: the data distribution is known, and with it E[x_0 | x_t] and the density."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from difftool.schedules.base import Point
 
 
 class ExactModel(Model):
-    """The model of a known law of x_0; what its samples should be is known, so that runs are compared with it.
+    """The model of a known distribution of x_0, which sampler output can be compared with.
 
-    A new one implements `x0`, `draw`, `log_density` and `moments`. `label` stands for the class, of models that have
-    classes; None (and -1) for the whole law.
+    A new one implements `x0`, `draw`, `log_density` and `moments`. `label` is the class, in
+    models that have classes; None (or -1) means the whole distribution.
     """
 
     @abstractmethod
     def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
-        """`count` exact samples of x_0, (count, ...), float32, that follow from the seed alone."""
+        """`count` exact samples of x_0, (count, ...), float32, determined by the seed."""
 
     @abstractmethod
     def log_density(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
@@ -31,7 +31,7 @@ class ExactModel(Model):
         """Mean (D,) and covariance (D, D) of the flattened x_0, float64."""
 
     def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
-        """The gradient of the log density of x_t, (alpha x0 - x) / sigma^2 (Tweedie), same shape as x; sigma > 0."""
+        """The gradient of log p_t, (alpha x0 - x) / sigma^2 (Tweedie), like x; sigma > 0."""
         if label is None:
             cond = {}
         else:

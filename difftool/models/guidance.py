@@ -1,10 +1,11 @@
-"""Classifier-free guidance: a model that asks another one twice, with its conditioning and without.
+"""Classifier-free guidance: a model that evaluates another one with and without conditioning.
 
     x0 = x0(without) + w (x0(with) - x0(without))
 
-w = 1 is the conditional model, 0 the unconditional one; Ho & Salimans' own w is one less. Raw network outputs are
-guided in the same way, for x0 is the same affine function of both at a point: whatever the network returns, a sampler
-keeps its plan. Source: Ho & Salimans 2022, Classifier-free diffusion guidance, arXiv 2207.12598.
+w = 1 is the conditional model, 0 the unconditional one; the w in Ho & Salimans is one less. Raw
+network outputs are combined in the same way, because x0 is the same affine function of both at
+a point: a sampler keeps its plan whatever the network predicts. Source: Ho & Salimans 2022,
+Classifier-free diffusion guidance, arXiv 2207.12598.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ from difftool.schedules.base import Point, Schedule
 
 
 class Guided(Wrapped):
-    """A conditional model with guidance, to sample with any sampler; two evaluations of the model for each of its own.
+    """A conditional model with guidance, for any sampler; an evaluation costs two of the model.
 
-    model: any model that takes conditioning and does without it.
-    scale: w (a finite number; 1: no guidance, and no second evaluation but where `uncond` is asked for).
-    without: the conditioning of the second evaluation, by name; default: none. A negative prompt, say. Tensors have a
-        row for each sample and are cut with the batch.
+    model: any model that works with and without conditioning.
+    scale: w (a finite number; 1: no guidance, and no second evaluation unless `uncond` is
+        requested).
+    without: the conditioning of the second evaluation, by name, e.g. a negative prompt
+        (default: none). Tensors have one row per sample and are sliced with the batch.
 
-    Raises `DifftoolError` for other values, and when sampling without conditioning.
+    Raises `DifftoolError` for invalid values, and when sampled without conditioning.
     """
 
     def __init__(self, model: Model, scale: float, without: Mapping[str, Any] | None = None):
@@ -52,7 +54,7 @@ class Guided(Wrapped):
             or not isinstance(scale, numbers.Real)
             or not math.isfinite(scale)
         ):
-            raise DifftoolError(f"the guidance scale is a finite number, got {scale!r}")
+            raise DifftoolError(f"the guidance scale must be a finite number, got {scale!r}")
         super().__init__(model)
         self.scale: float = float(scale)
         self.without: dict[str, Any] = as_rows(without or {})
@@ -80,7 +82,7 @@ class Guided(Wrapped):
             for name, v in self.without.items()
             if not (isinstance(v, Tensor) and v.ndim and len(v) == 1)
         }
-        # one row is everybody's
+        # a single row is shared by all samples
         cut.without = {
             **self.without,
             **slice_cond(rows, first, count, total),
@@ -92,49 +94,49 @@ class Guided(Wrapped):
         return self.model.answers | {"uncond"}
 
     def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
-        given = self.model.bind(schedule, cond) if cond else None
-        return BoundGuided(self, given, self.model.bind(schedule, self.without))
+        conditioned = self.model.bind(schedule, cond) if cond else None
+        return BoundGuided(self, conditioned, self.model.bind(schedule, self.without))
 
 
 class BoundGuided(BoundModel):
-    """Two bound models, asked in turn; given: None in a run that has named conditions alone."""
+    """Two bound models, evaluated in turn; conditioned: None if all conditions are named."""
 
-    def __init__(self, model: Guided, given: BoundModel | None, without: BoundModel):
-        if given is None:
+    def __init__(self, model: Guided, conditioned: BoundModel | None, without: BoundModel):
+        if conditioned is None:
             own = {}
         else:
-            own = given.cond
+            own = conditioned.cond
         super().__init__(model, without.schedule, {**own, **without.cond})
-        self._given, self.plain, self.scale = given, without, model.scale
+        self._conditioned, self.plain, self.scale = conditioned, without, model.scale
 
     @property
-    def given(self) -> BoundModel:
-        """The model with its condition; `DifftoolError` if there is none."""
-        if self._given is None:
+    def conditioned(self) -> BoundModel:
+        """The model with its conditioning; `DifftoolError` if there is none."""
+        if self._conditioned is None:
             raise DifftoolError(
-                "guidance leads to a condition; give one (cond={'label': ...}), or sample without it"
+                "guidance needs conditioning; pass it (cond={'label': ...}), or sample without guidance"
             )
-        return self._given
+        return self._conditioned
 
     def evaluate(self, x: Tensor, p: Point, to: Point | None = None) -> Tensor:
         if self.scale == 1:
-            return self.given.evaluate(x, p, to)
+            return self.conditioned.evaluate(x, p, to)
         return torch.lerp(
-            self.plain.evaluate(x, p, to), self.given.evaluate(x, p, to), self.scale
+            self.plain.evaluate(x, p, to), self.conditioned.evaluate(x, p, to), self.scale
         )
 
     def check(self, request: Request) -> None:
-        led = _led(request)
-        if led is None:
+        rest = _without_uncond(request)
+        if rest is None:
             self.plain.check(replace(request, answers=("x0",)))
         else:
-            self.given.check(led)
+            self.conditioned.check(rest)
 
     def several(self, x: Tensor, p: Point, request: Request) -> tuple[Tensor, ...]:
-        """x0 with guidance, `uncond` without; what else there is as the condition has it."""
-        led, known = _led(request), {}
-        if led is not None:
-            known = dict(zip(led.answers, self.given.several(x, p, led), strict=True))
+        """x0 with guidance, `uncond` without; everything else from the conditioned model."""
+        rest, known = _without_uncond(request), {}
+        if rest is not None:
+            known = dict(zip(rest.answers, self.conditioned.several(x, p, rest), strict=True))
         guided = "x0" in known and self.scale != 1
         if guided or "uncond" in request.answers:
             plain = known["uncond"] = self.plain.evaluate(x, p, request.to)
@@ -146,33 +148,33 @@ class BoundGuided(BoundModel):
         return self.plain.affine(p)
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
-        given, told = self.given.prepare(points, x)
+        conditioned, inputs = self.conditioned.prepare(points, x)
         if self.scale == 1:
-            return given, told
-        plain, also = self.plain.prepare(points, x)
+            return conditioned, inputs
+        plain, plain_inputs = self.plain.prepare(points, x)
 
-        def call(x: Tensor, told: tuple[Any, Any]) -> Tensor:
-            first = plain(x, told[1])
-            second = given(x, told[0])
+        def call(x: Tensor, inputs: tuple[Any, Any]) -> Tensor:
+            first = plain(x, inputs[1])
+            second = conditioned(x, inputs[0])
             if second.data_ptr() == first.data_ptr():
                 raise DifftoolError(
-                    "the network writes its answers into one tensor; guidance takes two, return new ones"
+                    "the network reuses its output tensor; guidance needs two outputs at once, return a new tensor"
                 )
             return first + self.scale * (second - first)
 
-        return call, list(zip(told, also, strict=True))
+        return call, list(zip(inputs, plain_inputs, strict=True))
 
     def _cut(self, index: Tensor, total: int) -> BoundModel:
         assert isinstance(self.model, Guided)
-        if self._given is None:
-            given = None
+        if self._conditioned is None:
+            conditioned = None
         else:
-            given = self._given.rows(index, total)
-        return BoundGuided(self.model, given, self.plain.rows(index, total))
+            conditioned = self._conditioned.rows(index, total)
+        return BoundGuided(self.model, conditioned, self.plain.rows(index, total))
 
 
-def _led(request: Request) -> Request | None:
-    """What is asked of the model with its condition: all but `uncond`."""
+def _without_uncond(request: Request) -> Request | None:
+    """The request to the conditioned model: all but `uncond`; None if nothing is left."""
     names = tuple(name for name in request.answers if name != "uncond")
     if names:
         return replace(request, answers=names)

@@ -1,4 +1,4 @@
-"""Labels as models take them: whole numbers, -1 for none."""
+"""Class labels for models: whole numbers, -1 for no class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from difftool.errors import DifftoolError
 
 
 def whole_labels(label: Any, known: str) -> Tensor:
-    """Labels as int64, () or (B,); `DifftoolError` for what is no whole number or below -1. known: the classes."""
+    """Labels as int64, () or (B,); `DifftoolError` unless whole numbers >= -1."""
     try:
         labels = torch.as_tensor(label)
         whole = labels.long()
@@ -20,7 +20,7 @@ def whole_labels(label: Any, known: str) -> Tensor:
         whole = labels = torch.tensor(math.nan)
     if labels.ndim > 1 or not bool((whole == labels).all()):
         raise DifftoolError(
-            f"labels are whole numbers, one for each sample, got {label!r}; the model knows: {known}"
+            f"labels must be whole numbers, one for each sample, got {label!r}; the model knows: {known}"
         )
     if bool((whole < -1).any()):
         raise DifftoolError(f"unknown class {int(whole.min())}; the model knows: {known}")

@@ -1,14 +1,14 @@
-"""Gaussian mixtures: the data law whose diffusion model is known exactly, under every schedule.
+"""Gaussian mixtures: data distributions with an exact diffusion model on every schedule.
 
-x_0 ~ sum_k w_k N(c_k, S_k) with S_k diagonal. At a point (alpha, sigma) the law of x_t is again a mixture, with means
-alpha c_k and variances V_k = alpha^2 S_k + sigma^2, so
+x_0 ~ sum_k w_k N(c_k, S_k) with S_k diagonal. At a point (alpha, sigma) the distribution of x_t
+is again a mixture, with means alpha c_k and variances V_k = alpha^2 S_k + sigma^2, so
 
     r_k(x) = softmax_k( log w_k + log N(x; alpha c_k, V_k) )                  the responsibilities
     x0     = sum_k r_k ( c_k + (alpha S_k / V_k) (x - alpha c_k) )            E[x_0 | x_t = x]
     score  = sum_k r_k (alpha c_k - x) / V_k                                  = (alpha x0 - x) / sigma^2 (Tweedie)
 
-All of it is matrix products of (B, K) and (K, D); no tensor of shape (B, K, D) is made, unless the variances differ
-between components and every sample has a point of its own.
+Everything is computed by matrix products of (B, K) and (K, D). A tensor of shape (B, K, D) is
+allocated only if the variances differ between components and every sample has a separate point.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ from difftool.schedules.base import Point, Schedule
 class GaussianMixture(ExactModel):
     """The exact model of a Gaussian mixture.
 
-    means: (K, ...), the centres; the trailing shape is that of a sample.
-    variance: a number, or a tensor that broadcasts to (K, ...): shared, per component, or per component and element
-        ((K,) is per component).
-    weights: (K,), default equal; need not be normalised.
-    labels: (K,) integers, optional: the class of each component. Then `cond={"label": y}` with y of shape (B,)
-        restricts sample b to the components of class y_b; -1 stands for no restriction.
+    means: (K, ...), the centers; the trailing dimensions are the shape of a sample.
+    variance: a number, or a tensor that broadcasts to (K, ...): shared, per component, or per
+        component and element ((K,) is per component).
+    weights: (K,), need not be normalized (default: equal weights).
+    labels: (K,) integers, optional: the class of each component. Then `cond={"label": y}` with
+        y of shape (B,) restricts sample b to the components of class y_b; -1 means no
+        restriction.
 
-    Raises `DifftoolError` for negative or infinite numbers, shapes that do not fit, and unknown labels.
+    Raises `DifftoolError` for negative or infinite numbers, mismatched shapes, and unknown
+    labels.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class GaussianMixture(ExactModel):
             spread.expand(means.shape)
         except RuntimeError:
             raise DifftoolError(
-                f"variance does not broadcast to the means' shape {tuple(means.shape)}"
+                f"variance does not broadcast to the shape of the means, {tuple(means.shape)}"
             ) from None
         if not bool((spread >= 0).all()):
             raise DifftoolError(f"variances must be >= 0, got {float(spread.min())}")
@@ -96,12 +98,12 @@ class GaussianMixture(ExactModel):
 
     @property
     def means(self) -> Tensor:
-        """The centres (K, ...), float64."""
+        """The centers (K, ...), float64."""
         return self._means.reshape(-1, *self._sample_shape)
 
     @property
     def variance(self) -> Tensor:
-        """The variances, broadcastable to the centres, float64."""
+        """The variances, broadcastable to the centers, float64."""
         if self._var.shape[1] == 1:
             return self._var.reshape(-1, *[1] * len(self._sample_shape))
         return self._var.reshape(-1, *self._sample_shape)
@@ -112,7 +114,7 @@ class GaussianMixture(ExactModel):
         return self.shape
 
     def at(self, p: Point) -> Self:
-        """The law of x_t = alpha x_0 + sigma eps at p: again a mixture."""
+        """The distribution of x_t = alpha x_0 + sigma eps at p: again a mixture."""
         return type(self)(
             p.alpha * self.means,
             p.alpha**2 * self.variance + p.sigma**2,
@@ -121,7 +123,7 @@ class GaussianMixture(ExactModel):
         )
 
     def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
-        """The only conditioning is `label`, checked here once."""
+        """The only conditioning is `label`, which is checked once, here."""
         if set(cond) - {"label"}:
             raise DifftoolError(
                 f"a mixture takes cond={{'label': ...}}, got {', '.join(sorted(cond))}"
@@ -132,7 +134,7 @@ class GaussianMixture(ExactModel):
         )
 
     def x0(self, x: Tensor, p: Point, label: Any = None, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """E[x_0 | x_t = x], within the class `label` of each sample (or the components in `mask`, (B, K))."""
+        """E[x_0 | x_t = x], within the class `label` (or the components `mask`, (B, K))."""
         if one_each(p):
             return self._x0_each(x, p, self._mask(x, label, mask))
         flat, means, var, r = self._posterior(x, p, label, mask)
@@ -140,7 +142,7 @@ class GaussianMixture(ExactModel):
         return _mixed(r, flat, means * (1 - p.alpha * gain), gain).to(x.dtype).reshape(x.shape)
 
     def _x0_each(self, x: Tensor, p: Point, mask: Tensor | None) -> Tensor:
-        """`x0` where every sample has a point of its own; V_k of shape (B, 1 or K, 1 or D), float64 where there is."""
+        """`x0` at a separate point for each sample; V_k is (B, 1 or K, 1 or D)."""
         means, var, log_w = self._kept(x.device, torch.float64)
         flat = x.reshape(len(x), -1).to(means.dtype)
         alpha, sigma = (v.to(means).reshape(-1, 1, 1) for v in (p.alpha, p.sigma))
@@ -158,13 +160,13 @@ class GaussianMixture(ExactModel):
         return (r[:, :, None] * (means + gain * away)).sum(1).to(x.dtype).reshape(x.shape)
 
     def score(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
-        """The gradient of the log density of x_t, same shape as x; at sigma = 0 too, if no variance is 0."""
+        """The gradient of log p_t, like x; defined at sigma = 0 too if no variance is 0."""
         flat, means, var, r = self._posterior(x, p, label, None)
         inv = 1 / (p.alpha**2 * var + p.sigma**2)
         return _mixed(r, flat, p.alpha * means * inv, -inv).to(x.dtype).reshape(x.shape)
 
     def log_density(self, x: Tensor, p: Point, label: Any = None) -> Tensor:
-        """log p_t(x), shape (B,), float64; the density of the class if a label is given."""
+        """log p_t(x), shape (B,), float64; with a label, the density of that class."""
         p = _one(p)
         flat = x.reshape(len(x), -1).double()
         means, var, log_w = (a.to(x.device) for a in (self._means, self._var, self._log_w))
@@ -174,13 +176,13 @@ class GaussianMixture(ExactModel):
         if mask is not None:
             prior = prior.masked_fill(~mask, -math.inf)
         out = self._logits(flat, p, means, var, log_w, mask).logsumexp(1) - prior.logsumexp(1)
-        if len(v) == 1:  # the terms that all components share, which _logits leaves out
+        if len(v) == 1:  # the terms shared by all components, which _logits omits
             out = out - 0.5 * (flat**2 / v + v.log()).sum(1)
         return out - 0.5 * flat.shape[1] * math.log(2 * math.pi)
 
     def draw(self, count: int, seed: int = 0, label: int | None = None) -> Tensor:
         """`count` exact samples of x_0, (count, ...), float32; of one class if `label` >= 0."""
-        count = check_whole("the number of samples is", count, 1)
+        count = check_whole("the number of samples must be", count, 1)
         g = torch.Generator().manual_seed(seed)
         weights = self._log_w.exp()
         if label is not None:
@@ -194,14 +196,14 @@ class GaussianMixture(ExactModel):
         """Mean (D,) and covariance (D, D) of the flattened data, float64."""
         w = self._log_w.exp()[:, None]
         mean = (w * self._means).sum(0)
-        centred = self._means - mean
+        centered = self._means - mean
         inner = (w * self._var.expand_as(self._means)).sum(0)
-        return mean, (w * centred).T @ centred + inner.diag()
+        return mean, (w * centered).T @ centered + inner.diag()
 
     def _posterior(
         self, x: Tensor, p: Point, label: Any, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x as (B, D), means, variances and responsibilities (B, K), in one dtype."""
+        """x as (B, D), means, variances and responsibilities (B, K), all of one dtype."""
         p = _one(p)
         flat = x.reshape(len(x), -1)
         means, var, log_w = self._tensors(flat, p)
@@ -223,7 +225,7 @@ class GaussianMixture(ExactModel):
         log_w: Tensor,
         mask: Tensor | None,
     ) -> Tensor:
-        """log w_k + log N(x; alpha c_k, V_k) up to terms that are the same for all k; (B, K)."""
+        """log w_k + log N(x; alpha c_k, V_k), (B, K), up to terms that do not depend on k."""
         inv = 1 / (p.alpha**2 * var + p.sigma**2)
         scaled = means * (p.alpha * inv)
         offset = log_w - 0.5 * p.alpha * (means * scaled).sum(1)
@@ -234,21 +236,21 @@ class GaussianMixture(ExactModel):
         return _masked(out, mask)
 
     def _mask(self, x: Tensor, label: Any, mask: Tensor | None = None) -> Tensor | None:
-        """`mask`, or what `label` allows, where x lives; `DifftoolError` unless it has 1 row or one for each sample."""
+        """`mask`, or the mask of `label`, on x's device; must have 1 or len(x) rows."""
         if mask is None and label is None:
             return None
         mask = (self._allowed(label) if mask is None else mask).to(x.device)
         if len(mask) not in (1, len(x)):
             raise DifftoolError(
-                f"there are {len(mask)} labels for {len(x)} samples; give a tensor, one for each sample"
+                f"got {len(mask)} labels for {len(x)} samples; pass a tensor with one label per sample"
             )
         return mask
 
     def _allowed(self, label: Any) -> Tensor:
-        """Which components each sample may come from: (B, K) for labels (B,), (1, K) for one label for all."""
+        """The mask of allowed components: (B, K) for labels (B,), (1, K) for one label."""
         if self.labels is None:
             raise DifftoolError(
-                "this mixture has no labels; leave out --class (cond['label']), or give it labels"
+                "this mixture has no labels; leave out --class (cond['label']), or create it with labels"
             )
         wanted = whole_labels(label, self._known()).reshape(-1, 1)
         mask = (self.labels.to(wanted.device) == wanted) | (wanted < 0)
@@ -265,7 +267,7 @@ class GaussianMixture(ExactModel):
         return "none"
 
     def _tensors(self, x: Tensor, p: Point) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, variances and log weights where x lives, in a dtype in which the logits keep three digits."""
+        """Means, variances, log weights on x's device, with three digits in the logits."""
         size = (
             p.alpha**2 * self._norm2_max / max(p.alpha**2 * self._var_min + p.sigma**2, 1e-300)
         )
@@ -274,7 +276,7 @@ class GaussianMixture(ExactModel):
         )
 
     def _kept(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, variances and log weights there; in float32 where there is no float64."""
+        """Means, variances, log weights on a device; float32 if it has no float64 (mps)."""
         key = (device, torch.float32 if device.type == "mps" else dtype)
         if key not in self._cache:
             self._cache[key] = tuple(a.to(*key) for a in (self._means, self._var, self._log_w))
@@ -283,7 +285,7 @@ class GaussianMixture(ExactModel):
 
 
 def _flatten(variance: Tensor, shape: torch.Size) -> Tensor:
-    """Variances as (1 or K, 1 or D), the smallest that says the same."""
+    """Variances as (1 or K, 1 or D), in the smallest equivalent shape."""
     full = variance.reshape(*[1] * (len(shape) - variance.ndim), *variance.shape)
     rows = full.shape[0]
     if all(n == 1 for n in full.shape[1:]):
@@ -292,7 +294,7 @@ def _flatten(variance: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _numbers(values: Any, name: str) -> Tensor:
-    """As a float64 tensor; `DifftoolError` for what is no tensor of finite numbers."""
+    """Convert to a float64 tensor; `DifftoolError` unless all values are finite numbers."""
     try:
         out = torch.as_tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
@@ -303,12 +305,12 @@ def _numbers(values: Any, name: str) -> Tensor:
 
 
 def _one(p: Point) -> Point:
-    """p as floats; `DifftoolError` if it is not the same point for the whole batch."""
+    """p as floats; `DifftoolError` unless it is one point for the whole batch."""
     if not isinstance(p.sigma, Tensor):
         return p
     if p.sigma.numel() != 1:
         raise DifftoolError(
-            f"a mixture is asked at one point for the whole batch, got {p.sigma.numel()}"
+            f"a mixture needs one point for the whole batch here, got {p.sigma.numel()}"
         )
     return Point(*map(float, p))
 
@@ -319,8 +321,8 @@ def _masked(logits: Tensor, mask: Tensor | None) -> Tensor:
     return logits.masked_fill(~mask, -math.inf)
 
 
-def _mixed(r: Tensor, x: Tensor, centres: Tensor, gain: Tensor) -> Tensor:
-    """sum_k r_k (centre_k + gain_k x), with gain (1 or K, 1 or D)."""
+def _mixed(r: Tensor, x: Tensor, centers: Tensor, gain: Tensor) -> Tensor:
+    """sum_k r_k (center_k + gain_k x), with gain (1 or K, 1 or D)."""
     if len(gain) == 1:
-        return torch.addmm(x * gain, r, centres)
-    return r @ centres + x * (r @ gain)
+        return torch.addmm(x * gain, r, centers)
+    return r @ centers + x * (r @ gain)

@@ -1,4 +1,4 @@
-"""Networks as models: x0 = c_skip x + c_out F(c_in x, c_noise), with what F stands for in `parametrization`."""
+"""Networks as models: x0 = c_skip x + c_out F(c_in x, c_noise), F as in `parametrization`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from difftool.models.base import (
     check_output,
 )
 from difftool.models.labels import whole_labels
-from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, time_told
+from difftool.models.parametrization import PARAMETRIZATIONS, TIMES, network_time
 from difftool.request import Request
 from difftool.schedules.base import Point, Schedule
 
 
-def _endless(time: Callable[[Point], Any], schedule: Schedule) -> bool:
-    """True if the schedule ends at alpha = 0 and the time that the network is told is not finite there."""
+def _infinite_time(time: Callable[[Point], Any], schedule: Schedule) -> bool:
+    """Whether the schedule ends at alpha = 0 and the network's time is not finite there."""
     end = schedule.at(schedule.domain[1])
     try:
         return end.alpha == 0 and not math.isfinite(time(end))
@@ -40,27 +40,31 @@ def _endless(time: Callable[[Point], Any], schedule: Schedule) -> bool:
 class NetworkModel(Model):
     """Any network `net(x, time, **cond)` as a model.
 
-    net: an `nn.Module` or a function; gets x (B, ...) and time (B,), returns a tensor like x. A module gets x in its
-        own dtype; what has no parameters gets float32, or what `to` asked for.
-    schedule: the schedule that it was trained on.
-    predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (the table in `parametrization`).
-    time: what it is told as time: `t`, `index` (M t - 1, continuous), `rounded-index` (to the nearest of the M entries,
-        as integers; M as the schedule's table has them, else 1000), `level` (sigma / alpha), `log-level`
-        (log(sigma / alpha) / 4), or a function of a point.
+    net: an `nn.Module` or a function; takes x (B, ...) and time (B,), returns a tensor like x.
+        A module gets x in its own dtype; a function without parameters gets float32, or the
+        dtype set by `to`.
+    schedule: the schedule the network was trained on.
+    predicts: `eps`, `x0`, `v`, `flow`, `score` or `edm` (see the table in `parametrization`).
+    time: the time that is passed to the network: `t`, `index` (M t - 1, continuous),
+        `rounded-index` (rounded to an integer index of the M entries of the schedule's table,
+        1000 if it has none), `level` (sigma / alpha), `log-level` (log(sigma / alpha) / 4), or
+        a function of a point.
     data_std: the standard deviation of the data, for `edm`.
-    shape: the shape of one sample, if only one goes.
-    learned_variance: True if it returns (B, 2 C, ...) for x (B, C, ...): the estimate, and r, by which
-        v = (r + 1) / 2 says where the variance of a step lies between its bounds (`ddpm:variance=learned`; Nichol &
-        Dhariwal 2021, arXiv 2102.09672). All other samplers get the estimate alone.
+    shape: the shape of one sample, if only one works.
+    learned_variance: True if the network returns (B, 2 C, ...) for x (B, C, ...): the estimate
+        and r, where v = (r + 1) / 2 places the variance of a step between its bounds
+        (`ddpm:variance=learned`; Nichol & Dhariwal 2021, arXiv 2102.09672). All other samplers
+        get the estimate only.
     classes: taken from `net.classes`, if that is a whole number.
-    data_range: the smallest and the largest number in the data it was trained on, if that is known: samples far outside
-        it are reported, and `Clipped` takes it.
+    data_range: the smallest and largest value in the training data, if known: samples far
+        outside of it are reported, and `Clipped` uses it.
 
-    A network net(t, x) of the velocity from noise at t = 0 to data at t = 1 (torchcfm, say) is
-    `NetworkModel(lambda x, t: -net(1 - t, x), Flow(), "flow")`: here more t is more noise, the velocity eps - x_0.
+    A network net(t, x) of the velocity from noise at t = 0 to data at t = 1 (as in torchcfm) is
+    `NetworkModel(lambda x, t: -net(1 - t, x), Flow(), "flow")`: in difftool larger t is more
+    noise, and the velocity is eps - x_0.
 
-    Raises `DifftoolError` for unknown names, and when sampling for an answer of another shape, dtype or device, and
-    at alpha = 0 if the estimate or the time that the network is told is not finite there.
+    Raises `DifftoolError` for unknown names; when sampling, for an answer of the wrong shape,
+    dtype or device, and at alpha = 0 if the estimate or the network's time is not finite there.
     """
 
     schedule: Schedule
@@ -83,7 +87,7 @@ class NetworkModel(Model):
         check_positive("data_std must be", data_std)
         if not callable(net) or not isinstance(schedule, Schedule):
             raise DifftoolError(
-                f"a network model takes net(x, time) and a schedule, got {net!r} and {schedule!r}"
+                f"a network model needs net(x, time) and a schedule, got {net!r} and {schedule!r}"
             )
         self.net, self.schedule, self.predicts, self.shape = net, schedule, predicts, shape
         if data_range is None:
@@ -96,16 +100,16 @@ class NetworkModel(Model):
         else:
             self.classes = None
         self.parametrization = PARAMETRIZATIONS[predicts]
-        self.time = time_told(time, schedule)
+        self.time = network_time(time, schedule)
         self.data_std, self.learned_variance = data_std, learned_variance
         if learned_variance:
             self.estimate = _first_half(net)
         else:
             self.estimate = net
-        self.divides_by_alpha = self.parametrization.divides_by_alpha or _endless(
+        self.divides_by_alpha = self.parametrization.divides_by_alpha or _infinite_time(
             self.time, schedule
         )
-        self._dtype = torch.float32  # of a network without parameters
+        self._dtype = torch.float32  # of a function without parameters
 
     def _parameter(self) -> Tensor | None:
         if not isinstance(self.net, torch.nn.Module):
@@ -129,7 +133,7 @@ class NetworkModel(Model):
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Self:
-        """Moves the network (in place, as `nn.Module.to` does) and returns the model."""
+        """Move the network in place, as `nn.Module.to` does, and return the model."""
         if isinstance(self.net, torch.nn.Module):
             self.net.to(device=device, dtype=dtype)
         self._dtype = dtype or self._dtype
@@ -152,7 +156,7 @@ class NetworkModel(Model):
                 module.training = True
 
     def _known(self, label: Any) -> Any:
-        """The labels as a network takes them that says how many classes it has; `DifftoolError` for others."""
+        """Check the labels against the network's number of classes, if known."""
         known = self.classes
         if label is None or known is None:
             return label
@@ -165,7 +169,7 @@ class NetworkModel(Model):
         """(c_skip, c_out, c_in) at the point p of the model's own schedule."""
         if self.divides_by_alpha and isinstance(p.alpha, (float, int)) and p.alpha == 0:
             raise DifftoolError(
-                f"this network (it predicts {self.predicts}) is not defined at alpha = 0; "
+                f"this network, which predicts {self.predicts}, is not defined at alpha = 0; "
                 f"start at a noise level up to {self.schedule.level(self.schedule.t_start(True)):.6g}"
             )
         return self.parametrization.coefficients(p, self.data_std)
@@ -176,7 +180,7 @@ class NetworkModel(Model):
         return skip * x + out * check_output(raw, x.to(self.dtype), "the network").to(x.dtype)
 
     def x0_and_v(self, x: Tensor, p: Point, **cond: Any) -> tuple[Tensor, Tensor]:
-        """x0, and v of a network with a learned variance, both like x."""
+        """x0, and v of a network with a learned variance; both shaped like x."""
         skip, out, scale = self.coefficients(p)
         raw, r = halves(self._raw(self.net, x, p, scale, cond), x)
         return skip * x + out * raw.to(x.dtype), (r.to(x.dtype) + 1) / 2
@@ -190,7 +194,7 @@ class NetworkModel(Model):
         cond: Mapping[str, Any],
     ) -> Tensor:
         """What the network returns for x at p, unchecked."""
-        return net((x * scale).to(self.dtype), tell(self.time, p, x, self.dtype), **cond)
+        return net((x * scale).to(self.dtype), time_tensor(self.time, p, x, self.dtype), **cond)
 
     @property
     def answers(self) -> frozenset[str]:
@@ -199,25 +203,25 @@ class NetworkModel(Model):
         return super().answers
 
     def takes(self, name: str) -> bool:
-        """A mapping of tensors by a name that the network itself has, as those of diffusers take it."""
+        """Whether the network has such a parameter; networks in diffusers take mappings."""
         return name in (_parameters(self.net) or ())
 
     def _bound(self, schedule: Schedule | None, cond: dict[str, Any]) -> BoundModel:
         for name in cond:
             if not _takes(self.net, name):
                 if name == "class":
-                    way = "classes are its label"
+                    way = "pass classes as 'label'"
                 else:
-                    way = "sample it without (no cond, no --class)"
+                    way = "sample without it (no cond, no --class)"
                 raise DifftoolError(f"the network takes no {name!r}; {way}")
-        given = dict(cond)
-        if "label" in given:
-            given["label"] = self._known(given["label"])
-        return BoundNetwork(self, schedule, given)
+        checked = dict(cond)
+        if "label" in checked:
+            checked["label"] = self._known(checked["label"])
+        return BoundNetwork(self, schedule, checked)
 
 
 class BoundNetwork(BoundModel):
-    """A network tied to a sampling schedule: its affine form at every point of that schedule is known beforehand."""
+    """A network bound to a sampling schedule: its affine map to x0 is known at every point."""
 
     model: NetworkModel
 
@@ -232,12 +236,12 @@ class BoundNetwork(BoundModel):
     def affine(self, p: Point) -> Affine:
         q, rescale = self.own(p)
         skip, out, scale = self.model.coefficients(q)
-        told = self.model.time(q)
+        time = self.model.time(q)
         return Affine(
             skip * rescale,
             out,
             scale * rescale,
-            told.item() if isinstance(told, Tensor) else told,
+            time.item() if isinstance(time, Tensor) else time,
         )
 
     def prepare(self, points: Sequence[Point], x: Tensor) -> Evaluations:
@@ -253,18 +257,20 @@ class BoundNetwork(BoundModel):
         if dtype == state and all(scale == 1 for scale in scales):
             return net, times
 
-        def scaled(x: Tensor, told: tuple[Tensor, float]) -> Tensor:
-            time, scale = told
+        def scaled(x: Tensor, inputs: tuple[Tensor, float]) -> Tensor:
+            time, scale = inputs
             x = (x if scale == 1 else x * scale).to(dtype)
             return check_output(net(x, time), x, "the network").to(state)
 
         return scaled, list(zip(times, scales, strict=True))
 
 
-def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B,): what a network that computes in that dtype is told as time at p, where x is."""
-    told = time(p)
-    out = torch.as_tensor(told, dtype=_time_dtype(dtype, whole=_whole(told))).to(
+def time_tensor(
+    time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """The time at p for a network that computes in that dtype: (B,), on x's device."""
+    value = time(p)
+    out = torch.as_tensor(value, dtype=_time_dtype(dtype, whole=_whole(value))).to(
         x.device, non_blocking=True
     )
     if out.ndim:
@@ -273,7 +279,7 @@ def tell(time: Callable[[Point], Any], p: Point, x: Tensor, dtype: torch.dtype) 
 
 
 def halves(raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The two halves of an answer (B, 2 C, ...) to x (B, C, ...)."""
+    """The two halves of an output (B, 2 C, ...) for x (B, C, ...)."""
     channels = x.shape[1]
     if not isinstance(raw, Tensor) or raw.shape != (len(x), 2 * channels, *x.shape[2:]):
         if isinstance(raw, Tensor):
@@ -281,8 +287,8 @@ def halves(raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         else:
             got = type(raw).__name__
         raise DifftoolError(
-            f"a network with a learned variance returns twice the channels, {(len(x), 2 * channels, *x.shape[2:])} "
-            f"here, got {got}"
+            f"a network with a learned variance must return twice the channels, "
+            f"{(len(x), 2 * channels, *x.shape[2:])}, got {got}"
         )
     return raw[:, :channels], raw[:, channels:]
 
@@ -292,7 +298,7 @@ def _first_half(net: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def networks_in(net: Any, deep: int = 3) -> list[torch.nn.Module]:
-    """The networks that a callable is made of: itself, or those of a method, a partial, a lambda, an object around."""
+    """The networks in a callable: itself, or those in a method, partial, closure or object."""
     if isinstance(net, torch.nn.Module):
         return [net]
     if deep == 0:
@@ -312,7 +318,7 @@ def networks_in(net: Any, deep: int = 3) -> list[torch.nn.Module]:
 
 
 def _takes(net: Callable[..., Any], name: str) -> bool:
-    """Whether a network has a parameter of that name, as far as can be known."""
+    """Whether a network takes a parameter of that name; True if its signature is unknown."""
     parameters = _parameters(net)
     if parameters is None:
         return True
@@ -320,7 +326,7 @@ def _takes(net: Callable[..., Any], name: str) -> bool:
 
 
 def _parameters(net: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """The parameters of a network by name; None if they cannot be known."""
+    """The parameters of a network by name; None if its signature is unknown."""
     try:
         return inspect.signature(
             net.forward if isinstance(net, torch.nn.Module) else net
@@ -329,15 +335,15 @@ def _parameters(net: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | No
         return None
 
 
-def _whole(told: Any) -> bool:
-    """Whether a time is a whole number: an entry of a table."""
-    if isinstance(told, Tensor):
-        return not told.is_floating_point()
-    return isinstance(told, numbers.Integral)
+def _whole(time: Any) -> bool:
+    """Whether a time is a whole number, the index of a table entry."""
+    if isinstance(time, Tensor):
+        return not time.is_floating_point()
+    return isinstance(time, numbers.Integral)
 
 
 def _time_dtype(dtype: torch.dtype, whole: bool) -> torch.dtype:
-    """What a network is told its time in: float64 if it computes in that, never below float32; int64 for entries."""
+    """The dtype of a network's time: int64 for indices, else its own, at least float32."""
     if whole:
         return torch.int64
     if dtype == torch.float64:

@@ -1,6 +1,6 @@
-"""What a network returns, F, and what it is told as time.
+"""What a network predicts, F, and the time that is passed to it.
 
-F gives x0 by one affine form at every point p = (t, alpha, sigma), and is trained towards F*:
+x0 is affine in F at every point p = (t, alpha, sigma), and F is trained towards F*:
 
     x0 = c_skip x + c_out F(c_in x, c_noise),     F* = a x_0 + b eps
 
@@ -12,9 +12,10 @@ F gives x0 by one affine form at every point p = (t, alpha, sigma), and is train
     score      grad log p_t = -eps / sigma   1 / alpha       sigma^2 / alpha  1      0              -1 / sigma
     edm        (Karras et al. 2022, tab. 1)  alpha s^2 / m   sigma s / r      1 / r  sigma / (s r)  -alpha s / r
 
-with n = alpha^2 + sigma^2, k = alpha + sigma, m = sigma^2 + alpha^2 s^2, r = sqrt(m), s the standard deviation of the
-data. Sources: Ho et al. 2020 (arXiv 2006.11239), Salimans & Ho 2022 (v, arXiv 2202.00512), Lipman et al. 2022 (flow,
-arXiv 2210.02747), Song et al. 2021 (score, arXiv 2011.13456).
+with n = alpha^2 + sigma^2, k = alpha + sigma, m = sigma^2 + alpha^2 s^2, r = sqrt(m), s the
+standard deviation of the data. Sources: Ho et al. 2020 (arXiv 2006.11239), Salimans & Ho 2022
+(v, arXiv 2202.00512), Lipman et al. 2022 (flow, arXiv 2210.02747), Song et al. 2021 (score,
+arXiv 2011.13456).
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from difftool.schedules.base import Point, Schedule
 
 @dataclass(frozen=True)
 class Parametrization:
-    """What a network returns, by functions of a point and the data's standard deviation.
+    """What a network predicts, as functions of a point and the standard deviation of the data.
 
-    coefficients: (c_skip, c_out, c_in); target: (a, b), not at sigma = 0.
+    coefficients: (c_skip, c_out, c_in); target: (a, b), undefined at sigma = 0.
     """
 
     coefficients: Callable[[Point, float], tuple[Any, Any, Any]]
@@ -82,7 +83,7 @@ PARAMETRIZATIONS = {
 
 
 def errors_of(predicts: str, data_std: float = 0.5) -> Callable[[Point], float]:
-    """What an error of 1 of such an answer is as one of x0, at a point: |c_out|; infinite if nothing bounds it."""
+    """The error of x0 per unit error of the prediction: |c_out|, or inf if unbounded."""
     form = PARAMETRIZATIONS[predicts]
 
     def size(p: Point) -> float:
@@ -101,7 +102,7 @@ def _rounded(i: Any, last: int) -> Any:
 
 TIMES: dict[
     str, Callable[[Point, int], Any]
-] = {  # of a point and the number of entries of the schedule's table
+] = {  # functions of a point and the number of entries in the schedule's table
     "t": lambda p, entries: p.t * 1.0,
     "index": lambda p, entries: entries * p.t - 1.0,
     "rounded-index": lambda p, entries: _rounded(entries * p.t - 1.0, entries - 1),
@@ -110,8 +111,10 @@ TIMES: dict[
 }
 
 
-def time_told(time: str | Callable[[Point], Any], schedule: Schedule) -> Callable[[Point], Any]:
-    """What a network on that schedule is told as time at a point: by name, or the user's own function."""
+def network_time(
+    time: str | Callable[[Point], Any], schedule: Schedule
+) -> Callable[[Point], Any]:
+    """The time passed to a network on that schedule: by name, or the user's own function."""
     if isinstance(time, str):
         return lambda p: TIMES[time](p, schedule.entries)
     return time

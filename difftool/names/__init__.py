@@ -1,1 +1,1 @@
-"""Names: what is registered on each axis, `name:key=value` as objects, the names of other tools."""
+"""Names: the registry, specs (`name:key=value`) and the names of other tools."""

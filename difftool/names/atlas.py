@@ -1,7 +1,7 @@
-"""What other tools call our samplers and grids: the table `tools.toml`, and how a name is looked up in it.
+"""Names of samplers and grids in other tools: the table `tools.toml`, and lookups in it.
 
-Nothing here knows what is registered; specs are text. The table is read when the first name is asked for: by
-`difftool show --as`, and by the error for an unknown name (`hints`).
+This module does not know what is registered; specs are text. The table is read at the first
+lookup: by `difftool show --as`, or by the error for an unknown name (`hints`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from difftool.errors import DifftoolError, unknown
 from difftool.names.text import parse, write
 
 OPTION = re.compile(r"(\w+)\s*=\s*(\"[^\"]*\"|'[^']*'|\[[^]]*\]|float\([^()]*\)|[^,()\s]+)")
-ANY = ("...", "[...]")  # values in the table that stand for any
-FEW = 15  # steps from which on diffusers' lower_order_final does nothing
-LESS = ("differs", "distilled", "later", "none")  # what a row can be in place of the same
+ANY = ("...", "[...]")  # values in the table that stand for any value
+FEW = 15  # from this many steps on, diffusers' lower_order_final has no effect
+LESS = ("differs", "distilled", "later", "none")  # what a row can be instead of `same`
 
 
 @dataclass(frozen=True)
 class Row:
-    """One name of another tool; the fields are those of the table, `parity` its key of `LESS`, else `same`."""
+    """One name of another tool: a row of the table; parity: its key of `LESS`, or `same`."""
 
     name: str
     ours: str = ""
@@ -50,28 +50,28 @@ class Row:
 
     @property
     def head(self) -> str:
-        """The class or function, or a name of a menu; empty if it is an option alone."""
+        """The class, function or menu entry; empty if the row is only an option."""
         if OPTION.match(self.name):
             return ""
         return self.name.partition("(")[0]
 
     @property
     def options(self) -> dict[str, str]:
-        """Their options that make the row what it is."""
+        """The tool's options that define the row."""
         return given(self.name)
 
     @property
     def taken(self) -> dict[str, str]:
-        """Their options that are ours."""
+        """The tool's options that map to options of difftool."""
         return {**self.takes, **self.step}
 
     @property
     def looked_at(self) -> set[str]:
-        """All of their options that the row answers."""
+        """All of the tool's options that the row accounts for."""
         return {*self.options, *self.taken, *self.needs, *self.idle}
 
     def spec(self, options: Mapping[str, str], few: bool = False, flow: bool = False) -> str:
-        """Our spec, with those of their options that it takes, `few` for fewer than 15 steps, `flow` on flow models."""
+        """The spec, given the tool's options; few: below 15 steps; flow: on flow models."""
         if not self.ours:
             return ""
         name, own = parse(self.flow if flow and self.flow else self.ours)
@@ -80,17 +80,18 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """How far it is the same."""
+        """Whether it is the same, and if not, why."""
         why = {
             "same": "same",
-            "none": f"nothing here: {self.why}",
+            "none": f"no counterpart: {self.why}",
             "distilled": f"distilled models only: {self.why}",
+            "later": f"not yet: {self.why}",
         }
         return why.get(self.parity, f"{self.parity}: {self.why}")
 
     @property
     def notes(self) -> list[str]:
-        """What there is to know beside."""
+        """Further remarks."""
         out = []
         if self.noise:
             out.append(f"with {self.noise} noise")
@@ -99,9 +100,9 @@ class Row:
         if self.last:
             out.append(f"its last step is the {self.last}: --last {self.last}")
         if self.upwards:
-            out.append("it encodes: ours on a grid that runs upwards")
+            out.append("it encodes: in difftool, on a grid that runs upwards")
         if self.endings:
-            out.append("its steps count evaluations, as --nfe")
+            out.append("its steps are function evaluations, as in --nfe")
         if self.note:
             out.append(self.note)
         if self.flow:
@@ -111,7 +112,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a name of a tool is here: a sampler, a grid or both, with the options that were typed and are no default."""
+    """What a tool's name stands for: a sampler, a grid or both, with non-default options."""
 
     tool: Tool
     sampler: Row | None = None
@@ -123,7 +124,7 @@ class Answer:
         return [row for row in (self.sampler, self.grid) if row is not None]
 
     def specs(self, few: bool = False, flow: bool = False) -> dict[str, str]:
-        """Our specs by axis, for few steps and flow models as `Row.spec`; the tool's own grid where none is named."""
+        """Specs by axis, see `Row.spec`; the tool's own grid if the name has none."""
         if self.sampler:
             sampler = self.sampler.spec(self.options, few, flow)
         else:
@@ -139,7 +140,7 @@ class Answer:
         return {axis: spec for axis, spec in (("samplers", sampler), ("grids", grid)) if spec}
 
     def run(self, specs: Mapping[str, str]) -> dict[str, str]:
-        """The options of our command line, by name."""
+        """The options of difftool's command line, by name."""
         rest = [
             (name, value)
             for row in self.rows
@@ -149,12 +150,12 @@ class Answer:
         return dict([*((axis[:-1], spec) for axis, spec in specs.items()), *rest])
 
     def command(self, specs: Mapping[str, str]) -> str:
-        """The options of our command line."""
+        """The options of difftool's command line, as text."""
         return " ".join(f"--{name} {value}" for name, value in self.run(specs).items())
 
     @property
     def needs(self) -> list[str]:
-        """Options that were not typed, with which alone it is the same."""
+        """Options that were not given, but without which it is not the same."""
         wanted = {key: value for row in self.rows for key, value in row.needs.items()}
         return [
             f"{key}={v}"
@@ -164,7 +165,7 @@ class Answer:
 
     @property
     def without(self) -> list[str]:
-        """Options that were typed and change what it does, for which our specs have nothing."""
+        """Given options that change the result and have no counterpart in the specs."""
         if self.specs():
             rest = self._rest()
         else:
@@ -175,12 +176,12 @@ class Answer:
 
     @property
     def elsewhere(self) -> list[str]:
-        """Options that were typed and belong to the schedule, the model or the run here, each with what it is."""
-        told = {key: self._of(self.tool.options, key) for key in self._rest()}
-        return [f"{key} is {text}" for key, text in told.items() if text]
+        """Given options that belong to the schedule, model or run here, with explanations."""
+        texts = {key: self._of(self.tool.options, key) for key in self._rest()}
+        return [f"{key} is {text}" for key, text in texts.items() if text]
 
     def remarks(self) -> list[str]:
-        """How far it is the same, and what there is to know of the rows and of the options that were typed."""
+        """Whether it is the same, and remarks on the rows and on the given options."""
         found = [row.verdict for row in self.rows if row.parity != "same"]
         found += [f"differs: without {', '.join(self.without)}"] if self.without else []
         if self.needs:
@@ -192,15 +193,15 @@ class Answer:
         else:
             found = [f"same {needs}".strip()]
         found += [note for row in self.rows for note in row.notes]
-        told = {
+        texts = {
             key: self._of({**self.tool.without, **self.tool.options}, key)
             for key in self._rest()
         }
-        found += [f"{key}: {text}" for key, text in told.items() if text]
+        found += [f"{key}: {text}" for key, text in texts.items() if text]
         return [text for text in dict.fromkeys(found) if text]
 
     def _rest(self) -> list[str]:
-        """Options that were typed and that no row answers."""
+        """Given options that no row accounts for."""
         known = set().union(*(row.looked_at for row in self.rows))
         return [key for key in self.options if key not in known]
 
@@ -210,23 +211,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool: its rows by axis, and what its general options are here."""
+    """One tool: its rows by axis, and what its general options are in difftool."""
 
     name: str
     title: str
-    form: str  # menu: names to pick; call: classes or functions with options
+    form: str  # menu: a list of names; call: classes or functions with options
     about: str
     rows: Mapping[str, tuple[Row, ...]]
     pair: str = ""
-    schedules: Mapping[str, str] = field(default_factory=dict)  # ours, by its name
-    # of the schedule, the model or the run
+    schedules: Mapping[str, str] = field(default_factory=dict)  # difftool's, by the tool's name
+    # options of the schedule, the model or the run
     options: Mapping[str, str] = field(default_factory=dict)
-    # of the sampler or the grid, where no row has them
+    # options of the sampler or the grid that no row has
     without: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)  # by option, or CLASS.option
 
     def lookup(self, text: str) -> list[Answer]:
-        """What the name (of a sampler, a grid or both) is here; `DifftoolError` for two samplers or two grids."""
+        """What a name stands for; `DifftoolError` for two samplers or two grids."""
         return list(self._in_menu(text) if self.form == "menu" else self._call(text))
 
     def _in_menu(self, text: str) -> Iterator[Answer]:
@@ -270,7 +271,7 @@ class Tool:
             yield Answer(self, sampler, next(iter(grids), None), typed)
 
     def _head(self, axis: str, text: str) -> str:
-        """The class or function of that axis that is named; empty if there is none."""
+        """The class or function of that axis in the text; empty if there is none."""
         words = {*re.findall(r"\w+", text.lower())}
         heads = [
             head
@@ -279,14 +280,14 @@ class Tool:
         ]
         if len(heads) > 1:
             raise DifftoolError(
-                f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; ask for one at a time"
+                f"{' and '.join(heads)} are {len(heads)} {axis} of {self.title}; look up one at a time"
             )
         if heads:
             return heads[0]
         return ""
 
     def _spelled(self, options: Mapping[str, str]) -> None:
-        """Raise `DifftoolError` for an option that is nearly one that the table knows."""
+        """Raise `DifftoolError` for an option that looks like a misspelled one of the table."""
         rows = (row for rows in self.rows.values() for row in rows)
         known = {*map(_last, (*self.options, *self.without, *self.defaults))}.union(
             *(row.looked_at for row in rows)
@@ -303,7 +304,7 @@ class Tool:
 
 
 def fits(row: Row, options: Mapping[str, str], usual: Mapping[str, str | None]) -> bool:
-    """Whether these options, and the defaults of others, make the row what it is."""
+    """Whether these options, and the defaults of the others, match the row."""
     return all(
         key in options
         if v in ANY
@@ -320,7 +321,7 @@ def _value(text: str) -> float | str:
 
 
 def given(text: str) -> dict[str, str]:
-    """The options in a call, without their quotes."""
+    """The options in a call, with quotes removed."""
     return {
         key: re.sub(r"^float\((.*)\)$", r"\1", value).strip("\"'")
         for key, value in OPTION.findall(text)
@@ -332,13 +333,13 @@ def _last(key: str) -> str:
 
 
 def plain(name: str) -> str:
-    """A menu's name without what people write in different ways: DPM++ 2M is dpmpp_2m."""
+    """A menu entry in a normalized spelling: DPM++ 2M is dpmpp_2m."""
     return re.sub(r"[\s_-]", "", name.lower().replace("+", "p"))
 
 
 @cache
 def tools() -> dict[str, Tool]:
-    """The table, by the name of the tool."""
+    """The table, by name of the tool."""
     text = Path(__file__).with_name("tools.toml").read_text(encoding="utf-8")
     return {name: _tool(name, **values) for name, values in tomllib.loads(text).items()}
 

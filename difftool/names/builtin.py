@@ -1,4 +1,4 @@
-"""The built-in plugin: what difftool itself registers. Adding a sampler is its file and one line here."""
+"""The built-in plugin: what difftool itself registers. A new sampler needs one line here."""
 
 from __future__ import annotations
 

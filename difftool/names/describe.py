@@ -1,4 +1,4 @@
-"""What the registry knows of its names, as plain data: for `difftool list`, `difftool show` and the docs."""
+"""Descriptions of registered names as plain data: for `difftool list`, `show` and the docs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ LISTED = (*(axis for axis in AXES if axis != "commands"), "plugins")
 
 
 def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
-    """Rows of one axis, or of those of sampling and the plugins, by axis; `DifftoolError` for an unknown axis."""
+    """Rows by axis: of one axis, or of all sampling axes and the plugins.
+
+    Raises `DifftoolError` for an unknown axis.
+    """
     if axis is not None and axis not in LISTED:
         raise unknown("axis", axis, LISTED)
-    # those of training take a second: they load torch
+    # not those of training: they load torch, which takes a second
     wanted: tuple[str, ...] = (*SAMPLING, "plugins")
     if axis is not None:
         wanted = (axis,)
@@ -26,7 +29,7 @@ def listing(axis: str | None = None) -> dict[str, list[dict[str, str]]]:
 
 
 def columns(rows: list[dict[str, str]]) -> list[str]:
-    """The columns of a listing that say something: where things are from only if a plugin brought some."""
+    """The informative columns of a listing: `from` only if some rows come from a plugin."""
     ours = registry().builtin("commands")["list"].origin
     plain = all(row.get("from") == ours for row in rows) and not any(
         "module" in row for row in rows
@@ -35,11 +38,11 @@ def columns(rows: list[dict[str, str]]) -> list[str]:
 
 
 def descriptions(spec: str) -> list[dict[str, Any]]:
-    """All that goes by that name, one description each: text, facts, options."""
+    """A description of everything with that name: text, facts, options."""
     name, options = parse(spec)
     found = [_describe(entry) for entry in registry().find_all(name)]
     if options:
-        raise DifftoolError(f"show takes a name without options: {name!r} in place of {spec!r}")
+        raise DifftoolError(f"show takes a name without options, got {spec!r}; use {name!r}")
     return found
 
 
@@ -55,7 +58,7 @@ def _rows(axis: str) -> list[dict[str, str]]:
 
 
 def first_sentence(text: str) -> str:
-    """What stands before the first period that ends a word (or before the first empty line), in one line."""
+    """The text up to the first full stop (or the first empty line), on one line."""
     paragraph = " ".join(text.split("\n\n")[0].split())
     end = re.search(r"(?<!e\.g)(?<!i\.e)(?<!al)(?<!eq)\.(?= |$)", paragraph)
     if end:
@@ -79,15 +82,15 @@ def _plugins() -> list[dict[str, str]]:
 def _describe(entry: Entry) -> dict[str, Any]:
     target = entry.load()
     facts = {}
-    if entry.axis in SAMPLING and (made := python_of(target)):
-        facts["in Python"] = made
+    if entry.axis in SAMPLING and (call := python_of(target)):
+        facts["in Python"] = call
     if entry.axis == "samplers":
         facts.update(_claims(target))
     if entry.axis == "schedules":
         facts.update(_domain(target))
     if entry.axis == "grids":
         facts["start, end"] = (
-            "times of the schedule; none: where the run can start, and sigma = 0"
+            "times of the schedule; default: where the run can start, and sigma = 0"
         )
     if getattr(target, "reference", ""):
         facts["reference"] = target.reference
@@ -105,30 +108,32 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def python_of(target: Any) -> str:
-    """How a thing with its default options is made in Python; empty if it has no such defaults."""
+    """The Python call that creates it with default options; empty if an option is required."""
     if isinstance(target, type):
         return f"{target.__name__}()"
     try:
-        made = target()
+        instance = target()
     except (TypeError, ValueError, DifftoolError):
         return ""
-    if not dataclasses.is_dataclass(made):
+    if not dataclasses.is_dataclass(instance):
         return f"{target.__name__}()"
-    values = {o.name: (getattr(made, o.name), o.default) for o in options_of(type(made))}
-    told = ", ".join(
+    values = {
+        o.name: (getattr(instance, o.name), o.default) for o in options_of(type(instance))
+    }
+    arguments = ", ".join(
         f"{name}={value!r}" for name, (value, default) in values.items() if value != default
     )
-    return f"{type(made).__name__}({told})"
+    return f"{type(instance).__name__}({arguments})"
 
 
 def _claims(target: Any) -> dict[str, str]:
-    """What a sampler claims with its default options; nothing if it has no such defaults."""
+    """What a sampler claims with its default options; empty if an option is required."""
     try:
         sampler = target()
     except (TypeError, ValueError, DifftoolError):
         return {}
     facts = {
-        "NFE per step": "chosen in the run"
+        "NFE per step": "chosen during the run"
         if sampler.evaluations is None
         else f"{sampler.evaluations}"
     }
@@ -144,20 +149,20 @@ def _claims(target: Any) -> dict[str, str]:
         facts["noise"] = "stochastic"
     else:
         facts["noise"] = "deterministic"
-    facts["last step"] = {"step": "a step of its own", "mean": "the mean E[x_0 | x]"}[
+    facts["last step"] = {"step": "a step of the sampler", "mean": "the mean E[x_0 | x]"}[
         sampler.last
     ]
     if sampler.divides_by_alpha:
         facts["start"] = "alpha >= 1e-3"
     else:
-        facts["start"] = "pure noise is fine"
+        facts["start"] = "pure noise is allowed"
     if not sampler.batch_independent:
         facts["batch"] = "a sample depends on the others in its batch"
     return facts
 
 
 def _domain(target: Any) -> dict[str, str]:
-    """Where a schedule is defined, with its default options; nothing if it has no such defaults."""
+    """The domain of a schedule with default options; empty if an option is required."""
     try:
         low, high = target().domain
     except (TypeError, ValueError, DifftoolError):
@@ -167,7 +172,7 @@ def _domain(target: Any) -> dict[str, str]:
 
 def _text(target: Any) -> str:
     text = target.__doc__ or ""
-    # what a dataclass writes
+    # the docstring that dataclass generates
     automatic = text.startswith(f"{getattr(target, '__name__', '')}(")
     if automatic or not text:
         return "(no description)"

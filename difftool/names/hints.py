@@ -1,4 +1,4 @@
-"""What is said to someone who types another tool's name for a sampler or grid."""
+"""Hints for someone who types another tool's name for a sampler or grid."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from difftool.names.text import write
 
 
 def hint(axis: str | None, name: str) -> str:
-    """What a name that is not ours means in another tool, in words; empty if nothing. `axis` is where it was typed."""
+    """What an unknown name means in another tool, in words, or ""; axis: where it was typed."""
     if name.lower() == "default" and axis in ("samplers", None):
-        return "it is what runs where no sampler is named: leave it out; difftool show default --model NAME says which"
+        return (
+            "it is what runs without --sampler: leave that out; "
+            "difftool show default --model NAME shows which sampler it is"
+        )
 
     schedule = next(
         (f"{tool.title}' {name} is {ours} here" for tool, ours in _schedules(name)), ""
@@ -26,7 +29,7 @@ def hint(axis: str | None, name: str) -> str:
         for key, spec in answer.specs().items()
         if axis in (key, None)
     }
-    if name.lower() in ours:  # no more than another case
+    if name.lower() in ours:  # it differs in case only
         return f"did you mean {name.lower()}?"
     if answers:
         return sentence(_nearest(answers, axis, name), name, axis)
@@ -36,10 +39,11 @@ def hint(axis: str | None, name: str) -> str:
 def runs_as(
     axis: str, name: str, ours: Container[str], steps: int | None, nfe: int | None, flow: bool
 ) -> dict[str, Any] | None:
-    """The options of a run that another tool's name for a sampler or a grid means; None if it is not the same here.
+    """The run options that another tool's name stands for; None without an exact equivalent.
 
-    A name that is spelled as the tool spells it is the tool's; else one of ours in another case is ours. steps, nfe:
-    how many are asked for; `nfe` among the options takes the place of both. flow: on a flow model.
+    A name that is spelled exactly as in the tool is the tool's; otherwise, a difftool name in
+    another case is difftool's. steps, nfe: those requested; an `nfe` among the returned options
+    replaces both. flow: on a flow model.
     """
     answers = _answers(name)
     if answers:
@@ -80,7 +84,7 @@ def _answers(name: str) -> list[Answer]:
 
 
 def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
-    """The one that has the name as it was typed, and is of the axis where it was typed."""
+    """The answer whose spelling is closest to what was typed, preferably on the right axis."""
 
     def distance(answer: Answer) -> tuple[bool, ...]:
         other = (
@@ -94,16 +98,16 @@ def _nearest(answers: list[Answer], axis: str | None, name: str) -> Answer:
 
 
 def sentence(answer: Answer, name: str, axis: str | None) -> str:
-    """The answer in one line, for someone who typed the name where a thing of that axis is wanted."""
+    """The answer in one line, for someone who typed the name where that axis is expected."""
     title = answer.tool.title
     who = f"{title}'{'' if title.endswith('s') else 's'} {name}"
     specs, row = answer.specs(), answer.rows[0]
     if not specs:
-        return f"{who} {'comes later here' if row.parity == 'later' else 'is nothing here'}: {row.why}"
+        return f"{who} {'is not supported yet' if row.parity == 'later' else 'has no counterpart here'}: {row.why}"
     alone = list(answer.run(specs)) == [axis[:-1] if axis else None]
     parities = {row.parity for row in answer.rows}
     if "differs" in parities or answer.without:
-        verb = "is nearest to"
+        verb = "is closest to"
     else:
         verb = "is"
     besides = ["for distilled models"] * ("distilled" in parities) + [
@@ -114,10 +118,12 @@ def sentence(answer: Answer, name: str, axis: str | None) -> str:
     ]
     besides += answer.elsewhere
     if besides:
-        told = f" ({'; '.join(besides)})"
+        remarks = f" ({'; '.join(besides)})"
     else:
-        told = ""
-    return f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{told}"
+        remarks = ""
+    return (
+        f"{who} {verb} {specs[axis] if alone and axis else answer.command(specs)} here{remarks}"
+    )
 
 
 def _conditions(answer: Answer) -> list[tuple[str, list[str]]]:

@@ -107,7 +107,7 @@ def offered(point: EntryPoint) -> Offer:
     ) as error:  # whatever a plugin does wrong must not take the tool with it
         return Offer(problem=f"was skipped: {brief(error)}")
     if not any(names.values()):
-        return Offer(problem="offers nothing; mark its functions with @hookimpl")
+        return Offer(problem="registers nothing; mark its functions with @hookimpl")
     text = printed.getvalue().strip()
     if text:
         return Offer(names, f"printed at its import: {printable(text)!r}")
@@ -121,12 +121,12 @@ def _names(manager: pluggy.PluginManager, axis: str) -> dict[str, Any]:
         names = implementation.function()
         if not isinstance(names, Mapping):
             raise DifftoolError(
-                f"difftool_{axis} returned a {type(names).__name__}, expected a mapping"
+                f"difftool_{axis} must return a mapping, got a {type(names).__name__}"
             )
         for name in names:
             if not (isinstance(name, str) and NAME.fullmatch(name)):
                 raise DifftoolError(
-                    f"difftool_{axis} returned the name {name!r}, expected letters, digits, . _ -"
+                    f"names in difftool_{axis} must consist of letters, digits and . _ -, got {name!r}"
                 )
         return dict(names.items())
     return {}

@@ -1,4 +1,4 @@
-"""The registry: what is installed, by axis and name.
+"""The registry: everything that is installed, by axis and name.
 
 Everything comes from entry points of the group `difftool`, the built-ins too. A plugin is asked for
 the names that it offers (`difftool.names.plugins`) when a name is not built in, or by what lists names;
@@ -134,7 +134,7 @@ class Registry:
         return entry
 
     def find_all(self, name: str) -> list[Entry]:
-        """The entries of that name on every axis but the commands."""
+        """The entries with that name on any axis other than the commands."""
         axes = [axis for axis in AXES if axis != "commands"]
         found = [self.find(axis, name) for axis in axes if name in self.axis(axis)]
         if found:
@@ -142,7 +142,7 @@ class Registry:
         kind = next((axis for axis in axes if name in (axis, axis[:-1])), None)
         if kind is not None:
             raise DifftoolError(
-                f"{name!r} is a kind of things, not the name of one: difftool list {kind}"
+                f"{name!r} is a kind, not a name; difftool list {kind} shows the names"
             )
         known = {n for axis in axes for n in self.axis(axis)}
         raise _unknown("schedule, grid, model or sampler", name, known)
@@ -179,7 +179,7 @@ class Registry:
             return
         clash = (
             f"{what} is claimed by {taken.origin} (plugin {taken.plugin!r}) and by {entry.origin} (plugin "
-            f"{entry.plugin!r}); choose with DIFFTOOL_PLUGINS=name,name (the plugins to load; or none)"
+            f"{entry.plugin!r}); uninstall one, or list the plugins to load in DIFFTOOL_PLUGINS=name,name (or none)"
         )
         here[entry.name] = Entry(
             entry.axis, entry.name, None, taken.plugin, taken.origin, taken.source, clash
@@ -207,7 +207,7 @@ def load(
     if wanted is not None:
         allowed = {name.strip() for name in wanted.split(",")} - {"", "none", "builtin"}
         for name in sorted(allowed - {point.name for point in points}):
-            problems.append(f"DIFFTOOL_PLUGINS names {name!r}, which is not installed")
+            problems.append(f"DIFFTOOL_PLUGINS lists {name!r}, which is not installed")
         points = [point for point in points if point.name in allowed]
     return Registry([Plugin(point) for point in points], problems, ask)
 
@@ -215,13 +215,13 @@ def load(
 def _unknown(
     what: str, name: str, known: Iterable[str], axis: str | None = None
 ) -> DifftoolError:
-    """The error for a name that is not installed, with what it is here if another tool has it."""
+    """The error for an unknown name, with what it is in difftool if another tool has it."""
     from difftool.names.hints import hint  # reads a table
 
     sampler, at, grid = name.partition("@")
     if at and axis in ("samplers", "grids"):
         return DifftoolError(
-            f"no {what} {name!r}; sampler and grid are given apart: --sampler {sampler} --grid {grid}"
+            f"no {what} {name!r}; give sampler and grid separately: --sampler {sampler} --grid {grid}"
         )
     spec, comma, rest = name.partition(",")
     if comma and spec in known and "=" in rest:
@@ -241,7 +241,7 @@ PLACES = {"models": ("checkpoint", "a training"), "datasets": ("folder", "pictur
 
 
 def _elsewhere(axis: str, name: str) -> str:
-    """What the name is, if not of that axis: of another one, or a folder or file that lies here."""
+    """What else the name may be: a name on another axis, a folder or a file."""
     axes = (other for other in ("grids", "samplers", "schedules", "models") if other != axis)
     lower = name.lower()
     if (
@@ -251,9 +251,9 @@ def _elsewhere(axis: str, name: str) -> str:
     path = Path(name)
     if axis in PLACES and path.is_dir():
         kind, what = PLACES[axis]
-        return f"the folder {name}, if it holds {what}, is {kind}:path={name}"
+        return f"if the folder {name} holds {what}, write {kind}:path={name}"
     if axis == "datasets" and path.suffix == ".npz":
-        return f"the file {name} is npz:path={name}"
+        return f"for the file {name} write npz:path={name}"
     if axis == "models" and path.is_file():
-        return f"the file {name} is checkpoint:path={name}"
+        return f"for the file {name} write checkpoint:path={name}"
     return ""

@@ -1,8 +1,8 @@
-"""Named things with options, as text: `name:key=value,key=value`.
+"""Specs: registered names with options, as text: `name:key=value,key=value`.
 
-Values are typed from the fields of the dataclass (or the parameters of the function) that the name stands for: numbers,
-true/false, words, `none`, lists as `a+b+c` (nothing for an empty one), and names of other things where a field holds
-one.
+Values are converted to the types of the dataclass fields (or function parameters) that the name
+stands for: numbers, true/false, words, `none`, lists as `a+b+c` (empty text for an empty list),
+and specs of other objects if a field holds one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = {  # axis to class
     "networks": "Module", "weightings": "Weighting", "times": "Times", "features": "Features",
 }  # fmt: skip
 NOISE = ("eta", "tau", "churn", "s_noise", "noise")  # options of stochastic samplers
-ELSEWHERE = {  # other tools' options of grids
+ELSEWHERE = {  # grid options of other tools
     "sigma_min": "level_min is what other tools call sigma_min",
     "sigma_max": "a run starts at the schedule's own end, or at the time start",
 }
@@ -41,7 +41,7 @@ ELSEWHERE = {  # other tools' options of grids
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a named thing: its name, type and default (`MISSING` if it has none)."""
+    """One option of a registered name, with type and default (`MISSING` if it is required)."""
 
     name: str
     type: Any
@@ -71,7 +71,7 @@ def options_of(target: Any) -> list[Option]:
 
 
 def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
-    """The type of a parameter; annotations are text under `from __future__ import annotations`."""
+    """The type of a parameter, whose annotation may be text (from __future__)."""
     if p.annotation is MISSING:
         return str
     try:
@@ -83,15 +83,15 @@ def _annotation(p: inspect.Parameter, space: dict[str, Any]) -> Any:
 
 
 def make(axis: str, spec: str) -> Any:
-    """The object that a spec of that axis describes; `DifftoolError` for unknown names, options or values."""
-    name, given = parse(spec)
+    """Create an object from its spec; `DifftoolError` for bad names, options or values."""
+    name, texts = parse(spec)
     entry = registry().find(axis, name)
     target, what = entry.load(), f"{axis[:-1]} {name!r}"
-    values = {key: _typed(entry, target, key, text) for key, text in given.items()}
+    values = {key: _typed(entry, target, key, text) for key, text in texts.items()}
     options = options_of(target)
     if axis == "samplers" and {"model", "path"} <= {option.name for option in options}:
         raise DifftoolError(
-            f"{what} of {entry.origin} is the loop itself; expected a Sampler with that as __call__"
+            f"{what} of {entry.origin} is a bare sampling loop; expected a Sampler with it as __call__"
         )
     for option in options:
         if option.default is MISSING and option.name not in values:
@@ -99,32 +99,34 @@ def make(axis: str, spec: str) -> Any:
                 f"{what} needs the option {option.name!r} ({spell(option.type)}), as in {name}:{option.name}=..."
             )
     try:
-        made = target(**values)
+        thing = target(**values)
     except DifftoolError as error:
         if str(error).startswith(f"{name} "):
             raise DifftoolError(str(error)) from None
         raise DifftoolError(f"{what}: {error}") from None
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DifftoolError(f"{what} of {entry.origin} could not be made: {error}") from error
-    if KINDS[axis] not in {base.__name__ for base in type(made).__mro__}:
         raise DifftoolError(
-            f"{what} of {entry.origin} is a {type(made).__name__}, expected a {KINDS[axis]}"
+            f"{what} of {entry.origin} could not be created: {error}"
+        ) from error
+    if KINDS[axis] not in {base.__name__ for base in type(thing).__mro__}:
+        raise DifftoolError(
+            f"{what} of {entry.origin} is a {type(thing).__name__}, expected a {KINDS[axis]}"
         )
-    if axis == "samplers" and made.name != name:
+    if axis == "samplers" and thing.name != name:
         with suppress(AttributeError):
-            object.__setattr__(made, "name", name)  # errors speak of what was typed
-    return made
+            object.__setattr__(thing, "name", name)  # errors quote what was typed
+    return thing
 
 
 def check_names(**specs: str | None) -> None:
-    """Raise `DifftoolError` for a spec, by its axis, whose name is not installed; nothing is loaded for that."""
+    """Raise `DifftoolError` for specs, by axis, with unknown names; nothing is loaded."""
     for axis, spec in specs.items():
         if spec is not None and not is_file(axis, spec):
             registry().find(axis, parse(spec)[0])
 
 
 def is_file(axis: str, spec: str) -> bool:
-    """Whether a file is named where a spec of that axis may stand: a plan, or a feature network."""
+    """Whether the text is a file instead of a spec: a plan, or a feature network."""
     if axis == "samplers":
         name, options = parse(spec)
         return name.endswith(".json") and not options
@@ -134,13 +136,13 @@ def is_file(axis: str, spec: str) -> bool:
 
 
 def files_of(axis: str, spec: str) -> list[pathlib.Path]:
-    """The files that a spec refers to, in options of its own and of what it is made of."""
-    name, given = parse(spec)
+    """The files that a spec refers to, in its options and in those of nested specs."""
+    name, texts = parse(spec)
     types = {
         option.name: option.type for option in options_of(registry().find(axis, name).load())
     }
     files: list[pathlib.Path] = []
-    for key, text in given.items():
+    for key, text in texts.items():
         kinds = get_args(types[key]) or (types[key],)
         inner = next(filter(None, map(_axis_of, kinds)), None)
         if pathlib.Path in kinds and text.lower() != "none":
@@ -151,7 +153,7 @@ def files_of(axis: str, spec: str) -> list[pathlib.Path]:
 
 
 def spec_of(axis: str, thing: Any) -> str:
-    """The spec of a registered thing, with the options that are not the default ones; its `repr` if it has no name."""
+    """The spec of an object with its non-default options; its `repr` if not registered."""
     for entry in _candidates(axis):
         if entry.load() is type(thing):
             values = {
@@ -174,7 +176,7 @@ def _candidates(axis: str) -> Iterator[Entry]:
 
 
 def spell(kind: Any) -> str:
-    """A type as a person reads it."""
+    """A type in words."""
     if get_origin(kind) is Literal:
         return " | ".join(map(str, get_args(kind)))
     if get_origin(kind) in (typing.Union, types.UnionType):
@@ -195,7 +197,7 @@ def spell(kind: Any) -> str:
 
 
 def spell_value(value: Any) -> str:
-    """A value of an option, as it is written in a spec."""
+    """The value of an option as text in a spec."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
@@ -220,7 +222,7 @@ def _default(f: dataclasses.Field[Any]) -> Any:
 
 
 def _why_no_option(name: str, target: Any, option: str) -> str | None:
-    """Why a sampler does not have an option that others have; None if there is no more to say."""
+    """Why a sampler lacks an option that others have; None if no reason is known."""
     try:
         sampler = target()
     except (TypeError, ValueError, DifftoolError):
@@ -253,7 +255,7 @@ def _typed(entry: Entry, target: Any, key: str, text: str) -> Any:
 
 
 def _convert(text: str, kind: Any) -> Any:
-    """The text as a value of that type; `ValueError` if it is none."""
+    """The text converted to that type; `ValueError` if that fails."""
     origin = get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(text, get_args(kind))
@@ -282,7 +284,7 @@ def _convert(text: str, kind: Any) -> Any:
 
 
 def _number(text: str) -> float:
-    """A number, or a fraction of two: 4/3."""
+    """A number, or a fraction such as 4/3."""
     above, slash, below = text.partition("/")
     try:
         if slash:
@@ -297,12 +299,12 @@ def _number(text: str) -> float:
 
 
 def _convert_list(text: str, kinds: tuple[Any, ...]) -> list[Any]:
-    parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 is none of ours
+    parts = re.split(r"(?<![0-9.][eE])\+", text)  # the plus in 1e+5 does not separate
     if kinds[1:] in ((), (...,)):
         if text == "":
             return []
         return [_convert(part, kinds[0]) for part in parts]
-    # `ValueError` for another number
+    # `strict` raises `ValueError` for a wrong length
     return [_convert(part, kind) for part, kind in zip(parts, kinds, strict=True)]
 
 
@@ -319,6 +321,6 @@ def _convert_union(text: str, kinds: tuple[Any, ...]) -> Any:
 
 
 def _axis_of(kind: Any) -> str | None:
-    """The axis whose things are of that class, if there is one."""
+    """The axis whose objects are of that class, if there is one."""
     names = {base.__name__ for base in getattr(kind, "__mro__", ())}
     return next((axis for axis, name in KINDS.items() if name in names), None)

@@ -1,6 +1,7 @@
-"""The text of a spec, `name:key=value,key=value`, to a name with options and back; what they mean is in `specs`.
+"""Parsing and writing of specs, `name:key=value,key=value`; `specs` gives them their meaning.
 
-What stands in single or double quotes is taken as it is: a colon, comma, equals sign, blank or the other quote.
+Text in single or double quotes is taken literally: colons, commas, equals signs, blanks and the
+other kind of quote.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
     name = _unquote(head.strip())
     if not name:
         raise DifftoolError(f"{spec!r} has no name; write name or name:key=value,key=value")
-    given: dict[str, str] = {}
+    options: dict[str, str] = {}
     for part in _split(rest[0], ",") if rest else []:
         key, *value = _split(part, "=", most=1)
         key = key.strip().replace("-", "_")
         if not value or not key:
             raise DifftoolError(
-                f"{part.strip()!r} in {spec!r} is not key=value; lists are a+b+c, and values with : , or = are quoted"
+                f"{part.strip()!r} in {spec!r} is not key=value; "
+                "write lists as a+b+c, and put values with : , or = in quotes"
             )
-        if key in given:
+        if key in options:
             raise DifftoolError(f"{spec!r} gives {key} twice")
-        given[key] = _unquote(value[0].strip())
-    return name, given
+        options[key] = _unquote(value[0].strip())
+    return name, options
 
 
 def write(name: str, options: Mapping[str, str]) -> str:
@@ -38,7 +40,7 @@ def write(name: str, options: Mapping[str, str]) -> str:
 
 
 def _split(text: str, mark: str, most: int = -1) -> list[str]:
-    """Split at a mark outside quotes."""
+    """Split at a separator outside quotes."""
     parts, quote, begin = [], "", 0
     for i, c in enumerate(text):
         if quote:
@@ -50,17 +52,17 @@ def _split(text: str, mark: str, most: int = -1) -> list[str]:
             parts.append(text[begin:i])
             begin, most = i + 1, most - 1
     if quote:
-        raise DifftoolError(f"{text!r} has a quote that is not closed")
+        raise DifftoolError(f"{text!r} has an unclosed quote")
     return [*parts, text[begin:]]
 
 
 def _unquote(text: str) -> str:
-    """The text without its quotes, wherever they stand."""
+    """The text with all quotes removed."""
     return re.sub(r"'([^']*)'|\"([^\"]*)\"", lambda m: m[1] if m[2] is None else m[2], text)
 
 
 def _quote(text: str) -> str:
-    """The text such that `_unquote` gives it back: quoted where it has to be, piecewise if it has both quotes."""
+    """The inverse of `_unquote`: quoted only if needed, piecewise if it has both quotes."""
     if not re.search(r"[\s:,='\"]", text):
         return text
     return "".join(

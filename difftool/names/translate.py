@@ -1,4 +1,4 @@
-"""Our names in another tool's words and back: for `difftool show --as`, and the page `docs/names.md`."""
+"""Translation of names to and from other tools: `difftool show --as`, and `docs/names.md`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from difftool.names.text import parse
 from difftool.outputs.markdown import markdown_table
 
 AXES = ("samplers", "grids")
-# options of grids that are not the grid's kind
+# options of grids that do not change the kind of grid
 OF_THE_RUN = (
     "level_min",
     "length",
@@ -28,19 +28,19 @@ OF_THE_RUN = (
 )
 
 
-_made = cache(make)
+_cached_make = cache(make)
 
 
 def translations(name: str, text: str) -> list[dict[str, str]]:
-    """What a name (of a sampler, a grid or both) is in that tool, or what the tool's name is here; the same ones first.
+    """Translations of a sampler, a grid or both to or from that tool, exact ones first.
 
-    Raises `DifftoolError` for an unknown tool, and where neither we nor the tool have that name.
+    Raises `DifftoolError` for an unknown tool, and for a name that neither tool has.
     """
     of = tool(name)
     found = [(answer, answer.specs()) for answer in of.lookup(text)]
     try:
         found = [*_from_ours(of, text), *found]
-    except DifftoolError:  # the tool does not have that of ours
+    except DifftoolError:  # the tool lacks that name of difftool's
         if not found:
             raise
     if not found:
@@ -54,12 +54,12 @@ def translations(name: str, text: str) -> list[dict[str, str]]:
 
 
 def _parts(text: str) -> list[str]:
-    """The sampler, the grid, or both."""
+    """The parts of the text: the sampler, the grid, or both."""
     return [part for part in re.split(r"\s*@\s*|\s+", text) if part]
 
 
 def _distance(answer: Answer, asked: set[str]) -> tuple[int, int]:
-    """How many names are not as they were typed: theirs, and ours."""
+    """How many names differ from what was typed: the tool's, and difftool's."""
     theirs = sum(plain(row.name.partition("(")[0]) not in asked for row in answer.rows)
     return theirs, sum(plain(row.ours.partition(":")[0]) not in asked for row in answer.rows)
 
@@ -69,7 +69,7 @@ def _unknown(of: Tool, text: str) -> DifftoolError:
     known |= {name for axis in AXES for name in registry().axis(axis)}
     near = get_close_matches(text, sorted(known), n=2)
     elsewhere = hint(None, text) or (
-        f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists them"
+        f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists all"
     )
     return DifftoolError(f"no sampler or grid {text!r} in {of.title} or here; {elsewhere}")
 
@@ -84,12 +84,12 @@ def _facts(answer: Answer, specs: dict[str, str]) -> dict[str, str]:
         "sampler": specs.get("samplers", ""),
         "grid": specs.get("grids", ""),
         "ours": f"difftool sample {answer.command(specs)}" if specs else "",
-        "parity": f"nothing here: {refused}" if refused else "; ".join(answer.remarks()),
+        "parity": f"no counterpart: {refused}" if refused else "; ".join(answer.remarks()),
     }
 
 
 def _refusal(specs: Mapping[str, str]) -> str:
-    """What we say to these specs; empty if they can be made."""
+    """The error for specs that are not valid in difftool; empty if they are."""
     try:
         for axis, spec in specs.items():
             make(axis, spec)
@@ -99,7 +99,7 @@ def _refusal(specs: Mapping[str, str]) -> str:
 
 
 def _from_ours(of: Tool, text: str) -> list[tuple[Answer, dict[str, str]]]:
-    """The tool's names for a sampler, a grid, or `sampler@grid` of ours; `DifftoolError` if we have it and they not."""
+    """The tool's names for a sampler, grid or `sampler@grid`; `DifftoolError` if none."""
     parts = _parts(text)
     asked = {_axis(part): part for part in parts}
     if not parts or None in asked or len(asked) < len(parts):
@@ -116,19 +116,21 @@ def _from_ours(of: Tool, text: str) -> list[tuple[Answer, dict[str, str]]]:
                     (answer, {**answer.specs(), **{a: spec for a, spec in asked.items() if a}})
                 )
     if not out:
-        raise DifftoolError(f"{of.title} has {parts[0]} and {parts[-1]}, but not together")
+        raise DifftoolError(
+            f"{of.title} has {parts[0]} and {parts[-1]}, but cannot combine them"
+        )
     return out
 
 
 def _axis(spec: str) -> str | None:
-    """Where that name is registered: samplers or grids."""
+    """The axis where that name is registered: samplers or grids."""
     name = parse(spec)[0]
     return next((axis for axis in AXES if registry().has(axis, name)), None)
 
 
 def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]:
-    """The rows that are that sampler or grid, with the options that they need for it."""
-    wanted = _made(axis, spec)
+    """The rows that match that sampler or grid, with the options that they need."""
+    wanted = _cached_make(axis, spec)
     found = [
         (row, options)
         for row in of.rows[axis]
@@ -141,7 +143,7 @@ def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]
             if parse(row.ours or "-")[0] == parse(spec)[0]
         ]
         if near:
-            way_out = f"nearest: {', '.join(near)}"
+            way_out = f"closest: {', '.join(near)}"
         else:
             way_out = "docs/names.md lists what it has"
         raise DifftoolError(f"{of.title} has no {spec}; {way_out}")
@@ -149,13 +151,13 @@ def _rows_of(of: Tool, axis: str, spec: str) -> list[tuple[Row, dict[str, str]]]
 
 
 def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
-    """Their options with which the row is that thing of ours; None if it is not."""
+    """The tool's options with which the row matches `wanted`; None if there are none."""
     if row.few:
         few = [row.spec({}, few=True)]
     else:
         few = []
     for spec in (row.ours, *few, *row.also) if row.ours else ():
-        usual = base = _made(axis, spec)
+        usual = base = _cached_make(axis, spec)
         if type(base) is not type(wanted):
             continue
         if spec in row.also:
@@ -180,7 +182,7 @@ def _same(row: Row, axis: str, wanted: Any) -> dict[str, str] | None:
 
 
 def _meant(thing: Any, option: str) -> Any:
-    """The value of an option; an order of None is the family's usual one."""
+    """The value of an option; an order of None is the default of its family."""
     value = getattr(thing, option)
     if option == "order" and value is None:
         return getattr(thing, "full", None)
@@ -188,30 +190,30 @@ def _meant(thing: Any, option: str) -> Any:
 
 
 def _written(answer: Answer) -> str:
-    """What is typed there."""
+    """What is typed in that tool."""
     names = [_with_options(row, answer.options) for row in answer.rows]
     if len(names) == 1:
         return names[0]
     call, grid = names
     if answer.tool.form == "menu":
         return answer.tool.pair.format(sampler=call, grid=grid)
-    if "sigmas" in call:  # an argument
+    if "sigmas" in call:  # as an argument
         return call.replace("sigmas", grid, 1)
     return _with(call, grid)
 
 
 def _with(text: str, option: str) -> str:
-    """The call with one option more, of the constructor where a step follows."""
+    """The call with one more option, in the constructor if `.step(...)` follows."""
     call, dot, step = text.partition(".step(")
     return f"{call[:-1]}{'' if call.endswith('()') else ', '}{option}){dot}{step}"
 
 
 def _with_options(row: Row, options: Mapping[str, str]) -> str:
-    """The call with the options that the row needs and takes, as Python."""
+    """The call with the options that the row needs and takes, as Python code."""
     text = row.name
     for key, value in {**options, **row.needs}.items():
         option, value = f"{key}={literal(value)}", literal(value)
-        place = re.search(rf"\b{key}(?=[,)])", text)  # an argument by position
+        place = re.search(rf"\b{key}(?=[,)])", text)  # a positional argument
         if row.options.get(key) in ANY:
             if not value.startswith('"'):
                 text = text.replace(f"{key}={row.options[key]}", option)
@@ -231,7 +233,7 @@ def _with_options(row: Row, options: Mapping[str, str]) -> str:
 
 
 def literal(text: str) -> str:
-    """A value as Python has it: infinite numbers by float, words in quotes."""
+    """A value as Python code: infinities as float("inf"), words in quotes."""
     if text.lower() in ("true", "false", "none"):
         return text.capitalize()
     try:
@@ -244,7 +246,7 @@ def literal(text: str) -> str:
 
 
 def page() -> str:
-    """`docs/names.md`."""
+    """The text of `docs/names.md`."""
     return "\n\n".join([INTRODUCTION, *map(_chapter, tools().values())]) + "\n"
 
 
@@ -260,10 +262,12 @@ def _chapter(of: Tool) -> str:
     if of.schedules:
         lines = [(f"`{theirs}`", f"`{ours}`") for theirs, ours in of.schedules.items()]
         parts.append(_table(("their schedule", "here"), lines))
-    told = {**of.options, **of.without}
-    if told:
+    general = {**of.options, **of.without}
+    if general:
         parts.append(
-            _table(("their option", "here"), [(f"`{key}`", text) for key, text in told.items()])
+            _table(
+                ("their option", "here"), [(f"`{key}`", text) for key, text in general.items()]
+            )
         )
     return "\n\n".join(parts)
 
@@ -271,7 +275,7 @@ def _chapter(of: Tool) -> str:
 def _line(answer: Answer) -> tuple[str, ...]:
     (row,) = answer.rows
     options = [
-        f"`{theirs}`" + f" is our `{ours}`" * (theirs != ours)
+        f"`{theirs}`" + f" (here `{ours}`)" * (theirs != ours)
         for theirs, ours in row.taken.items()
     ]
     remarks = [*answer.remarks(), *([f"takes {', '.join(options)}"] if options else [])]
@@ -284,7 +288,7 @@ def _line(answer: Answer) -> tuple[str, ...]:
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table of markdown, without the columns that are empty."""
+    """A Markdown table without its empty columns."""
     columns = [i for i in range(len(heads)) if any(row[i] for row in rows)]
     shown = [[row[i] for i in columns] for row in rows]
     return markdown_table([heads[i] for i in columns], shown)
@@ -292,9 +296,9 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 INTRODUCTION = """# Names
 
-What other tools call our samplers and grids. Generated by `python docs/generate.py` from `difftool/names/tools.toml`;
-`difftool show --as TOOL NAME` looks names up in both directions, combinations too, and a name of another tool typed
-after `--sampler` or `--grid` is answered with ours.
+What other tools call difftool's samplers and grids. Generated by `python docs/generate.py` from
+`difftool/names/tools.toml`; `difftool show --as TOOL NAME` translates names and combinations in both directions, and
+`--sampler` and `--grid` answer another tool's name with difftool's.
 
 A combination is a sampler and a grid. All of these are `--sampler dpmpp-2m-sde --grid karras`:
 
@@ -303,7 +307,7 @@ A combination is a sampler and a grid. All of these are `--sampler dpmpp-2m-sde 
 - diffusers: `DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", use_karras_sigmas=True)`
 - k-diffusion: `sample_dpmpp_2m_sde(model, x, get_sigmas_karras(n, sigma_min, sigma_max))`
 
-*same*: on the same noise levels, with the same noises and the same network, both end in the same place to rounding.
-Tested in `tests/peers` for diffusers, azula and k-diffusion; the names of ComfyUI and A1111 are functions or classes of
-these, or loops that tests of ours spell (`tests/test_atlas.py` says which); the grids in `tests/test_grid_formulas.py`
-and `tests/peers/test_peers_grids.py`."""
+*same*: with the same noise levels, noise and network, the results agree up to rounding. `tests/peers` checks
+this for diffusers, azula and k-diffusion. The names of ComfyUI and A1111 are functions or classes of these, or
+loops that difftool's tests spell out (`tests/test_atlas.py` says which). The grids are checked in
+`tests/test_grid_formulas.py` and `tests/peers/test_peers_grids.py`."""

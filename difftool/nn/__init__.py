@@ -1,4 +1,4 @@
-"""Networks, without any diffusion in them: net(x, time, label=None, text=None) returns a tensor like x."""
+"""Networks, free of diffusion logic: net(x, time, label=None, text=None) -> a tensor like x."""
 
 from difftool.nn.dit import DiT
 from difftool.nn.mlp import MLP

@@ -1,4 +1,4 @@
-"""What U-Net and DiT are made of: residual blocks told a vector, attention to the picture and to a text."""
+"""Building blocks of U-Net and DiT: conditioned residual blocks, self- and cross-attention."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor, nn
 
 
 def groups(width: int, most: int = 32) -> int:
-    """How many groups a normalization of that width has: the most up to 32 that divide it, four channels in each."""
+    """The number of groups for GroupNorm: as many as possible with at least 4 channels each."""
     return next(n for n in range(min(most, max(width // 4, 1)), 0, -1) if width % n == 0)
 
 
 def zero(layer: nn.Module) -> nn.Module:
-    """The layer with all its numbers at 0, so that a residual block begins as the identity."""
+    """Initialize a layer to zero, so that a residual block starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class Residual(nn.Module):
-    """x + conv(SiLU(norm(conv(SiLU(norm(x)))) (1 + scale) + shift)), scale and shift from the vector c."""
+    """x + conv(SiLU(norm(conv(SiLU(norm(x)))) (1 + scale) + shift)), scale and shift from c."""
 
     def __init__(self, width: int, out: int, embedding: int, dropout: float = 0.0):
         super().__init__()
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of (B, N, width) to itself, or to a context (B, M, width) of which some is there."""
+    """Multi-head attention of (B, N, width) to itself or to a masked context (B, M, width)."""
 
     def __init__(self, width: int, heads: int, begins_at_zero: bool = True):
         super().__init__()
@@ -56,21 +56,23 @@ class Attention(nn.Module):
             zero(self.out)
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         key, value = self.key_value(x if context is None else context).chunk(2, dim=2)
         q, k, v = (
             a.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for a in (self.query(x), key, value)
         )
-        mask = None if there is None else there[:, None, None, :]
+        attn_mask = None if mask is None else mask[:, None, None, :]
         return self.out(
-            F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+            F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+            .transpose(1, 2)
+            .flatten(2)
         )
 
 
 class PictureAttention(nn.Module):
-    """Attention between the places of a picture (B, width, H, W), then to a text, each added."""
+    """Self-attention over a picture (B, width, H, W), then attention to a text, both added."""
 
     def __init__(self, width: int, heads: int, text: bool):
         super().__init__()
@@ -79,10 +81,10 @@ class PictureAttention(nn.Module):
         self.text = Attention(width, heads) if text else None
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, there: Tensor | None = None
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         y = x.flatten(2).transpose(1, 2)
         y = y + self.itself(self.norm(x).flatten(2).transpose(1, 2))
         if self.text is not None and self.norm_text is not None:
-            y = y + self.text(self.norm_text(y), context, there)
+            y = y + self.text(self.norm_text(y), context, mask)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])

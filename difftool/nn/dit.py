@@ -1,6 +1,7 @@
-"""A small diffusion transformer: patches of a picture as a sequence, told time and class by scale, shift and gate.
+"""A small diffusion transformer on patches; scale, shift and gate depend on time and class.
 
-Source: Peebles & Xie 2023, Scalable diffusion models with transformers (arXiv 2212.09748), adaLN-Zero.
+Source: Peebles & Xie 2023, Scalable diffusion models with transformers (arXiv 2212.09748),
+adaLN-Zero.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from difftool.nn.unet import pad
 
 
 class Block(nn.Module):
-    """Attention and a network of two layers, each scaled, shifted and gated by the vector c; text in between."""
+    """Attention and a two-layer MLP, each scaled, shifted and gated by c; text in between."""
 
     def __init__(self, width: int, heads: int, text: bool, dropout: float):
         super().__init__()
         self.told = zero(nn.Linear(width, 6 * width))
-        self.attention = Attention(width, heads, begins_at_zero=False)  # the gate does
+        self.attention = Attention(width, heads, begins_at_zero=False)  # the gate is
         self.text = Attention(width, heads) if text else None
         self.layers = nn.Sequential(
             nn.Linear(width, 4 * width),
@@ -31,32 +32,33 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, c: Tensor, context: Tensor | None, there: Tensor | None
+        self, x: Tensor, c: Tensor, context: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.told(F.silu(c))[:, None].chunk(
             6, dim=2
         )
         x = x + gate1 * self.attention(_norm(x) * (1 + scale1) + shift1)
         if self.text is not None:
-            x = x + self.text(_norm(x), context, there)
+            x = x + self.text(_norm(x), context, mask)
         return x + gate2 * self.layers(_norm(x) * (1 + scale2) + shift2)
 
 
 class DiT(nn.Module):
-    """A diffusion transformer for pictures (B, channels, H, W) of any size, padded to a multiple of the patch.
+    """A diffusion transformer for pictures (B, channels, H, W), padded to whole patches.
 
-    channels: of the picture.
-    patch: the side of a patch in pixels (>= 1).
-    width: of the sequence's vectors, a multiple of 4 and of heads.
-    depth: blocks (>= 1).
-    heads: of the attention.
-    classes: how many there are; none: not conditional on a class.
-    text: the size of a text's vectors; none: not conditional on a text.
+    channels: channels of the picture.
+    patch: side of a patch in pixels (>= 1).
+    width: size of the embeddings, a multiple of 4 and of heads.
+    depth: number of blocks (>= 1).
+    heads: number of attention heads.
+    classes: number of classes; none: not class-conditional.
+    text: size of the text vectors; none: not text-conditional.
     dropout: between the two layers of a block (0 <= dropout < 1).
-    outputs: channels of the answer; none: as many as of the picture (twice as many for a learned variance).
-    time_scale: what time is multiplied by before its sines are taken.
+    outputs: channels of the output; none: those of the picture (a learned variance takes twice
+        as many).
+    time_scale: factor on time before the sinusoidal embedding.
 
-    Raises `DifftoolError` for other values.
+    Raises `DifftoolError` for invalid values.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class DiT(nn.Module):
             or not 0 <= dropout < 1
         ):
             raise DifftoolError(
-                f"a DiT takes channels, patch, depth >= 1, a width that 4 and heads divide and 0 <= dropout < 1, got "
+                f"a DiT takes channels, patch, depth >= 1, a width divisible by 4 and heads, 0 <= dropout < 1, got "
                 f"channels={channels}, patch={patch}, depth={depth}, width={width}, heads={heads}, dropout={dropout}"
             )
         self.patch, self.width = patch, width
@@ -103,11 +105,11 @@ class DiT(nn.Module):
         rows, columns = y.shape[2:]
         y = y.flatten(2).transpose(1, 2) + _places(rows, columns, self.width, y)
         if self.text is None:
-            context, there = (None, None)
+            context, mask = (None, None)
         else:
-            context, there = self.text(text, len(x))
+            context, mask = self.text(text, len(x))
         for block in self.blocks:
-            y = block(y, c, context, there)
+            y = block(y, c, context, mask)
         shift, scale = self.told(F.silu(c))[:, None].chunk(2, dim=2)
         y = self.leave(_norm(y) * (1 + scale) + shift).transpose(1, 2)
         y = F.fold(y, (rows * self.patch, columns * self.patch), self.patch, stride=self.patch)
@@ -119,7 +121,7 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _places(rows: int, columns: int, width: int, like: Tensor) -> Tensor:
-    """(rows * columns, width): sines of the row and of the column of each patch."""
+    """Positional embeddings (rows * columns, width): sines of each patch's row and column."""
     r, c = (sines(torch.arange(n, device=like.device), width // 2) for n in (rows, columns))
     grid = torch.cat([r[:, None].expand(-1, columns, -1), c[None].expand(rows, -1, -1)], dim=2)
     return grid.reshape(rows * columns, width).to(like.dtype)

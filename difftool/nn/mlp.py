@@ -1,4 +1,4 @@
-"""A network for points: linear layers, each told the time and the class."""
+"""A network for points: linear layers, each conditioned on time and class."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from difftool.nn.conditions import Conditions
 
 
 class MLP(nn.Module):
-    """Linear layers with SiLU between, for states (B, size).
+    """An MLP with SiLU activations, conditioned on time and class, for states (B, size).
 
-    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, outputs), with c the vector of time
-    and class.
+    h_0 = x,  h_{k+1} = SiLU(W_k h_k + U_k c + b_k),  and one linear layer to (B, outputs), with
+    c the embedding of time and class.
 
-    size: the dimension of a point (>= 1).
-    widths: of the hidden layers, one or more.
-    classes: how many there are; none: not conditional.
-    outputs: numbers in the answer; none: size (twice as many for a learned variance).
-    embedding: the width of c (even, >= 2).
-    time_scale: what time is multiplied by before its sines are taken.
+    size: dimension of a point (>= 1).
+    widths: widths of the hidden layers, at least one.
+    classes: number of classes; none: not class-conditional.
+    outputs: size of the output; none: size (a learned variance takes twice as many).
+    embedding: width of c (even, >= 2).
+    time_scale: factor on time before the sinusoidal embedding.
 
-    Raises `DifftoolError` for other values.
+    Raises `DifftoolError` for invalid values.
     """
 
     def __init__(
@@ -51,6 +51,6 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         c = self.conditions(time, label)
-        for layer, told in zip(self.layers, self.told, strict=True):
-            x = torch.nn.functional.silu(layer(x) + told(c))
+        for layer, conditioning in zip(self.layers, self.told, strict=True):
+            x = torch.nn.functional.silu(layer(x) + conditioning(c))
         return self.out(x)

@@ -1,7 +1,8 @@
-"""A U-Net for pictures: down by halves, up again, with what was there on the way down set beside.
+"""A U-Net for pictures: downsampling by 2, upsampling, and skip connections by concatenation.
 
-Sources: Ronneberger et al. 2015 (arXiv 1505.04597); Ho et al. 2020 (arXiv 2006.11239) for time and attention; Dhariwal
-& Nichol 2021 (arXiv 2105.05233) for scale and shift; Rombach et al. 2022 (arXiv 2112.10752) for text.
+Sources: Ronneberger et al. 2015 (arXiv 1505.04597); Ho et al. 2020 (arXiv 2006.11239) for time
+and attention; Dhariwal & Nichol 2021 (arXiv 2105.05233) for scale and shift; Rombach et al.
+2022 (arXiv 2112.10752) for text.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from difftool.nn.conditions import Conditions, Text, check_text
 
 
 class Level(nn.Module):
-    """A residual block and, where there is attention, attention after it."""
+    """A residual block, followed by attention on levels that have it."""
 
     def __init__(
         self, width: int, out: int, embedding: int, dropout: float, heads: int, text: int | None
@@ -43,24 +44,27 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net described by widths and block depth, told time, class and text, for pictures (B, channels, H, W).
+    """A U-Net for pictures (B, channels, H, W), conditioned on time, class and text.
 
-    Level k has pictures of size H / 2^k and `depth` residual blocks of width widths[k], on the way down and (one more)
-    on the way up. Any H and W go: a picture is padded at the right and the bottom to a multiple of 2^(levels - 1) by
-    repeating its edge, and cut again at the end.
+    Level k works at size H / 2^k with residual blocks of width widths[k]: `depth` blocks on the
+    way down, and one more on the way up. H and W can be anything: a picture is padded at the
+    right and the bottom to a multiple of 2^(levels - 1) by repeating its edge, and cropped
+    again at the end.
 
-    channels: of the picture.
-    widths: of the levels, the finest first.
-    depth: blocks on a level (>= 1).
-    attention: the levels with attention, counted from 0 at the finest; none: the coarsest. The middle has it always.
-    heads: of the attention, which divide the widths that have it.
-    classes: how many there are; none: not conditional on a class.
-    text: the size of a text's vectors; none: not conditional on a text.
-    dropout: of the residual blocks (0 <= dropout < 1).
-    outputs: channels of the answer; none: as many as of the picture (twice as many for a learned variance).
-    time_scale: what time is multiplied by before its sines are taken.
+    channels: channels of the picture.
+    widths: widths of the levels, the finest first.
+    depth: blocks per level (>= 1).
+    attention: the levels with attention, counted from 0 at the finest; none: the coarsest only.
+        The middle block always has it.
+    heads: number of attention heads, a divisor of all widths with attention.
+    classes: number of classes; none: not class-conditional.
+    text: size of the text vectors; none: not text-conditional.
+    dropout: dropout in the residual blocks (0 <= dropout < 1).
+    outputs: channels of the output; none: those of the picture (a learned variance takes twice
+        as many).
+    time_scale: factor on time before the sinusoidal embedding.
 
-    Raises `DifftoolError` for other values.
+    Raises `DifftoolError` for invalid values.
     """
 
     def __init__(
@@ -150,7 +154,7 @@ def _stacks(levels: nn.ModuleList) -> Iterator[nn.ModuleList]:
 
 
 def pad(x: Tensor, multiple: int) -> Tensor:
-    """The pictures with their right and lower edges repeated, up to sizes that the number divides."""
+    """Pad the right and bottom of pictures to multiples of a number, by repeating the edge."""
     right, below = -x.shape[3] % multiple, -x.shape[2] % multiple
     if right or below:
         return F.pad(x, (0, right, 0, below), mode="replicate")
@@ -172,7 +176,7 @@ def _check(
         )
     if not all(0 <= k < len(widths) for k in attention):
         raise DifftoolError(
-            f"attention names levels from 0 to {len(widths) - 1}, got {tuple(attention)}"
+            f"attention takes levels from 0 to {len(widths) - 1}, got {tuple(attention)}"
         )
     if heads > 0:
         odd = [
@@ -182,7 +186,7 @@ def _check(
         odd = [0]
     if odd:
         raise DifftoolError(
-            f"heads divide the widths that have attention, got heads={heads} for width {odd[0]}"
+            f"heads must divide the widths with attention, got heads={heads} for width {odd[0]}"
         )
     if not 0 <= dropout < 1:
-        raise DifftoolError(f"dropout is at least 0 and below 1, got {dropout}")
+        raise DifftoolError(f"dropout must be at least 0 and below 1, got {dropout}")

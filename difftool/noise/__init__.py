@@ -1,4 +1,4 @@
-"""Noise: independent (by key), path (increments of one Brownian path), generator (fast, not repeatable by key)."""
+"""Noise: independent (by key), increments of a Brownian path, or torch's generator."""
 
 from difftool.noise.base import Noise, NoiseKey, Numbers, Source, check_seed
 from difftool.noise.generator import Generator

@@ -1,13 +1,17 @@
-"""Noise that a run can ask for again: kinds, sources, keys.
+"""Reproducible noise: kinds, sources, keys.
 
-A *kind* of noise is a value (`Independent()`); its *source* is the noise of one run of one batch. A sampler calls the
-source in its loop, `noise(now, nxt)`; the executor of plans asks for the same numbers by key, in any order.
+A *kind* of noise is a value (`Independent()`); its *source* is the noise of one run of one
+batch. A sampler calls the source in its loop, `noise(now, nxt)`; the executor of plans requests
+the same numbers by key, in any order.
 
-A noise is numbered by the place where it is drawn, not by how many were drawn before: a run that is cut at any point of
-its grid and continued from there draws what the uncut run draws, and no noise comes twice. The number is
+Noise is numbered by the noise level where it is drawn, not by the count of earlier draws. A run
+that is cut at any point of its grid and continued from there draws the same noise as the uncut
+run, and no noise is used twice. The number is
 
-    the noise level where it is drawn, the beginning of its step (log2 in units of 2^-25: 32 bits)
-    + 2^32 (2 n + (0 for the noise of a step, 1 for noise of its own)), n the draws of that kind there before.
+    the noise level at the beginning of its step (log2 in units of 2^-25: 32 bits)
+    + 2^32 (2 n + (0 for the noise of a step, 1 for other noise)),
+
+where n is the number of earlier draws of that kind at that level.
 """
 
 from __future__ import annotations
@@ -30,23 +34,24 @@ Device = str | torch.device
 
 
 class NoiseKey(NamedTuple):
-    """Which noise: the independent one of number `call`, or the path's over `interval` = (low, high) noise levels."""
+    """The key of a noise: the number `call`, or `interval`, (low, high) levels of a path."""
 
     call: int
     interval: tuple[float, float] | None = None
 
 
 class Leveled(Protocol):
-    """Anything with a noise level sigma / alpha, as a point of a path."""
+    """Anything with a noise level sigma / alpha, e.g. a point of a path."""
 
     @property
     def level(self) -> float: ...
 
 
 class Numbers:
-    """The numbers of a run's noises, in the order in which they are drawn.
+    """The numbers of a run's noises, in the order of the draws.
 
-    origin: the noise level where the run starts; noise without a place is drawn there. placed: False: 0, 1, 2, ...
+    origin: the noise level where the run starts, used for noise without a point. placed: number
+    by noise level; if False, count 0, 1, 2, ...
     """
 
     def __init__(self, origin: float = 0.0, placed: bool = True):
@@ -54,7 +59,7 @@ class Numbers:
         self._drawn: Counter[int] = Counter()
 
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> int:
-        """The number of the next noise that is drawn at `now`, for the step to `nxt` or for itself."""
+        """The number of the next noise at `now`, for the step to `nxt` (None: for no step)."""
         first, apart = 0, 1
         if self.placed:
             if now is None:
@@ -68,7 +73,7 @@ class Numbers:
 
 
 def place_of(level: float) -> int:
-    """A noise level from 0 to infinity as 32 bits, the same where levels differ by rounding only."""
+    """A noise level from 0 to infinity as 32 bits, equal for levels that differ by rounding."""
     if level <= 0:
         return 0
     if math.isinf(level):
@@ -78,10 +83,11 @@ def place_of(level: float) -> int:
 
 @dataclass(frozen=True)
 class Noise(ABC):
-    """A kind of noise; `source` opens one run of one batch.
+    """A kind of noise; `source` returns the noise of one run of one batch.
 
-    placed: False for noise that is numbered in the order of the calls, as it was in recipes up to version 2.
-    correlated: overlapping intervals share noise, which is keyed by the levels of a step and not by its number.
+    placed: False to number noise in the order of the calls, as in recipes up to version 2.
+    correlated: overlapping intervals share noise, which is keyed by the levels of a step
+    instead of a number.
     """
 
     placed: bool = True
@@ -93,22 +99,24 @@ class Noise(ABC):
         self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",
         dtype: torch.dtype = torch.float32, origin: float = 0.0,
     ) -> Source:  # fmt: skip
-        """The noise of a batch of `shape` (B, ...), whose samples are number first, ..., first + B - 1 of all.
+        """The noise of a batch of `shape` (B, ...): of the samples first to first + B - 1.
 
-        origin: the noise level where the run starts, for noise that is drawn without a place. Raises DifftoolError
-        unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is float32 or float64.
+        origin: the noise level where the run starts, for noise that is drawn without a point.
+        Raises `DifftoolError` unless 0 <= seed < 2**64, 0 <= first <= 2**32 - B and dtype is
+        float32 or float64.
         """
 
 
 class Source(ABC):
-    """The noise of one run of one batch: a sampler calls it in its loop, an executor asks by key.
+    """The noise of one run of one batch: called by samplers, drawn by key by the executor.
 
-    `resumable`: `draw` gives the same noise for the same key at any time, so a stopped run can go on.
+    `resumable`: `draw` returns the same noise for the same key at any time, so a stopped run
+    can be resumed.
     """
 
     resumable: bool = True
     correlated: bool = False
-    pointless: bool = False  # whether it was called for noise that belongs to no step
+    pointless: bool = False  # whether noise was drawn that does not belong to a step
 
     def __init__(
         self,
@@ -136,10 +144,10 @@ class Source(ABC):
         self._numbers = numbers
 
     def __call__(self, now: Leveled | None = None, nxt: Leveled | None = None) -> Tensor:
-        """Unit normal noise of the step from `now` to `nxt`; without `nxt` noise of its own, drawn at `now`."""
+        """Unit normal noise for the step from `now` to `nxt`; without `nxt`, for no step."""
         if now is None and nxt is not None:
             raise DifftoolError(
-                "noise takes both points of a step, the one where it is drawn, or none; got the last"
+                "noise takes both points of a step, only the first one, or none; got only the last one"
             )
         if self.correlated and now is not None and nxt is not None:
             low, high = sorted((float(now.level), float(nxt.level)))
@@ -148,15 +156,15 @@ class Source(ABC):
         return self.draw(NoiseKey(self._numbers(now, nxt)))
 
     def expect(self, keys: Sequence[NoiseKey]) -> None:  # noqa: B027
-        """What a run is going to draw, in this order; a source may draw some of it together."""
+        """Announce the draws of a run, in order, so that a source can draw several at once."""
 
     @abstractmethod
     def draw(self, key: NoiseKey, out: Tensor | None = None) -> Tensor:
-        """The noise of `key`: a fresh tensor of `shape`, or `out` filled."""
+        """The noise of `key`, in a new tensor of `shape`, or in `out`."""
 
     @abstractmethod
     def initial(self) -> Tensor:
-        """Unit normal for the starting state: a stream of its own, the same at any time."""
+        """Unit normal noise for the initial state, from a separate stream; always the same."""
 
     def _target(self, out: Tensor | None) -> Tensor:
         if out is None:

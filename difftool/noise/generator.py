@@ -1,4 +1,4 @@
-"""Generator noise: what `torch.Generator` gives, the fastest on CPU."""
+"""Generator noise: drawn from `torch.Generator`, the fastest on CPU."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from difftool.noise.philox import GENERATOR, GENERATOR_INITIAL, MASK, philox4x32
 
 @dataclass(frozen=True)
 class Generator(Noise):
-    """Plain `torch.Generator`: the fastest on CPU, the same again only for the same seed, batch and device.
+    """Noise from `torch.Generator`: the fastest on CPU, but not reproducible by key.
 
-    Its seed is one Philox call on (first, origin, seed), so the batches of a run differ, and the parts of one that is
-    cut. `draw` ignores the key and takes the next numbers: such a run cannot be resumed.
+    It repeats only for the same seed, batch and device. The generator is seeded by one Philox
+    call on (first, origin, seed), so batches differ, and so do the parts of a run that is cut.
+    `draw` ignores the key and takes the next numbers, so a run cannot be resumed.
     """
 
     def source(

@@ -1,9 +1,9 @@
-"""Independent noise: a function of its address, not of what was drawn before.
+"""Independent noise: a function of its key, whatever was drawn before.
 
     z[b, e] = BoxMuller(Philox_seed(number, block of e, stream, first + b))
 
-so sample `first + b` gets the same noise whatever the batch size, the order of the batches, the worker or the device
-(up to float rounding).
+so sample `first + b` gets the same noise whatever the batch size, the order of the batches, the
+worker or the device (up to float rounding).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST = 2**56
 
 
 class KeyedSource(Source):
-    """Independent noise by number; a small batch draws what is expected next along with what is asked for."""
+    """Independent noise by number; small batches draw the next expected numbers in advance."""
 
     _expected: Sequence[int] = ()
     _places: Mapping[int, int] = {}
@@ -48,7 +48,7 @@ class KeyedSource(Source):
         self._places = {number: i for i, number in enumerate(self._expected)}
 
     def _together(self, number: int) -> Sequence[int]:
-        """This number, and as many of those that are expected after it as are drawn together."""
+        """The given number and those expected after it, as many as are drawn together."""
         place = self._places.get(number)
         if place is None:
             return [number]
@@ -63,7 +63,10 @@ class KeyedSource(Source):
 
 @dataclass(frozen=True)
 class Independent(Noise):
-    """Unit normals keyed by (seed, global sample index, number, element): Philox-4x32-10 and Box-Muller, in float32."""
+    """Unit normals by Philox-4x32-10 and Box-Muller, keyed by (seed, sample, number, element).
+
+    sample: the global index. Computed in float32.
+    """
 
     def source(
         self, shape: Shape, *, seed: int = 0, first: int = 0, device: Device = "cpu",

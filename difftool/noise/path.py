@@ -1,12 +1,14 @@
-"""Path noise: increments of one Brownian path, at any noise levels in any order.
+"""Path noise: increments of one Brownian path, for any noise levels in any order.
 
-z(lo, hi) = (W(hi) - W(lo)) / sqrt(hi - lo) of one Brownian path W in the noise level u = sigma / alpha. In an octave,
-u = 2^k (1 + t), W is the Levy-Ciesielski sum over dyadic cells of width h = 2^-d, d = 0 .. DEPTH - 1:
+z(lo, hi) = (W(hi) - W(lo)) / sqrt(hi - lo) of one Brownian path W in the noise level
+u = sigma / alpha. In an octave, u = 2^k (1 + t), W is the Levy-Ciesielski sum over dyadic cells
+of width h = 2^-d, d = 0 .. DEPTH - 1:
 
     W(u) = W(2^k) + 2^(k/2) [t z_root + sum_d sqrt(h) g_d(f_d) z_(d, cell)],    f_d in [0, 1) the place of t in its cell
 
-with the tent g = min(f, 1 - f), and in the smallest cells g = sqrt(f (1 - f)): there the path is one arc, of the right
-variance at every point. So Var(W(hi) - W(lo)) = hi - lo exactly, unless both ends lie in one smallest cell.
+with the tent g = min(f, 1 - f), and in the smallest cells g = sqrt(f (1 - f)): there the path
+is one arc, with the right variance at every point. So Var(W(hi) - W(lo)) = hi - lo exactly,
+unless both ends are in the same smallest cell.
 
 Levy, "Processus stochastiques et mouvement brownien" (1948).
 """
@@ -27,21 +29,26 @@ from difftool.noise.independent import KeyedSource
 from difftool.noise.philox import INFINITE, NODES
 
 LOWEST, HIGHEST = -30, 30  # octaves of the path; [0, 2^LOWEST] is one cell
-DEPTH = 18  # bisections of an octave; its smallest cells are 2^-17 of it
+DEPTH = 18  # bisections of an octave, whose smallest cells are 2^-17 of it
 CLOSE = 1e-4  # relative length below which W(high) - W(low) would cancel in float32
 
 
 @dataclass(frozen=True)
 class BrownianPath(Noise):
-    """Unit normal increments of one Brownian path in the noise level, at any levels in any order.
+    """Unit normal increments of one Brownian path in the noise level, at any levels.
 
-    For lo < mid < hi, sqrt(hi - lo) z(lo, hi) = sqrt(mid - lo) z(lo, mid) + sqrt(hi - mid) z(mid, hi) up to float32
-    rounding of W (1e-6 sqrt(hi) at most), for levels further apart than 8e-6 of themselves and than 1e-9. Closer ones
-    still give unit normals, which no longer add up. hi = inf is the limit of a far increment: a stream of its own.
-    `initial` and calls without points are those of `Independent`.
+    For lo < mid < hi,
 
-    An increment costs DEPTH + 1 independent draws where it meets the last one, twice that elsewhere, and one more for
-    every octave it crosses. Raises DifftoolError for a finite level of 2^31 or more.
+        sqrt(hi - lo) z(lo, hi) = sqrt(mid - lo) z(lo, mid) + sqrt(hi - mid) z(mid, hi)
+
+    up to float32 rounding of W (1e-6 sqrt(hi) at most), for levels that differ by more than
+    8e-6 relative and 1e-9 absolute. Closer levels still give unit normals, but these no longer
+    add up. hi = inf is the limit of distant increments, a separate stream. `initial` and calls
+    without points are as for `Independent`.
+
+    An increment costs DEPTH + 1 independent draws if it adjoins the previous one, else twice as
+    many, and one more for every octave it crosses. Raises `DifftoolError` for a finite level of
+    2^31 or more.
     """
 
     correlated: ClassVar[bool] = True
@@ -54,7 +61,7 @@ class BrownianPath(Noise):
 
 
 class _PathSource(KeyedSource):
-    """Path noise; keeps W at the two ends of the last increment, each relative to the start of its octave."""
+    """Path noise; caches W at both ends of the last increment, from the start of its octave."""
 
     correlated = True
     _ends: tuple[tuple[float, Tensor], ...] = ()
@@ -94,7 +101,7 @@ class _PathSource(KeyedSource):
 
 
 def _octave(u: float) -> int:
-    """Number of the octave of `u`, from 1 on; 0 is the bottom cell [0, 2^LOWEST]."""
+    """The number of the octave of `u`, from 1; 0 is the bottom cell [0, 2^LOWEST]."""
     if u:
         return max(0, math.frexp(u)[1] - LOWEST)
     return 0
@@ -105,7 +112,10 @@ def _width(octave: int) -> float:
 
 
 def _inside(u: float) -> dict[int, float]:
-    """Node -> weight in W(u) - W(start of its octave). A node is its octave, then 0 for the root or 2^d + cell."""
+    """Node -> weight in W(u) - W(start of its octave).
+
+    The number of a node holds its octave, then 0 for the root or 2^d + cell.
+    """
     octave = _octave(u)
     root, scale = octave << DEPTH, math.sqrt(_width(octave))
     if octave == 0:
@@ -133,7 +143,7 @@ def _whole(low: float, high: float) -> dict[int, float]:
 
 
 def _between(low: float, high: float) -> dict[int, float]:
-    """Node -> weight in W(high) - W(low), without the nodes that cancel."""
+    """Node -> weight in W(high) - W(low), without nodes that cancel."""
     end, start, whole = _inside(high), _inside(low), _whole(low, high)
     nodes: Iterable[int] = end | start | whole
     weights = {n: end.get(n, 0.0) - start.get(n, 0.0) + whole.get(n, 0.0) for n in nodes}

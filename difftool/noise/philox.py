@@ -2,10 +2,10 @@
 
     c0, c1, c2, c3  <-  hi(M1 c2) ^ c1 ^ k0,  lo(M1 c2),  hi(M0 c0) ^ c3 ^ k1,  lo(M0 c0),     k <- k + (W0, W1)
 
-and unit normals made of it, z = sqrt(-2 log u1) (cos, sin)(2 pi u2).
+and unit normals computed from it, z = sqrt(-2 log u1) (cos, sin)(2 pi u2).
 
-Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011). Box, Muller, "A note on the generation
-of random normal deviates" (1958).
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011). Box, Muller,
+"A note on the generation of random normal deviates" (1958).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from difftool.noise.base import Shape
 MASK = 0xFFFFFFFF
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85
-AHEAD = 8  # numbers that a small batch draws at once
-# streams, each a word of the counter
+AHEAD = 8  # numbers drawn at once for a small batch
+# streams: the values of one word of the counter
 CALLS, INITIAL, NODES, INFINITE, GENERATOR, GENERATOR_INITIAL = range(6)
 
 Word = Any  # an int or an int64 tensor of 32-bit words
 
 
 def philox4x32(counter: Sequence[Word], key: Sequence[Word]) -> tuple[Word, Word, Word, Word]:
-    """Philox-4x32-10: four counter words and two key words to four words (Salmon et al. 2011, section 3.3).
+    """Philox-4x32-10: four counter words and two key words to four words (Salmon et al., 3.3).
 
     A word is an int or an int64 tensor, 0 <= word < 2**32; tensors broadcast.
     """
@@ -52,17 +52,18 @@ def _round(counter: Sequence[Word], key: Sequence[Word]) -> tuple[Word, Word, Wo
 
 
 class Philox:
-    """Unit normals z[number, sample, element] of one batch, in float32, in few passes over integers.
+    """Unit normals z[number, sample, element] of one batch in float32, in few integer passes.
 
-    With the words (number, block, stream, sample) the first rounds run on vectors; seven rounds run in place on two
-    rows, of which one holds the words 0 and 1, the other 2 and 3. A round swaps their roles instead of the data.
+    The counter words are (number, block, stream, sample), so the first rounds run on vectors.
+    Seven rounds run in place on two rows, one of which holds the words 0 and 1, the other 2 and
+    3. A round swaps their roles instead of the data.
     """
 
     def __init__(self, shape: Shape, seed: int, first: int, device: torch.device):
         self.batch, self.size, self.device = shape[0], math.prod(shape[1:]), device
         self.blocks = torch.arange(-(-self.size // 4), device=device)
         self.samples = torch.arange(first, first + self.batch, device=device).view(-1, 1)
-        # counters at once, so that a CPU's cache holds them
+        # counters processed at once, so that they fit into a CPU's cache
         if device.type == "cpu":
             self.limit = 2**16
         else:
@@ -79,13 +80,13 @@ class Philox:
         most = max(
             len(self.blocks), min(self.limit, self.together * self.batch * len(self.blocks))
         )
-        # scratch, as fresh memory is slow
+        # scratch buffers, because allocation is slow
         self.words = torch.empty(3, 2 * most, dtype=torch.int64, device=device)
         self.floats = torch.empty(3, 2 * most, dtype=torch.float32, device=device)
 
     @torch.inference_mode()
     def normals(self, numbers: Sequence[int], stream: int) -> Tensor:
-        """z of shape (numbers, B, elements); a number is less than 2**56, its bits above 32 go with the stream."""
+        """z (numbers, B, elements); numbers < 2**56, bits above 32 go into the stream word."""
         whole = torch.tensor(numbers, device=self.device).view(-1, 1, 1)
         number, streams = whole & MASK, (whole >> 32 << 8) + stream
         shape = len(numbers), self.batch, 4, len(self.blocks)
@@ -122,7 +123,7 @@ class Philox:
 
 
 def box_muller(z: Tensor, radius: Tensor, angle: Tensor, floats: Tensor) -> None:
-    """Fills z (numbers, samples, 4, blocks): the first two quarters with cosines, the others with sines."""
+    """Fill z (numbers, samples, 4, blocks): two quarters with cosines, then two with sines."""
     cos, sin = z.unflatten(2, (2, 2)).permute(2, 3, 0, 1, 4)
     r, theta, trig = floats.unbind()
     r.copy_(radius).add_(0.5).mul_(2.0**-32).log_().mul_(

@@ -1,1 +1,1 @@
-"""What is written: files, whole or not at all; samples with their recipe; pictures and plots."""
+"""Output: files written atomically, samples with their recipe, pictures and plots."""

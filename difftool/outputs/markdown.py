@@ -1,4 +1,4 @@
-"""Tables as Markdown."""
+"""Markdown tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A line for the heads, one below them and one for each row; a `|` in a cell is escaped."""
+    """A Markdown table; a `|` in a cell is escaped."""
     lines = [_line(heads), "|" + "---|" * len(heads)]
     lines.extend(_line(row) for row in rows)
     return "\n".join(lines)

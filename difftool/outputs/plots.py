@@ -1,4 +1,4 @@
-"""Pictures of samples: a grid of images, a scatter of points."""
+"""Pictures of samples: grids of images, scatter plots of points."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from difftool.outputs.points import Points, Window, together
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CELL = 48  # pixels that one small image is enlarged to, at least
+CELL = 48  # pixels: minimum size to which small images are enlarged
 CANVAS = 4096  # pixels; larger pictures are not enlarged further
-# inches: long sides of one scatter and of one of many; widths of figures
+# inches: long side of a single scatter plot and of one among many; maximum and minimum width
 PLOT, PANEL, WIDE, LEAST = 5, 4, 16, 8
-HEADS = 0.3  # inches beside and above a plot
-IN_A_ROW = 4  # plots of sets that stand in one row, at most
+HEADS = 0.3  # inches next to and above a plot
+IN_A_ROW = 4  # maximum number of plots in one row
 
 
 def image_grid(samples: Any, columns: int | None = None) -> Image:
-    """Samples (n, channels, height, width) in [-1, 1], 1 or 3 channels, as one picture; default: nearly square."""
+    """Samples (n, 1 or 3, height, width) in [-1, 1] as one picture; default: nearly square."""
     from PIL import Image
 
     array = np.asarray(samples, dtype=np.float32)
@@ -50,10 +50,10 @@ def image_grid(samples: Any, columns: int | None = None) -> Image:
 
 
 def beside(sets: Sequence[Any], titles: Sequence[str], file: Path, data: Any = None) -> None:
-    """Sets of the same samples, (n, ...) each, beside each other, written as PNG.
+    """Write sets of the same samples, (n, ...) each, side by side as PNG.
 
-    Images: a row for each sample, a column for each set. Points in two dimensions: a scatter for each set, see
-    `Points`.
+    Images: one row per sample, one column per set. Points in two dimensions: one scatter plot
+    per set, see `Points`.
     """
     arrays = [np.asarray(samples) for samples in sets]
     if arrays[0].ndim == 4:
@@ -87,7 +87,7 @@ def animation(
     data: Any = None,
     milliseconds: int = 120,
 ) -> None:
-    """Sets of the same samples, one frame each, written as a GIF that stays at its end for two seconds."""
+    """Write sets of the same samples as frames of a GIF, which holds the last for 2 seconds."""
     arrays = [np.asarray(samples) for samples in sets]
     if arrays[0].ndim == 4:
         frames = [image_grid(array) for array in arrays]
@@ -100,7 +100,7 @@ def animation(
 
 
 def _scatters(arrays: Sequence[Any], titles: Sequence[str], data: Any) -> list[Image]:
-    """A scatter of each set."""
+    """One scatter plot per set."""
     import io
 
     from matplotlib.figure import Figure
@@ -117,10 +117,10 @@ def _scatters(arrays: Sequence[Any], titles: Sequence[str], data: Any) -> list[I
 
 
 def scatter(samples: Any, title: str, file: Path, metadata: dict[str, str]) -> None:
-    """Samples (n, 2) as a scatter and, beside it, their density as a histogram; written as PNG with text chunks.
+    """Write samples (n, 2) as PNG with text chunks: a scatter plot and a density histogram.
 
-    Samples that are not finite, or lie further from the middle than ten times what half of them spread over, would
-    leave nothing of the others to see: they are counted in the title.
+    Samples that are not finite, or are further from the median than ten times the interquartile
+    range, would hide the others: they are left out and counted in the title.
     """
     from matplotlib.figure import Figure
 

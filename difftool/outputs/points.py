@@ -1,4 +1,4 @@
-"""Points in two dimensions: what axes show of them, and how sets of the same points are drawn."""
+"""Points in two dimensions: the window of the axes, and drawing of sets of the same points."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import Any, Self
 
 import numpy as np
 
-BINS = 80  # of a density, along each side
-FAR = 10  # times the spread of the samples, beyond which one is not drawn
-# around points, of what they spread over; for those that come from outside as well
+BINS = 80  # of a density histogram, along the long side
+FAR = 10  # times the spread of the samples, beyond which a sample is not drawn
+# fraction of the spread around points; the same if they come from outside the data
 MARGIN, ROOM = 0.05, 0.4
-NARROW = 0.4  # the short side of a window, of the long one, at least
-DARK = (0.85, 0.85, 0.85, 1)  # what colours are multiplied by, to be seen on white
-FOLLOWED = 64  # points that are drawn with the way they came, at most
+NARROW = 0.4  # minimum ratio of the short side of a window to the long one
+DARK = (0.85, 0.85, 0.85, 1)  # factor that darkens colors, to be visible on white
+FOLLOWED = 64  # maximum number of points that are drawn with their trails
 
 
 @dataclass(frozen=True)
 class Window:
-    """What axes show: from `middle` - `half` to `middle` + `half`, (2,) each."""
+    """The visible range of axes: `middle` - `half` to `middle` + `half`, (2,) each."""
 
     middle: Any
     half: Any
 
     @classmethod
     def of(cls, points: Any, narrow: float = NARROW, margin: float = MARGIN) -> Self:
-        """Around the points that lie together; the short side at least `narrow` of the long."""
+        """A window around the bulk of the points; sides in a ratio of at least `narrow`."""
         bulk = points[together(points)]
-        if not np.isfinite(bulk).all():  # there are no others
+        if not np.isfinite(bulk).all():  # no point is finite
             return cls(np.zeros(2), np.ones(2))
         low, high = bulk.min(0), bulk.max(0)
         half = (1 + margin) * (high - low) / 2
-        # where all are in one place
+        # applies if all points coincide
         least = narrow * half.max() or max(1.0, 0.1 * np.abs(low).max())
         return cls((low + high) / 2, np.maximum(half, least))
 
     def axes(self) -> dict[str, Any]:
-        """As options of matplotlib's axes."""
+        """Options for matplotlib's axes."""
         (left, bottom), (right, top) = self.middle - self.half, self.middle + self.half
         return {"aspect": "equal", "xlim": (left, right), "ylim": (bottom, top)}
 
     def size(self, long: float) -> tuple[float, float]:
-        """Width and height of axes whose long side is so long."""
+        """Width and height of axes whose long side has the given length."""
         width, height = long * self.half / self.half.max()
         return float(width), float(height)
 
     def bins(self, count: int) -> list[Any]:
-        """The edges of square bins, few of them for a few points."""
+        """The edges of square bins; fewer bins for fewer points."""
         most = min(BINS, max(10, round(2 * math.sqrt(count))))
         sides = zip(self.middle, self.half, self.size(most), strict=True)
         return [np.linspace(m - h, m + h, round(number) + 1) for m, h, number in sides]
@@ -56,10 +56,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Points:
-    """Sets of the same points in two dimensions, with the same axes and colours, and trails where they are few.
+    """Sets of the same points in two dimensions with common axes and colors; a few get trails.
 
-    data: the set that others lead to, which the axes fit, with some room, and where the direction from the middle is
-    a point's colour; none: the axes fit all sets, and the colours are of the first. Points far outside stay outside.
+    data: the final set, which determines the axes (with some room) and the colors (by the
+    direction of each point from the middle); None: the axes fit all sets, and the first one
+    determines the colors. Points far outside are not shown.
     """
 
     sets: Sequence[Any]
@@ -68,7 +69,7 @@ class Points:
 
     @classmethod
     def of(cls, sets: Sequence[Any], data: Any = None) -> Self:
-        """With the axes and the colours of the data."""
+        """The sets, with axes and colors determined by the data."""
         from matplotlib import colormaps
 
         if data is None:
@@ -82,7 +83,7 @@ class Points:
         return cls(sets, window, colormaps["hsv"](angle) * DARK)
 
     def draw(self, axes: Any, number: int, title: str) -> None:
-        """One of the sets."""
+        """Draw one of the sets."""
         from matplotlib.collections import LineCollection
 
         x = self.sets[number]
@@ -104,7 +105,7 @@ class Points:
 
 
 def together(array: Any) -> Any:
-    """Which rows lie within `FAR` times the spread of the middle half, the largest of all coordinates."""
+    """The mask of rows within `FAR` times the largest interquartile range of the median."""
     finite = np.isfinite(array).all(1)
     if not finite.any():
         return ~finite

@@ -1,7 +1,7 @@
 """Samples on disk, each file with its recipe: PNG text chunk, npz array, safetensors metadata.
 
-A recipe is a JSON object: the specs and numbers of a run, enough to repeat it bit for bit on the same device with the
-same batch size and threads.
+A recipe is a JSON object: the specs and numbers of a run, enough to repeat it bit for bit on
+the same device with the same batch size and number of threads.
 """
 
 from __future__ import annotations
@@ -24,38 +24,41 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "difftool-recipe", 3
 SUFFIXES = (".png", ".npz", ".safetensors")
 KEY = "difftool"
-PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"  # how a file begins and ends
+PNG, PNG_END = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\0\0\0\0IEND\xaeB`\x82",
+)  # the first and last bytes of a PNG file
 
 
 def check_out(file: Path | None, force: bool) -> None:
-    """Raise `DifftoolError` if samples could not be written: the kind of file, its folder, or that it exists."""
+    """Raise `DifftoolError` if samples cannot be written there (suffix, folder, exists)."""
     if file is None:
         if force:
             raise DifftoolError(
-                "--force is for an explicit --out; without it every run has a new name"
+                "--force needs an explicit --out; without one, every run gets a new name"
             )
         check_writable(free_name("difftool", Path(), ".npz"))
         return
     if not file.name or os.path.isdir(file):
-        raise DifftoolError(f"--out takes the name of a file, {file} is a folder")
+        raise DifftoolError(f"--out must be a file, got the folder {file}")
     if file.suffix.lower() not in SUFFIXES:
         film = ""
         if file.suffix == ".gif":
-            film = f"; a film of the way there is difftool trajectory --out {file}"
+            film = f"; for an animation of the run use difftool trajectory --out {file}"
         raise DifftoolError(f"--out {file} must end in {', '.join(SUFFIXES)}{film}")
     check_writable(file, force)
 
 
 def check_picture(file: Path, shape: tuple[int, ...]) -> None:
-    """Raise `DifftoolError` if the file is to be a picture and samples of that shape make none."""
+    """Raise `DifftoolError` if the file is a .png and samples of that shape cannot be drawn."""
     if file.suffix.lower() == ".png" and not is_picture(shape):
         raise DifftoolError(
-            f"{file}: samples of shape {shape} make no picture; write .npz or .safetensors"
+            f"{file}: samples of shape {shape} cannot be drawn; use .npz or .safetensors"
         )
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """True if samples of that shape can be drawn: images with 1 or 3 channels, or points in two dimensions."""
+    """True if samples of that shape can be drawn: images with 1 or 3 channels, points (2,)."""
     return shape == (2,) or (len(shape) == 3 and shape[0] in (1, 3))
 
 
@@ -63,7 +66,7 @@ def save(
     samples: Tensor, file: Path, recipe: dict[str, Any], title: str = "", overwrite: bool = False,
     columns: int | None = None,
 ) -> None:  # fmt: skip
-    """Write samples (n, ...) by the suffix of the file, to a temporary name first; a picture of so many columns."""
+    """Write samples (n, ...) in the format of the file's suffix; columns: of a picture."""
     text = json.dumps(recipe)
     array = samples.detach().cpu()
     with writing(file, overwrite) as temporary:
@@ -92,25 +95,27 @@ def _save_png(array: Tensor, file: Path, text: str, title: str, columns: int | N
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
-    """The recipe in an output (or in a JSON file); `DifftoolError` if there is none, or of a newer version."""
+    """The recipe in an output or JSON file; `DifftoolError` if missing, damaged or too new."""
     try:
         text = _recipe_text(file)
     except OSError as error:
         raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception as error:  # numpy, zipfile and safetensors have their own ways to stumble over a damaged file
+    except (
+        Exception
+    ) as error:  # numpy, zipfile and safetensors each raise their own for a damaged file
         raise DifftoolError(
-            f"{file} is damaged or no output of difftool: {error or type(error).__name__}"
+            f"{file} is damaged or not an output of difftool: {error or type(error).__name__}"
         ) from None
     try:
         recipe = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DifftoolError(f"{file} holds no whole recipe: {error}") from None
+        raise DifftoolError(f"{file} has an incomplete recipe: {error}") from None
     if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
-        raise DifftoolError(f"{file} holds no recipe of difftool")
+        raise DifftoolError(f"{file} has no difftool recipe")
     version = recipe.get("version")
     if type(version) is not int or version > VERSION:
         raise DifftoolError(
-            f"{file} has recipe version {version!r}, this difftool reads up to {VERSION}; update it"
+            f"{file} has recipe version {version!r}, this difftool reads up to {VERSION}; update difftool"
         )
     return recipe
 
@@ -121,8 +126,8 @@ def _recipe_text(file: Path) -> str:
         raise DifftoolError("it is a folder")
     if suffix == ".npz":
         if not zipfile.is_zipfile(file):
-            file.open("rb").close()  # it may be missing
-            raise DifftoolError("it is no npz file, or cut short")
+            file.open("rb").close()  # raises if it is missing
+            raise DifftoolError("it is not an npz file, or truncated")
         with np.load(file, allow_pickle=False) as data:
             return str(data["recipe"])
     if suffix == ".safetensors":
@@ -136,22 +141,21 @@ def _recipe_text(file: Path) -> str:
 
 
 def _png_text(data: bytes) -> str:
-    """Our text chunk in a whole PNG file; the pixels are not decoded, so there may be any number of them."""
+    """difftool's text chunk in a complete PNG file of any size; the pixels are not decoded."""
     from PIL.PngImagePlugin import PngImageFile
 
     if not data.startswith(PNG):
         raise DifftoolError("it is not a PNG file")
     file = BytesIO(data)
     try:
-        PngImageFile(
-            file
-        ).verify()  # stops after the name of the last chunk, before its check sum
+        # stops after the name of the last chunk, before its checksum
+        PngImageFile(file).verify()
         whole = data.startswith(PNG_END, file.tell() - 8)
     except (SyntaxError, OSError, ValueError):
         whole = False
     if not whole:
-        raise DifftoolError("it is cut short or changed")
+        raise DifftoolError("it is truncated or modified")
     text = PngImageFile(BytesIO(data)).info.get(KEY)
     if text is None:
-        raise DifftoolError("it holds no recipe")
+        raise DifftoolError("it has no recipe")
     return str(text)

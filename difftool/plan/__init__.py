@@ -1,4 +1,4 @@
-"""Plans: samplers on a path as tables of numbers, their executor, their exact analysis, their files."""
+"""Plans: samplers as tables of numbers, their executor, exact analysis and file format."""
 
 from difftool.plan.execution import Execution, compile_plan, steps
 from difftool.plan.files import load_plan, plan_from_json, plan_to_json, save_plan

@@ -1,4 +1,4 @@
-"""Symbols: stand-ins for the state that know nothing but + and - among themselves and * and / by a number.
+"""Symbols: stand-ins for the state that support only sums, and products with numbers.
 
 A symbol is a node of the computation: either a source,
 
@@ -6,9 +6,10 @@ A symbol is a node of the computation: either a source,
     ("m", k, c)     channel c of the model's answer at row k
     ("z", j)        the j-th noise
 
-or a sum of multiples of earlier symbols. `expand` turns it into {source: coefficient}, going no further than the states
-that are rows already. Running a sampler on symbols records its rows (`difftool.plan.trace`). Anything else that a
-sampler tries to do to its state (a norm, a comparison, a function of torch or numpy) raises `NotAffine`, naming it.
+or a linear combination of earlier symbols. `expand` turns it into {source: coefficient} and
+stops at states that already are rows. Running a sampler on symbols records its rows
+(`difftool.plan.trace`). Any other operation on the state (a norm, a comparison, a function of
+torch or numpy) raises `NotAffine` with the name of the operation.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from difftool.errors import NotAffine
 
 
 class Value(NamedTuple):
-    """A value of a run: the state of row k, ("x", k); channel c of its answer, ("m", k, c); noise j, ("z", j)."""
+    """A value of a run: state ("x", k), channel of an answer ("m", k, c) or noise ("z", j)."""
 
     kind: Literal["x", "m", "z"]
-    number: int  # of the row, or of the noise
+    number: int  # index of the row or the noise
     channel: int = 0
 
 
@@ -34,9 +35,9 @@ _serial = count()
 
 
 class Symbol:
-    """A source, or a sum of multiples of symbols. Immutable, but for the row that the tracer gives it."""
+    """A source, or a linear combination of symbols; immutable, but the tracer sets `source`."""
 
-    __array_ufunc__ = None  # numpy scalars on the left leave the product to __rmul__
+    __array_ufunc__ = None  # numpy scalars on the left defer to __rmul__
     __slots__ = ("parts", "serial", "source")
 
     def __init__(self, *parts: tuple[Symbol, float], source: Value | None = None):
@@ -45,7 +46,7 @@ class Symbol:
     def expand(
         self, known: Callable[[Value], bool] = lambda source: True
     ) -> dict[Value, float]:
-        """{source: coefficient}; symbols whose source is not `known` are taken apart (newest first, each once)."""
+        """Expand to {source: coefficient} with `known` sources only; newest first, each once."""
         terms: dict[Value, float] = {}
         coefficients = {self: 1.0}
         newest = [(-self.serial, self)]
@@ -130,7 +131,7 @@ def _number(value: Any, op: str) -> float:
 
 
 def refuse(op: str) -> NoReturn:
-    """Raise `NotAffine`, naming the operation."""
+    """Raise `NotAffine` with the name of the operation."""
     raise NotAffine(
-        f"the sampler applied `{op}` to its state; a plan holds sums and multiples by floats only"
+        f"the sampler applied `{op}` to its state; a plan supports only sums and products with floats"
     )

@@ -1,12 +1,12 @@
-"""What a plan does to Gaussian data, exactly: no network, no sampling.
+"""Exact analysis of a plan on Gaussian data, without a network and without sampling.
 
-For x_0 ~ N(mu, lambda) (one eigen-direction of the covariance; all of them at once as arrays) the exact model is
-affine at every point,
+For x_0 ~ N(mu, lambda) (one eigendirection of the covariance; arrays hold all of them) the
+exact model is affine at every point,
 
     x0(x) = mu + (alpha lambda / v) (x - alpha mu),     v = alpha^2 lambda + sigma^2,
 
-so that every value of a plan is a Gaussian whose mean and covariances follow from the table. Only the values that are
-still alive are carried: a thousand steps in 64 directions take a tenth of a second.
+so every value of a plan is a Gaussian whose mean and covariances follow from the table. Only
+live values are tracked: a thousand steps in 64 directions take a tenth of a second.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent directions with means and variances, arrays (D,)."""
+    """A Gaussian with independent directions: mean and variance, arrays (D,)."""
 
     mean: Array
     variance: Array
 
     @classmethod
     def of(cls, mean: Any, variance: Any) -> Gaussian:
-        """From numbers or sequences, broadcast to one length."""
+        """A Gaussian from numbers or sequences, broadcast to one length."""
         m, v = np.broadcast_arrays(np.asarray(mean, float), np.asarray(variance, float))
         return cls(np.atleast_1d(m).copy(), np.atleast_1d(v).copy())
 
     def at(self, p: Point) -> Gaussian:
-        """The law of x_t = alpha x_0 + sigma eps."""
+        """The distribution of x_t = alpha x_0 + sigma eps."""
         return Gaussian(p.alpha * self.mean, p.alpha**2 * self.variance + p.sigma**2)
 
     def w2(self, other: Gaussian) -> float:
-        """The 2-Wasserstein distance sqrt(sum (m - m')^2 + (s - s')^2) to a Gaussian with the same directions."""
+        """The 2-Wasserstein distance sqrt(sum (m - m')^2 + (s - s')^2); same directions."""
         std = np.sqrt(self.variance) - np.sqrt(other.variance)
         return float(np.sqrt(((self.mean - other.mean) ** 2 + std**2).sum()))
 
@@ -58,17 +58,20 @@ def exact_x0(data: Gaussian, p: Point) -> tuple[Array, Array]:
 
 
 def output_law(plan: Plan, data: Gaussian, start: Gaussian | None = None) -> Gaussian:
-    """The law of the plan's result on the exact model of Gaussian data; from the exact law at its start by default."""
+    """The distribution of the plan's result on the exact model of Gaussian data.
+
+    start: that of the input state; default: the exact one at the plan's first point.
+    """
     return _Carrier(plan, data, start or data.at(plan.rows[0].point)).result()
 
 
 def laws(plan: Plan, data: Gaussian, start: Gaussian | None = None) -> Iterator[Gaussian]:
-    """The law of every row's state, as `output_law` has that of the last."""
+    """The distribution of every row's state in turn; otherwise like `output_law`."""
     return _Carrier(plan, data, start or data.at(plan.rows[0].point)).laws()
 
 
 def output_map(plan: Plan, data: Gaussian) -> tuple[Array, Array]:
-    """(offset, gain), each (D,), of the result as a function of the input state, the noise left out."""
+    """(offset, gain), each (D,), of the result as a function of the input, without noise."""
     size = len(data.mean)
     zero, one = np.zeros(size), np.ones(size)
     offset = _Carrier(plan, data, Gaussian(zero, zero)).result().mean
@@ -76,19 +79,19 @@ def output_map(plan: Plan, data: Gaussian) -> tuple[Array, Array]:
 
 
 def exact_map(plan: Plan, data: Gaussian) -> tuple[Array, Array]:
-    """(offset, gain) of the probability flow from the plan's start to its end: it carries quantiles to quantiles."""
+    """(offset, gain) of the exact probability flow, which maps quantiles to quantiles."""
     first, final = data.at(plan.rows[0].point), data.at(plan.rows[-1].point)
     gain = np.sqrt(final.variance / first.variance)
     return final.mean - gain * first.mean, gain
 
 
 def error(plan: Plan, data: Gaussian) -> float:
-    """W2 between the plan's output law, from the exact law at its start, and the exact law at its end."""
+    """W2 from the plan's output, for an exact start, to the exact distribution at its end."""
     return output_law(plan, data).w2(data.at(plan.rows[-1].point))
 
 
 def path_error(plan: Plan, data: Gaussian) -> float:
-    """RMS distance, per direction, of a deterministic plan's end points to those of the exact probability flow."""
+    """RMS distance per direction from a deterministic plan's end points to the exact flow's."""
     start = data.at(plan.rows[0].point)
     (o, g), (eo, eg) = output_map(plan, data), exact_map(plan, data)
     mean = (o - eo) + (g - eg) * start.mean
@@ -96,30 +99,30 @@ def path_error(plan: Plan, data: Gaussian) -> float:
 
 
 def prior_mismatch(plan: Plan, data: Gaussian) -> float:
-    """W2 between the prior N(0, sigma^2) that is drawn and the true law at the plan's start."""
+    """W2 between the prior N(0, sigma^2) and the true distribution at the plan's start."""
     p = plan.rows[0].point
     return Gaussian.of(np.zeros_like(data.mean), p.sigma**2).w2(data.at(p))
 
 
 def beyond_x0(plan: Plan) -> str | None:
-    """Why the analysis does not know a plan, the first evaluation that asks for more than x0; None if it does."""
+    """Why the analysis does not apply: an evaluation that asks for more than x0; else None."""
     more = next((row.request for row in plan.rows if row.request and not row.plain), None)
     if more is None:
         return None
     if len(more.answers) > 1:
-        return "the Gaussian analysis knows one output per evaluation, this plan takes more"
-    return f"the Gaussian analysis knows x0 under the run's own condition, this plan asks for {more}"
+        return "the Gaussian analysis needs one output per evaluation, but this plan has more"
+    return f"the Gaussian analysis covers x0 under the run's own condition, but this plan asks for {more}"
 
 
 def refuse_requests(plan: Plan) -> None:
-    """Raise `DifftoolError`, with the reason, if an evaluation of the plan asks for more than x0."""
+    """Raise `DifftoolError` if an evaluation of the plan asks for more than x0."""
     reason = beyond_x0(plan)
     if reason is not None:
         raise DifftoolError(reason)
 
 
 class _Carrier:
-    """Means and covariances of the live values, row by row."""
+    """Tracks means and covariances of the live values, row by row."""
 
     def __init__(self, plan: Plan, data: Gaussian, start: Gaussian):
         self.plan, self.data = plan, data
@@ -164,7 +167,7 @@ class _Carrier:
         self._put(Value("x", r), weights @ self.mean, cross, weights @ cross)
 
     def _put(self, source: Value, mean: Array, cross: Array, variance: Array) -> None:
-        """A new value with its covariances (slots, D) to the others."""
+        """Store a new value with its covariances (slots, D) to the others."""
         used = set(self.slots.values())
         slot = next((i for i in range(len(self.mean)) if i not in used), len(self.mean))
         if slot == len(self.mean):

@@ -1,9 +1,10 @@
-"""Which intermediate results a plan keeps as registers of their own.
+"""Derived registers: which intermediate results of a sampler a plan keeps as rows.
 
-Symbols that are not states of an evaluation are expanded where they are used, so a method that holds a history of
-answers needs no more than those. A method that carries a quantity of its own from step to step (a corrected state that
-the model is never asked at) would be expanded back to the input state. Wherever more sources would have to be held
-across an evaluation than the loop itself holds values, the values with the longest expansions become rows.
+Symbols at which the model is not evaluated are expanded where they are used, so a multistep
+method needs only its history of answers. But a quantity that is carried from step to step (a
+corrected state at which the model is never evaluated) would be expanded back to the input
+state. Wherever the expansion would keep more sources across an evaluation than the loop itself
+keeps values, the values with the longest expansions become rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from difftool.schedules.base import Point
 
 @dataclass(eq=False)
 class Stop:
-    """A row to be: its point, its state, the model's answers to it (none: a derived register), what they were to."""
+    """A future row: its point, state, answers of the model (none: derived) and request."""
 
     point: Point
     x: Symbol
@@ -26,14 +27,14 @@ class Stop:
 
     @property
     def time(self) -> float:
-        """When the model was asked, in serial numbers of symbols."""
+        """When the model was evaluated, as a serial number of symbols."""
         if self.answers:
             return self.answers[0].serial
         return -1
 
 
 def with_derived(stops: list[Stop], out: Symbol) -> list[Stop]:
-    """The stops, with derived registers put before those whose evaluation they outlive."""
+    """The stops, with derived registers inserted before the evaluations that they outlive."""
     time = {stop.x: stop.time for stop in stops}
     owner = {symbol: stop for stop in stops for symbol in (stop.x, *stop.answers)}
     waiting = sorted(_last_uses(stops, out).items(), key=lambda item: -item[0].serial)
@@ -61,7 +62,7 @@ def with_derived(stops: list[Stop], out: Symbol) -> list[Stop]:
 
 
 def _last_uses(stops: list[Stop], out: Symbol) -> dict[Symbol, float]:
-    """When the loop uses each symbol last: as the state of an evaluation, in another symbol, or as the result."""
+    """The last use of each symbol: as an evaluated state, in another symbol, as the result."""
     ends: dict[Symbol, float] = {stop.x: stop.time for stop in stops}
     ends[out] = float("inf")
     seen: set[Symbol] = set()
@@ -78,12 +79,12 @@ def _last_uses(stops: list[Stop], out: Symbol) -> dict[Symbol, float]:
 
 
 def _known(symbol: Symbol, time: dict[Symbol, float], now: float) -> bool:
-    """Whether it is a source at that time: an answer, a noise, a state that the model was asked at, a register."""
+    """Whether a symbol is a source by then: an answer, a noise, an evaluated state, a row."""
     return not symbol.parts or time.get(symbol, float("inf")) <= now
 
 
 def _sources(symbol: Symbol, time: dict[Symbol, float], now: float) -> set[Symbol]:
-    """What its expansion holds at that time."""
+    """The sources in the symbol's expansion at that time."""
     found: set[Symbol] = set()
     seen: set[Symbol] = set()
     open_ = [part for part, _ in symbol.parts]
@@ -98,5 +99,5 @@ def _sources(symbol: Symbol, time: dict[Symbol, float], now: float) -> set[Symbo
 
 
 def _size(sources: set[Symbol], owner: dict[Symbol, Stop]) -> int:
-    """Registers for these sources; a state and its answer count as one, for a form may keep one in place of both."""
+    """The number of registers for the sources; a state and its answer may share one."""
     return len({owner.get(source, source) for source in sources})

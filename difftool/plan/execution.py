@@ -1,7 +1,7 @@
 """The executor of plans.
 
-All coefficients are floats on the host before the first step: the loop scales and adds, in place, and never waits for
-the device. `steps` is the generator that does it; `run` drives it with a model.
+All coefficients are floats on the CPU before the first step. The loop scales and adds in place
+and never synchronizes with the device. `steps` is its generator; `run` drives it with a model.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from difftool.plan.rows import Row, Table, carried_states
 from difftool.schedules.base import Point
 
 OVERWRITTEN = (
-    "the network gave the memory of its output before, which this sampler still "
-    "needs; let it return output.clone()"
+    "the network reused the memory of an earlier output, which this sampler still "
+    "needs; return output.clone()"
 )
 
 Compiled = tuple[Formed, Program]
 
 
 class Stopped(Protocol):
-    """What the executor reads of a stopped run."""
+    """What the executor needs from a stopped run."""
 
     @property
     def plan(self) -> Table: ...
@@ -61,25 +61,27 @@ def steps(
     raw: BoundModel | None = None,
     state: Stopped | None = None,
 ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
-    """Yields (x, point, row) for each evaluated row and takes the model's answer; last yields the result.
+    """Run a plan step by step: a generator that takes the model's answers from the caller.
+
+    Yields (x, point, row) for each evaluated row and takes the answer; last yields the result.
 
         run = plan.steps(x, noise=noise)
         x, p, row = next(run)
         while row.request is not None:
             x, p, row = run.send(model.answer(x, p, row.request))
 
-    What a row asks for is its `request`; `model(x, p)` answers it where that is x0 alone. Several
-    answers are sent as a tuple, in the order asked for.
+    `row.request` says what to evaluate; `model(x, p)` is the answer if that is x0 alone.
+    Several answers are sent as a tuple, in the order of the request.
 
-    x: the input state (B, ...), at least float32; it is copied. What is yielded is the live
-    register: clone it to keep it, or change it in place to steer the run. A change moves the run as
-    a whole: where later rows are made of other values of the state as well (one that was
-    corrected), these are changed alike, in units of alpha + sigma. noise: a source, needed if the
-    plan has noise. raw: the bound model whose raw output is sent in place of x0, at rows that ask
-    for x0 alone. state: where to go on, in place of x. Raises `DifftoolError` for a state below
-    float32, missing noise, or an answer (the first or the last) of another shape, dtype or device.
+    x: the input state (B, ...), at least float32; it is copied. The yielded state is the live
+    register: clone it to keep it, or change it in place to steer the run. A change moves the
+    run as a whole: if later rows also use other states (e.g. a corrected one), these change by
+    the same amount in units of alpha + sigma. noise: a source, required if the plan has noise.
+    raw: the bound model whose raw output is sent instead of x0, at rows that ask for x0 alone.
+    state: a saved state to resume from, instead of x. Raises `DifftoolError` for a state below
+    float32, missing noise, or a first or last answer of another shape, dtype or device.
     """
-    # saved by a run that is not steered
+    # a state in another form than x0 was saved by a run that is not steered
     if state is None or state.form == "x0":
         carried = carried_states(plan.rows)
     else:
@@ -96,14 +98,14 @@ def steps(
 
 
 def version_of(x: Tensor) -> int:
-    """How often it was written to; -1 where torch does not count (inference mode)."""
+    """The number of in-place changes of a tensor; -1 if not counted (inference mode)."""
     if x.is_inference():
         return -1
     return x._version
 
 
 class Execution:
-    """One run of a plan: its program, its registers and the row where it stands."""
+    """One run of a plan: its program, its registers and its current row."""
 
     def __init__(
         self,
@@ -115,19 +117,19 @@ class Execution:
         carried: Sequence[tuple[int, ...]] = (),
     ):
         if plan.noises and noise is None:
-            raise DifftoolError("this plan draws noise; give it a noise source")
+            raise DifftoolError("this plan draws noise; pass a noise source")
         self.plan, self.noise = plan, noise
         if noise is not None:
             noise.expect(plan.noises)
         self.formed, self.program = compiled or compile_plan(plan, raw)
         self.registers: list[Any] = [None] * self.program.registers
         self.carried = carried
-        self.at: Instruction | None = None  # whose evaluation is awaited
+        self.at: Instruction | None = None  # the one whose answer is awaited
 
     def steps(
         self, x: Tensor | None, state: Stopped | None = None
     ) -> Generator[tuple[Tensor, Point, Row], Any, None]:
-        """The generator of `steps`."""
+        """The generator, see `steps`."""
         if state is None:
             first = self._enter(x)
         else:
@@ -137,7 +139,7 @@ class Execution:
         else:
             code = self.program.code
         registers, carried = self.registers, self.carried
-        # of what an answer must not share
+        # addresses that an answer must not share
         memory = [0 if value is None else value.data_ptr() for value in registers]
         size, shape = registers[code[0].target].nbytes, registers[code[0].target].shape
         answer: Any = None
@@ -169,7 +171,7 @@ class Execution:
                 registers[slot], memory[slot] = None, 0
             if use == DERIVED:
                 continue
-            answer = None  # the memory of a used answer is free for the next
+            answer = None  # frees the memory of a used answer for the next one
             self.at = op
             if carried and carried[op.number]:
                 before, version = y.clone(), version_of(y)
@@ -190,19 +192,19 @@ class Execution:
                 answer = answer.detach().clone()
             if use == GUARDED:
                 address = answer.data_ptr()
-                if address in memory and address:  # (what is empty has no address)
+                if address in memory and address:  # (empty tensors have no address)
                     answer = self._apart(answer, address)
                     address = answer.data_ptr()
                 if op.register != ANSWER:
                     registers[op.register], memory[op.register] = answer, address
 
     def _draw(self, draws: tuple[tuple[int, int], ...]) -> None:
-        """The noises of a row, into their registers."""
+        """Draw the noise of a row into its registers."""
         for j, slot in draws:
             self.registers[slot] = self.noise.draw(self.plan.noises[j], self.registers[slot])  # type: ignore[union-attr]
 
     def _move(self, r: int, change: Tensor) -> None:
-        """Changes the other states that the run goes on in as that of row r was changed."""
+        """Apply a change of the state of row r to the other states that later rows use."""
         here, places = self.plan.rows[r].point, self.program.live[r]
         for k in self.carried[r]:
             p = self.plan.rows[k].point
@@ -211,7 +213,7 @@ class Execution:
             )
 
     def _apart(self, out: Tensor, address: int) -> Tensor:
-        """A copy of an answer that shares a state's memory; `DifftoolError` if it was written over a kept answer."""
+        """Copy an answer that shares memory; `DifftoolError` if it overwrote a kept one."""
         outputs = self.program.outputs
         if any(
             value is not None and value.data_ptr() == address
@@ -221,14 +223,14 @@ class Execution:
         return out.clone()
 
     def _convert(self, op: Instruction, x: Tensor, answer: Any) -> None:
-        """Files an answer of several channels, or one that another quantity is made of."""
+        """Store an answer that has several channels or is converted to another quantity."""
         slots, (a, b) = op.channels, op.conversion
         if len(slots) > 1:
             parts = answer
         else:
             parts = (answer,)
         if not isinstance(parts, tuple) or len(parts) != len(slots):
-            raise DifftoolError(f"this plan takes {len(slots)} outputs per evaluation")
+            raise DifftoolError(f"this plan needs {len(slots)} outputs per evaluation")
         for part in parts:
             check_output(part, x, "the model")
         if len(parts) > 1:
@@ -243,13 +245,13 @@ class Execution:
 
     def _enter(self, x: Tensor | None) -> int:
         if x is None:
-            raise DifftoolError("a run starts from a state x, or from a saved state")
+            raise DifftoolError("a run needs an initial state x or a saved state")
         if not isinstance(x, Tensor) or not x.ndim:
-            raise DifftoolError(f"the state of a run is a tensor (B, ...), got {x!r}")
+            raise DifftoolError(f"the state of a run must be a tensor (B, ...), got {x!r}")
         self._check_noise(x)
         if x.dtype not in (torch.float32, torch.float64):
             raise DifftoolError(
-                f"the state of a run is float32 or float64, got {x.dtype}; only networks run lower"
+                f"the state of a run must be float32 or float64, got {x.dtype}; only networks may use less"
             )
         self.registers[self.program.live[0][Value("x", 0)]] = x.detach().clone()
         return 0
@@ -257,7 +259,7 @@ class Execution:
     def _restore(self, state: Stopped) -> int:
         if state.plan != self.plan or state.form != self.formed.key:
             raise DifftoolError(
-                "this state was saved from another plan or another kind of model"
+                "this state was saved from another plan or for another kind of model"
             )
         places, x = self.program.live[state.position], state.x
         if set(places) != set(state.values) or any(
@@ -266,7 +268,7 @@ class Execution:
             for v in state.values.values()
         ):
             raise DifftoolError(
-                "this state does not hold what its row needs; it was saved by another version, or changed"
+                "this state does not hold the values its row needs; it was saved by another version, or modified"
             )
         self._check_noise(x)
         for source, tensor in state.values.items():
@@ -280,26 +282,27 @@ class Execution:
             and tuple(self.noise.shape) != tuple(x.shape)
         ):
             raise DifftoolError(
-                f"the noise is for states of shape {self.noise.shape}, the state has {tuple(x.shape)}"
+                f"the noise is for states of shape {self.noise.shape}, but the state has {tuple(x.shape)}"
             )
 
     def state(self) -> Any:
-        """The run as it stands (at the row yielded last): enough to go on from there."""
+        """The state of the run at the row yielded last, sufficient to resume from there."""
         if self.noise is not None and not self.noise.resumable:
             raise DifftoolError(
                 "a run with generator noise cannot be resumed; use independent or path noise"
             )
         if self.at is None:
-            raise DifftoolError("the run has not begun: there is no state to keep")
+            raise DifftoolError("the run has not started: there is no state to save")
         places = self.program.live[self.at.number]
         values = {s: self.registers[slot].clone() for s, slot in places.items()}
         return self.plan.stopped(self.at.number, self.formed.key, values)
 
 
 def compile_plan(plan: Table, raw: BoundModel | None, form: Form | None = None) -> Compiled:
-    """The cheapest form of the plan (or the one named) for what the model returns (None: x0), and its program.
+    """The cheapest form of the plan (or the one given) for a model, and its program.
 
-    Raises `DifftoolError` if the model cannot answer what the plan asks.
+    raw: the model whose raw output is used; None: the model returns x0. Raises `DifftoolError`
+    if the model does not support a request of the plan.
     """
     if raw is not None:
         for request in dict.fromkeys(row.request for row in plan.rows):
@@ -315,7 +318,7 @@ def compile_plan(plan: Table, raw: BoundModel | None, form: Form | None = None) 
 
 
 def _pairs(rows: Sequence[Row], raw: BoundModel | None) -> Mapping[int, Pair] | None:
-    """(skip, out) of the model at every row that asks for x0 alone, None if its answers are x0 itself."""
+    """(skip, out) of the model at every row that asks for x0 alone; None if it returns x0."""
     if raw is None:
         return None
     affine = {k: raw.affine(row.point) for k, row in enumerate(rows) if row.plain}
@@ -325,7 +328,7 @@ def _pairs(rows: Sequence[Row], raw: BoundModel | None) -> Mapping[int, Pair] | 
 
 
 def _blame(shape: Any, *values: Any) -> None:
-    """Raise `DifftoolError` if one of the values is an answer of another shape than the state."""
+    """Raise `DifftoolError` if a value is an answer whose shape differs from the state's."""
     for value in values:
         if isinstance(value, Tensor) and value.shape != shape:
             check_output(value, value.new_empty(shape), "the model")

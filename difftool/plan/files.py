@@ -1,4 +1,4 @@
-"""Plans on disk: JSON, in which floats keep every bit."""
+"""Plan files: JSON with bit-exact floats."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from difftool.plan.plan import Plan
 
 
 def save_plan(plan: Plan, file: str | File) -> None:
-    """Writes a plan as JSON, to a temporary name first."""
+    """Write a plan as JSON, atomically by way of a temporary file."""
     with writing(file) as temporary:
         temporary.write_text(plan_to_json(plan) + "\n")
 
 
 def load_plan(file: str | File) -> Plan:
-    """Reads a plan; `DifftoolError` for a file that is missing, truncated, foreign or of a newer version."""
+    """Read a plan; `DifftoolError` for a missing, truncated, foreign or newer-version file."""
     try:
         text = File(file).read_text()
     except OSError as error:
         raise DifftoolError(f"cannot read the plan {file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise DifftoolError(f"{file} is not a plan: no text") from None
+        raise DifftoolError(f"{file} is not a plan: not a text file") from None
     except ValueError as error:
-        raise DifftoolError(f"{str(file)!r} is no name of a file: {error}") from None
+        raise DifftoolError(f"{str(file)!r} is not a valid file name: {error}") from None
     return plan_from_json(text, file)
 
 
 def plan_to_json(plan: Plan) -> str:
-    """The plan as JSON text; floats keep every bit."""
+    """The plan as JSON text with bit-exact floats."""
     return json.dumps(plan.to_dict())
 
 
 def plan_from_json(text: str, origin: Any = "the text") -> Plan:
-    """The plan in JSON text; raises as `load_plan`."""
+    """The plan from JSON text; raises like `load_plan`."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Plans: the rows of a sampler on a path, made to be run; and runs of them that were stopped."""
+"""Plans: the rows of a sampler on a path, ready to run; and the saved states of their runs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from difftool.schedules.base import Point
 
 @dataclass(frozen=True)
 class Plan:
-    """A sampler on a path, as numbers. Made by `difftool.plan.trace`, run by `difftool.plan.run` or `steps`."""
+    """A sampler on a path, as numbers: created by `trace`, run by `run` or `steps`."""
 
     rows: tuple[Row, ...]
     noises: tuple[NoiseKey, ...] = ()
-    name: str = ""  # what it was traced from, for people
+    name: str = ""  # a description of the traced sampler
 
     def __post_init__(self) -> None:
         check_rows(self.rows, self.noises)
 
     @property
     def nfe(self) -> int:
-        """Network evaluations."""
+        """Number of network evaluations."""
         return sum(row.channels > 0 for row in self.rows)
 
     @property
@@ -42,11 +42,11 @@ class Plan:
         return tuple(row.point for row in self.rows)
 
     def steps(self, x: Any, **options: Any) -> Generator[tuple[Any, Point, Row], Any, Any]:
-        """Yields (x, point, row) and takes the model's answer: see `difftool.plan.steps`."""
+        """Run the plan as a generator, see `difftool.plan.steps`."""
         return steps(self, x, **options)
 
     def stopped(self, position: int, form: str, values: dict[Value, Tensor]) -> RunState:
-        """A run of this plan as it stands at row `position`."""
+        """The state of a run of this plan at row `position`."""
         return RunState(self, position, form, values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,15 +55,16 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Any, origin: Any = "the data") -> Plan:
-        """The inverse of `to_dict`; `DifftoolError` for values that are no whole plan of a version known here."""
+        """The inverse of `to_dict`; `DifftoolError` if incomplete or of a newer version."""
         return cls(*table_from_dict(data, origin))
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A run of `plan` as it stood at row `position`: the values that later rows still need.
+    """The state of a run of `plan` at row `position`: the values that later rows still need.
 
-    Save it with `save`, read it with `RunState.load`, go on with `run(plan, model, None, noise, state=state)`.
+    Save it with `save`, load it with `RunState.load`, and resume the run with
+    `run(plan, model, None, noise, state=state)`.
     """
 
     plan: Plan
@@ -77,7 +78,7 @@ class RunState:
         return self.values[Value("x", self.position)]
 
     def save(self, file: str | File) -> None:
-        """Writes a safetensors file, to a temporary name first."""
+        """Write a safetensors file, atomically by way of a temporary file."""
         from safetensors.torch import save_file
 
         head = {
@@ -93,7 +94,7 @@ class RunState:
 
     @classmethod
     def load(cls, file: str | File, device: Any = "cpu") -> RunState:
-        """Reads what `save` wrote; `DifftoolError` for a file that is truncated, foreign or of a newer version."""
+        """Load a saved state; `DifftoolError` for truncated, foreign or newer-version files."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -104,11 +105,11 @@ class RunState:
             raise DifftoolError(f"there is no file {file}") from None
         except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
             raise DifftoolError(
-                f"{file} is not a saved run of difftool, or is truncated ({error})"
+                f"{file} is not a run saved by difftool, or is truncated ({error})"
             ) from None
         except RuntimeError as error:
             raise DifftoolError(
-                f"cannot read {file} to {device!r}: {str(error).splitlines()[0]}"
+                f"cannot load {file} to {device!r}: {str(error).splitlines()[0]}"
             ) from None
         check_version(head, "difftool-run", file)
         values = {_value(name, file): t for name, t in tensors.items()}
@@ -122,13 +123,13 @@ class RunState:
             or position >= len(plan.rows)
         ):
             raise DifftoolError(
-                f"{file} is not a whole saved run: there is no state at row {position!r}"
+                f"{file} is not a complete saved run: it has no state at row {position!r}"
             )
         return cls(plan, position, str(head.get("form")), values)
 
 
 def _name(value: Value) -> str:
-    """A value in a file: x/3, m/3/0, z/1."""
+    """The name of a value in a file: x/3, m/3/0, z/1."""
     numbers = list(map(str, value[1:]))
     if value.kind != "m":
         numbers = numbers[:1]
@@ -144,6 +145,6 @@ def _value(name: str, file: Any) -> Value:
         or len(numbers) not in (1, 2)
     ):
         raise DifftoolError(
-            f"{file} is not a whole saved run: it holds {name!r}, expected names like x/3 or m/3/0"
+            f"{file} is not a complete saved run: it holds {name!r}, expected names like x/3 or m/3/0"
         )
     return Value(kind, *map(int, numbers))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """Programs: a plan in one form, with every value assigned to a register.
 
-Values are the states ("x", r), the kept answers ("m", k, c) and the noises ("z", j). A value lives from the row that
-makes it to the last row that uses it; a state is written in place over one that dies there. Registers that hold a
-network's own output are kept apart from those that the executor writes to. The newest answer needs no register before
-the next evaluation.
+Values are the states ("x", r), the kept answers ("m", k, c) and the noises ("z", j). A value is
+live from the row that computes it to the last row that uses it; a state overwrites one that is
+last used in the same row. Registers that hold raw network outputs are separate from those that
+the executor writes to. The latest answer needs no register before the next evaluation.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from difftool.plan.rows import Row, last_uses
 from difftool.schedules.base import Point
 
 Term = tuple[int, float]  # register, coefficient
-TINY = 1e-6  # a state with a smaller factor is not written over in place: its other terms would be divided by it
-ANSWER = -1  # in place of a register: the newest answer, as it came
-RESULT, DERIVED, PLAIN, GUARDED, CONVERTED = range(5)  # what is done with the answer to a row
+# a state with a smaller factor is not overwritten in place: the other terms are divided by it
+TINY = 1e-6
+ANSWER = -1  # instead of a register: the latest answer, unchanged
+RESULT, DERIVED, PLAIN, GUARDED, CONVERTED = range(5)  # how the answer to a row is used
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One row, then its evaluation.
+    """The computation of one row, then its evaluation.
 
     In place (base = target):  y = registers[base];  y += gain answer + sum c registers[k];  y *= scale
     else:                      registers[target] = lead registers[base] + gain answer + sum c registers[k]
 
-    with the answer itself as registers[ANSWER].
-    Adding the newest answer first keeps one that shares its memory with the state harmless.
+    with the latest answer as registers[ANSWER]. It is added first, so that an answer that
+    shares memory with the state does no harm.
 
-    use: what is done with the answer. DERIVED, the row is not yielded; PLAIN, the answer is used as it comes; GUARDED,
-    the same, but it must not share the memory of what is kept; CONVERTED, something else is made of it, or it has
-    several channels; RESULT, there is none, the run ends.
+    use: how the answer is used. DERIVED: the row is not yielded. PLAIN: as is. GUARDED: as is,
+    but it must not share memory with a register. CONVERTED: converted to another quantity, or
+    it has several channels. RESULT: no answer, the run ends.
     """
 
-    number: int  # of the row
+    number: int  # index of the row
     row: Row
     point: Point
     target: int
@@ -47,27 +48,28 @@ class Instruction:
     gain: float = 0.0
     terms: tuple[Term, ...] = ()
     scale: float = 1.0
-    draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is made
+    draws: tuple[tuple[int, int], ...] = ()  # (noise, register), before the row is computed
     drops: tuple[int, ...] = ()  # registers of network outputs that no later row needs
     use: int = DERIVED
-    register: int = ANSWER  # of an answer that is needed after the next evaluation
-    inspected: bool = False  # whether its shape, dtype, device and memory are looked at: the first and last of a run
+    register: int = ANSWER  # for an answer that is needed after the next evaluation
+    # whether shape, dtype, device and memory of the answer are checked: first and last of a run
+    inspected: bool = False
     channels: tuple[int, ...] = ()  # registers of a converted answer
     conversion: Pair = (0.0, 1.0)  # (a, b) of y = a x + b answer
 
 
 @dataclass
 class Program:
-    """The instructions of a run, how many registers they need, and where each value lives at each row."""
+    """The instructions of a run, their number of registers, and where live values are."""
 
     code: list[Instruction]
-    registers: int  # arrays like the state at once, the newest answer included
-    outputs: set[int]  # the registers that hold network outputs
+    registers: int  # arrays like the state at once, including the latest answer
+    outputs: set[int]  # the registers that hold raw network outputs
     # at each row, before its evaluation
     live: list[dict[Value, int]] = field(default_factory=list)
 
     def begun(self, r: int) -> list[Instruction]:
-        """The code from row r on, for a run whose state at r is there already."""
+        """The code from row r on, for a run whose state at row r is already in its register."""
         first = self.code[r]
         entered = replace(
             first, base=first.target, gain=0.0, terms=(), scale=1.0, draws=(), inspected=True
@@ -84,7 +86,7 @@ def choose(candidates: Sequence[Formed]) -> tuple[Formed, Program]:
 
 
 def assign(formed: Formed) -> Program:
-    """Registers by liveness: a linear scan over the rows."""
+    """Assign registers by liveness, in a linear scan over the rows."""
     return _Scan(formed).program()
 
 
@@ -94,16 +96,16 @@ class _Scan:
         self.rows = formed.rows
         self.last_use = last_uses(self.rows)
         self.place: dict[Value, int] = {}
-        # by whether the slot holds network outputs
+        # True: for network outputs
         self.free: dict[bool, list[int]] = {
             False: [],
             True: [],
         }
         self.outputs: set[int] = set()
         self.count = 0
-        self.most = 0  # values at once, an answer without a register included
+        self.most = 0  # values at once, including an answer without a register
         self.drawn = 0  # noises are drawn in the order of their calls
-        self.newest: Value | None = None  # the answer that is at hand without a register
+        self.newest: Value | None = None  # the latest answer, if available without a register
 
     def program(self) -> Program:
         out = Program([], 0, self.outputs)
@@ -190,14 +192,14 @@ class _Scan:
         }
 
     def _overwritten(self, r: int, row: Row) -> Value | None:
-        """The state that dies in this row and is written over, if there is one with a factor worth dividing by."""
+        """The state to overwrite: last used here, with a factor above `TINY`; None if none."""
         for k, c in row.x:
             if self.last_use[Value("x", k)] == r and abs(c) > TINY:
                 return Value("x", k)
         return None
 
     def _harmless(self, r: int) -> bool:
-        """Whether the answer at row r is used in the next row only, and that row is written over its own state."""
+        """Whether the answer at row r is used only in the next row, which overwrites x_r."""
         following = self.rows[r + 1]
         return self.last_use.get(Value("m", r, 0), r) <= r + 1 and self._overwritten(
             r + 1, following
@@ -214,7 +216,7 @@ class _Scan:
         return slot
 
     def _release(self, r: int, spared: Value | None = None) -> tuple[int, ...]:
-        """Free the registers of what no row after r uses; those of network outputs are returned."""
+        """Free registers of values not used after row r; return those of network outputs."""
         dead = [s for s in self.place if self.last_use.get(s, -1) <= r and s != spared]
         slots = [self.place.pop(source) for source in dead]
         for slot in slots:

@@ -1,15 +1,17 @@
-"""The rows of a plan: what a sampler does on a path, as a frozen table of float64 numbers.
+"""The rows of a plan: a sampler on a path, as a frozen table of float64 numbers.
 
     x_r = sum_k A[r,k] x_k + sum_{k,c} B[r,k,c] m_{k,c} + sum_j C[r,j] z_j,      m_k = model(x_k, point of row k)
 
-with k < r throughout. Row 0 is the input state, a register that the caller fills; the last row is the result. Most
-rows are evaluated (their m_k exists) and say what they ask for (`difftool.request`: x0 alone, or more answers, a named
-condition, a target); a row that is not is a derived register. The z_j are independent unit normals,
-one z may enter several rows, and each carries the key under which its numbers are drawn.
+with k < r throughout. Row 0 is the input state, filled by the caller; the last row is the
+result. Most rows are evaluated (their m_k exists) and hold their request (`difftool.request`:
+x0 alone, or more outputs, a named condition, a target); a row that is not evaluated is a
+derived register. The z_j are independent unit normals. One z may appear in several rows, and
+each has the key by which its numbers are drawn.
 
-Kinds of rows: `grid` (the state at a point of the path, one for each), `stage` (a point or a try within a step),
-`corrector` (the state of a grid point after its model was asked), `register` (anything else that is kept). `index` is
-the grid point that the row stands at, or came from if it is not a grid row.
+Kinds of rows: `grid` (the state at a point of the path, one per point), `stage` (an
+intermediate state or a trial within a step), `corrector` (the state of a grid point after its
+evaluation), `register` (any other stored value). `index` is the row's grid point; for other
+kinds than `grid`, the one it started from.
 """
 
 from __future__ import annotations
@@ -32,30 +34,33 @@ Kind = Literal["grid", "stage", "corrector", "register"]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a plan. `x`, `m`, `z` hold (k, coefficient), ((k, channel), coefficient), (j, coefficient)."""
+    """One row of a plan.
+
+    `x`, `m` and `z` hold (k, coefficient), ((k, channel), coefficient) and (j, coefficient).
+    """
 
     point: Point
     kind: Kind
     index: int
-    request: Request | None  # what the model is asked here; None if the row is not evaluated
+    request: Request | None  # None if the row is not evaluated
     x: tuple[tuple[int, float], ...] = ()
     m: tuple[tuple[tuple[int, int], float], ...] = ()
     z: tuple[tuple[int, float], ...] = ()
 
     @property
     def channels(self) -> int:
-        """How many answers the model gives here; 0 if the row is not evaluated."""
+        """The number of outputs of the model at this row; 0 if it is not evaluated."""
         if self.request is None:
             return 0
         return len(self.request.answers)
 
     @property
     def plain(self) -> bool:
-        """Whether it is evaluated, and for x0 alone."""
+        """Whether the row is evaluated, for x0 alone."""
         return self.request == PLAIN
 
     def terms(self) -> list[tuple[Value, float]]:
-        """All terms by source: states, answers, noises."""
+        """All terms as (source, coefficient): states, answers, noises."""
         return (
             [(Value("x", k), c) for k, c in self.x]
             + [(Value("m", k, channel), c) for (k, channel), c in self.m]
@@ -64,7 +69,7 @@ class Row:
 
 
 class Table(Protocol):
-    """What the executor knows of a plan: its rows and noises, and that it keeps a run that is stopped."""
+    """What the executor needs of a plan: rows, noises, and a constructor for saved states."""
 
     @property
     def rows(self) -> tuple[Row, ...]: ...
@@ -74,14 +79,14 @@ class Table(Protocol):
 
 
 def last_uses(rows: Sequence[Row]) -> dict[Value, int]:
-    """The last row that uses each value; the result is used after the last row."""
+    """The last row that uses each value; the result counts as used after the last row."""
     last = {source: r for r, row in enumerate(rows) for source, _ in row.terms()}
     last[Value("x", len(rows) - 1)] = len(rows)
     return last
 
 
 def carried_states(rows: Sequence[Row]) -> list[tuple[int, ...]]:
-    """For every row, the earlier ones whose states later rows are made of: the run goes on in these too."""
+    """For every row, the earlier rows whose states later rows still use."""
     last, out = last_uses(rows), []
     open_: list[int] = []
     for r in range(len(rows)):
@@ -92,18 +97,18 @@ def carried_states(rows: Sequence[Row]) -> list[tuple[int, ...]]:
 
 
 def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
-    """Raise `DifftoolError` unless every row refers to earlier rows, evaluated where asked, with finite numbers."""
+    """Raise `DifftoolError` unless all rows are valid: finite, and using only earlier rows."""
     if not rows or rows[0].x or rows[0].m or rows[0].z:
-        raise DifftoolError("a plan begins with the input state, a row without terms")
+        raise DifftoolError("a plan must begin with the input state, a row without terms")
     for r, row in enumerate(rows):
         if r and not (row.x or row.m or row.z):
             raise DifftoolError(
-                f"row {r} of the plan (t={row.point.t:g}) has no terms: it is made of nothing of this run; a sampler "
-                f"keeps all state in local variables"
+                f"row {r} of the plan (t={row.point.t:g}) has no terms: it does not depend on this run; a sampler must "
+                f"keep all its state in local variables"
             )
         if row.request is not None and not isinstance(row.request, Request):
             raise DifftoolError(
-                f"row {r} of the plan asks for {row.request!r}, expected a Request, or None"
+                f"row {r} of the plan asks for {row.request!r}, expected a Request or None"
             )
         if (
             row.kind not in get_args(Kind)
@@ -112,20 +117,20 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
         ):
             kinds = ", ".join(get_args(Kind))
             raise DifftoolError(
-                f"row {r} of the plan is a {row.kind!r} row of {row.index!r}; kinds are {kinds}"
+                f"row {r} of the plan has kind {row.kind!r} and index {row.index!r}; kinds are {kinds}"
             )
         t, alpha, sigma = row.point
         if not _is_point(row.point):
             raise DifftoolError(
-                f"row {r} of the plan stands at no point: t={t}, alpha={alpha}, sigma={sigma}"
+                f"row {r} of the plan has an invalid point: t={t}, alpha={alpha}, sigma={sigma}"
             )
         if row.channels and sigma == 0:
             raise DifftoolError(
-                f"row {r} of the plan is evaluated at sigma = 0, where there is nothing to estimate"
+                f"row {r} of the plan is evaluated at sigma = 0, where x0 is already known"
             )
         target = None if row.request is None else row.request.to
         if target is not None and not _is_point(target):
-            raise DifftoolError(f"row {r} of the plan asks for the way to no point: {target}")
+            raise DifftoolError(f"row {r} of the plan has an invalid target point: {target}")
         for k, _ in row.x:
             if not 0 <= k < r:
                 raise DifftoolError(
@@ -134,28 +139,28 @@ def check_rows(rows: Sequence[Row], noises: Sequence[NoiseKey]) -> None:
         for (k, c), _ in row.m:
             if not (0 <= k < r and 0 <= c < rows[k].channels):
                 raise DifftoolError(
-                    f"row {r} of the plan refers to output {c} of row {k}, which is not evaluated so"
+                    f"row {r} of the plan refers to output {c} of row {k}, which does not exist"
                 )
         for j, _ in row.z:
             if not 0 <= j < len(noises):
                 raise DifftoolError(
-                    f"row {r} of the plan refers to noise {j}; there are {len(noises)}"
+                    f"row {r} of the plan refers to noise {j}; the plan has {len(noises)}"
                 )
         terms = row.terms()
         if len({source for source, _ in terms}) < len(terms):
             raise DifftoolError(
-                f"row {r} of the plan (t={row.point.t:g}) has two terms of the same value"
+                f"row {r} of the plan (t={row.point.t:g}) has two terms for the same value"
             )
         if not all(abs(c) < HUGE for _, c in terms):
             raise DifftoolError(
-                f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite and below {HUGE:g}"
+                f"row {r} of the plan (t={row.point.t:g}) has a coefficient that is not finite or not below {HUGE:g}"
             )
     if rows[-1].request is not None:
-        raise DifftoolError("a plan ends with its result, a row that is not evaluated")
+        raise DifftoolError("a plan must end with its result, a row that is not evaluated")
 
 
 def _is_point(p: Point) -> bool:
-    """Whether its numbers are those of some point of some schedule."""
+    """Whether the numbers are possible for a point of a schedule."""
     return (
         math.isfinite(p.t)
         and p.alpha >= 0

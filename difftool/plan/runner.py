@@ -1,4 +1,4 @@
-"""A plan run with a model, any number of times."""
+"""The runner: a plan compiled for a model, to be run any number of times."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from difftool.plan.plan import Plan, RunState
 from difftool.plan.rows import Row
 
 WRITTEN = (
-    "a callback may look at the state and not change it, for its estimate is made already; clone it (step.x.clone()), "
-    "or steer by the steps of a plan (Plan.steps)"
+    "a callback must not change the state, because its estimate is already computed; clone it (step.x.clone()), "
+    "or steer the run with Plan.steps"
 )
 
 RowCallback = Callable[[Row, Tensor, Any], None]
 
 
 class Runner:
-    """A plan made ready for a model: all that does not depend on the state is done once, for any number of runs.
+    """A plan compiled for a model: work that does not depend on the state is done only once.
 
-    compiled: what `compile_plan` made for the same plan and another conditioning of the same model.
+    compiled: the result of `compile_plan` for the same plan and another conditioning of the
+    same model.
     """
 
     def __init__(self, plan: Plan, model: BoundModel, compiled: Compiled | None = None):
         self.plan, self.model = plan, model
         self.compiled = compiled or compile_plan(plan, model)
-        self.copies = False  # whether the model is given copies of the state
+        self.copies = False  # whether copies of the state are passed to the model
         self._evaluations: dict[Any, Evaluations] = {}
 
     def __call__(
@@ -43,10 +44,11 @@ class Runner:
         callback: RowCallback | None = None,
         state: RunState | None = None,
     ) -> Tensor:
-        """The result from the input state x (copied) or from a saved state.
+        """Run the plan from the input state x (copied) or from a saved state.
 
-        callback(row, x, answer) is called after the evaluation of every grid row. The model's answers are not looked
-        at; a result that is not finite is the caller's to notice (drive `Execution` step by step to find where).
+        callback(row, x, answer) is called after the evaluation of every grid row. The model's
+        answers are not checked: the caller must detect a result that is not finite (drive
+        `Execution` step by step to find where it arises).
         """
         first = 0
         if state:
@@ -59,20 +61,22 @@ class Runner:
             version = version_of(y)
             answer = call(y, next(times))
             if version_of(y) != version:
-                # the network writes into its input: from now on it gets copies
+                # the network modifies its input in place: pass copies from now on
                 self.copies = True
                 return self(x, noise, callback=callback, state=state)
             if callback is not None:
-                call = _telling(call, callback, self.plan.rows[first:], y, answer)
+                call = _with_callback(call, callback, self.plan.rows[first:], y, answer)
             send = steps.send
+            y = send(answer)[0]
+            del answer  # as of every one below: its memory is free for the next
             for time in times:
-                answer = call(send(answer)[0], time)
-            return send(answer)[0]
+                y = send(call(y, time))[0]
+            return y
 
     def _entered(
         self, x: Tensor | None, noise: Source | None, state: RunState | None
     ) -> tuple[Any, Tensor, Row]:
-        """A run, and the state and row of its first evaluation."""
+        """A new run, and the state and row of its first evaluation."""
         steps = Execution(self.plan, noise=noise, raw=self.model, compiled=self.compiled).steps(
             x, state
         )
@@ -82,7 +86,7 @@ class Runner:
     def _prepared(
         self, x: Tensor, first: int
     ) -> tuple[Callable[[Tensor, Any], Any], Iterator[Any]]:
-        """The model for states like x, and what it is told beside them at each evaluation from row `first` on."""
+        """The model for states like x, and the times of its evaluations from row `first` on."""
         key = x.shape[0], x.dtype, x.device
         if key not in self._evaluations:
             self._evaluations[key] = prepared(self.model, self.plan.rows, x)
@@ -100,10 +104,10 @@ def _evaluations(rows: Sequence[Row]) -> int:
 
 
 def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
-    """`call, told`: call(x, told[i]) answers the i-th evaluation of the rows for states like x.
+    """`call, times`: call(x, times[i]) is the answer to the i-th evaluation, for states like x.
 
-    As `BoundModel.prepare` has it, and just that where no row asks for more than x0: such a run
-    pays nothing for the others.
+    The same as `BoundModel.prepare` if no row asks for more than x0, so that such a run has no
+    overhead.
     """
     evaluated = [row for row in rows if row.channels]
     plain = [row.point for row in evaluated if row.plain]
@@ -112,41 +116,41 @@ def prepared(model: BoundModel, rows: Sequence[Row], x: Tensor) -> Evaluations:
     ready: Evaluations = (model.evaluate, ())
     if plain:
         ready = model.prepare(plain, x)
-    call, told = ready[0], iter(ready[1])
+    call, times = ready[0], iter(ready[1])
 
-    def ask(x: Tensor, what: tuple[Row, Any]) -> Any:
-        row, time = what
+    def evaluate(x: Tensor, row_and_time: tuple[Row, Any]) -> Any:
+        row, time = row_and_time
         if row.plain:
             return call(x, time)
         return model.answer(x, row.point, row.request)  # type: ignore[arg-type]
 
-    return ask, [(row, next(told) if row.plain else None) for row in evaluated]
+    return evaluate, [(row, next(times) if row.plain else None) for row in evaluated]
 
 
-def _telling(
+def _with_callback(
     call: Callable[[Tensor, Any], Any],
     callback: RowCallback,
     rows: Sequence[Row],
     x: Tensor,
     answer: Any,
 ) -> Callable[[Tensor, Any], Any]:
-    """The model with a callback after each evaluation at a grid row; the first has been made."""
+    """The model with a callback after each evaluation of a grid row; the first one is done."""
     evaluated = (row for row in rows if row.channels)
     first = next(evaluated)
     if first.kind == "grid":
-        _tell(callback, first, x, answer)
+        _call_back(callback, first, x, answer)
 
-    def asked(x: Tensor, time: Any) -> Any:
+    def evaluate(x: Tensor, time: Any) -> Any:
         answer, row = call(x, time), next(evaluated)
         if row.kind == "grid":
-            _tell(callback, row, x, answer)
+            _call_back(callback, row, x, answer)
         return answer
 
-    return asked
+    return evaluate
 
 
-def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
-    """Calls it; `DifftoolError` if it writes into the state."""
+def _call_back(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
+    """Call the callback; `DifftoolError` if it modifies the state in place."""
     version = version_of(x)
     callback(row, x, check_output(answer, x, "the model") if row.channels == 1 else answer)
     if version_of(x) != version:
@@ -156,5 +160,5 @@ def _tell(callback: RowCallback, row: Row, x: Tensor, answer: Any) -> None:
 def run(
     plan: Plan, model: BoundModel, x: Tensor | None, noise: Source | None = None, **options: Any
 ) -> Tensor:
-    """The result of a plan on a model, once; options as of `Runner`."""
+    """Run a plan with a model once; options as for a call of `Runner`."""
     return Runner(plan, model)(x, noise, **options)

@@ -1,20 +1,22 @@
-"""What a plan does to a network that is steep, and to one that is wrong: two figures of the table alone.
+"""Stability of a plan, and its amplification of network errors, both from the table alone.
 
-Stability. Along a short stretch of equal steps h of the flow time s = sigma / (alpha + sigma) all variables are
-straight lines of one another, and a method is known by what it does to the linear velocity dy/ds = kappa y, the answer
-x0 = x - s v. For z = kappa h, the largest z up to which no mode of the method grows (the flow decays as e^-z) is
+Stability. Over a few equal steps h, so short that all variables are linear in the flow time
+s = sigma / (alpha + sigma), a method is characterized by its effect on the linear velocity
+dy/ds = kappa y, the answer x0 = x - s v. The stability interval is the largest z = kappa h up
+to which no mode of the method grows (the flow decays as e^-z):
 
-    the real interval       z on the positive real line: a Jacobian with real eigenvalues, as an exact score has
+    the real interval       z on the positive real line: real eigenvalues, as of an exact score
     the complex interval    z anywhere in a disc {|z - r| <= r}: its diameter 2 r
 
-(Euler: 2 and 2.) A run is stable where the Lipschitz constant of the network's velocity eps - x0, which guidance
-multiplies, times the step of s is below that. Sources: Hairer & Wanner 1996, Solving ordinary differential
-equations II, chapters IV.2 and V.1; the disc: Spijker 1983, Contractivity in the numerical solution of initial value
-problems, Numerische Mathematik 42.
+(Euler: 2 and 2.) A run is stable if the Lipschitz constant of the network's velocity eps - x0,
+which guidance multiplies, times the step of s is below this interval. Sources: Hairer & Wanner
+1996, Solving ordinary differential equations II, chapters IV.2 and V.1; the disc: Spijker 1983,
+Contractivity in the numerical solution of initial value problems, Numerische Mathematik 42.
 
-Errors of the network. An error e_k of the network's answer at row k is an error |c_out e_k| of x0 (c_out = sigma /
-alpha if the network predicts eps) and ends as g_k e_k. On Gaussian data of a given variance the g_k follow from the
-table; independent errors of unit size end as sqrt(sum_k g_k^2).
+Errors of the network. An error e_k of the network's output at row k is an error |c_out e_k| of
+x0 (c_out = sigma / alpha if the network predicts eps) and contributes g_k e_k to the result. On
+Gaussian data of a given variance, the g_k follow from the table; independent errors of unit
+size add up to sqrt(sum_k g_k^2).
 """
 
 from __future__ import annotations
@@ -34,25 +36,25 @@ from difftool.plan.trace import trace
 from difftool.samplers.base import Sampler
 from difftool.schedules import Flow, Path, Point
 
-STEPS, STEP = 48, 1e-5  # of the stretch of s whose middle is 1/2
-PERIODS = (1, 2, 3, 4)  # steps after which a method does the same again
-GROWTH = 1e-4  # of a mode, per step, that counts as none
-SMALLEST, LARGEST = 0.01, 60.0  # of the intervals that are looked for
-CLASSES = np.array([0.02, 0.05, 0.1, 0.25])  # variances of a class of data of variance 1/2
-ANGLES = np.linspace(0.05, 1.0, 24) * np.pi  # on the upper half of a circle: a plan is real
+STEPS, STEP = 48, 1e-5  # number and size of the steps of s, centered at 1/2
+PERIODS = (1, 2, 3, 4)  # numbers of steps after which a method may repeat itself
+GROWTH = 1e-4  # growth of a mode per step that counts as none
+SMALLEST, LARGEST = 0.01, 60.0  # limits of the search for intervals
+CLASSES = np.array([0.02, 0.05, 0.1, 0.25])  # variances of a class, in data of variance 1/2
+ANGLES = np.linspace(0.05, 1.0, 24) * np.pi  # on the upper half of a circle, as plans are real
 
 
 class Stability(NamedTuple):
-    """The real and the complex stability interval; `LARGEST` stands for that or more, 0 for less than `SMALLEST`."""
+    """The real and complex stability intervals, 0 if below `SMALLEST`, at most `LARGEST`."""
 
     real: float
     disc: float
 
 
 def stability(sampler: Sampler) -> Stability | None:
-    """The stability intervals of a sampler; None where no plan holds it, or where it does not run on such a stretch.
+    """The stability intervals of a sampler, or None if they are not known.
 
-    Or where it asks for more than x0.
+    That is, if it has no plan, does not run on this path, or asks for more than x0.
     """
     flow = Flow()
     middle = 0.5 + STEP * STEPS / 2
@@ -72,7 +74,7 @@ def stability(sampler: Sampler) -> Stability | None:
 
 
 def _interval(step: Callable[[Array], Array], directions: Array) -> float:
-    """The largest factor up to which no mode grows, at all multiples of the directions."""
+    """The largest factor up to which no mode grows, over multiples of all directions."""
     low, high = SMALLEST, LARGEST
     for _ in range(2):  # coarse, then fine
         factors = np.geomspace(low, high, 128)
@@ -88,17 +90,17 @@ def _interval(step: Callable[[Array], Array], directions: Array) -> float:
 
 
 def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
-    """z (Z,) -> the matrices (Z, L, L) that take the L values in use at a grid point to those at the next one.
+    """z (Z,) -> the matrices (Z, L, L) from the L live values at a grid point to the next ones.
 
-    None if what is in use does not repeat.
+    The next grid point is one period later. None if the live values do not repeat.
     """
     grid = [r for r, row in enumerate(plan.rows) if row.kind == "grid"]
     last, n = last_uses(plan.rows), STEPS // 2
-    if len(grid) <= n + max(PERIODS):  # the points of the grid are not where it asks
+    if len(grid) <= n + max(PERIODS):  # it does not evaluate the model at the grid points
         return None
 
     def alive(r: int) -> list[Value]:
-        """By age; the row itself and its answer included."""
+        """The live values by age, including the row itself and its answer."""
         return sorted(v for v, use in last.items() if v.kind != "z" and v.number <= r < use)
 
     def offsets(r: int) -> list[Value]:
@@ -126,10 +128,10 @@ def _one_step(plan: Plan) -> Callable[[Array], Array] | None:
 
 
 def error_gains(plan: Plan, out: Callable[[Point], float], variance: float = 0.5) -> Array:
-    """|g_k|, for each evaluation of the plan in turn: how an error of 1 of the network's answer there ends.
+    """|g_k| for each evaluation of the plan: the effect of a network error of 1 on the result.
 
-    out: |c_out| of the network at a point, from its error to that of x0 (`models.parametrization.errors_of`).
-    variance: of the data, N(0, variance).
+    out: |c_out| of the network at a point, the factor from its error to that of x0
+    (`models.parametrization.errors_of`). variance: of the data, N(0, variance).
     """
     data = Gaussian.of(0.0, variance)
     _, answer, _ = _gains(plan, lambda p: exact_x0(data, p)[1])
@@ -138,18 +140,20 @@ def error_gains(plan: Plan, out: Callable[[Point], float], variance: float = 0.5
 
 
 def amplification(plan: Plan, out: Callable[[Point], float], variance: float = 0.5) -> float:
-    """Independent errors of unit size of all answers, at the end of the run: sqrt(sum_k g_k^2)."""
+    """The effect of independent unit errors of all answers on the result: sqrt(sum_k g_k^2)."""
     return float(np.sqrt((error_gains(plan, out, variance) ** 2).sum()))
 
 
 def guided_growth(plan: Plan, scale: float) -> float:
-    """How large a run ends whose guidance leads from wide data to narrow data around the same mean, over their size.
+    """The size of guided samples relative to the data, for Gaussian data and narrower classes.
 
-    Classes are narrower than all data: with the slopes b_u and b_c of the exact models of N(0, 1/2) and of N(0, v), the
-    guided estimate is x0 = (w b_c - (w - 1) b_u) x, steeper by w where the noise is about as large as the data. What is
-    told is the standard deviation at the end, all noise included, over that of the wide data there, the largest over
-    some v: at most 1 for a run that follows its flow, infinite where it overflows. On trained networks runs with more
-    than 1.5 are wrong by as much as the data are large. 0 for runs upwards, of which it says nothing.
+    With the slopes b_u and b_c of the exact models of the data, N(0, 1/2), and of a class,
+    N(0, v), the guided estimate is x0 = (w b_c - (w - 1) b_u) x, steeper by w where the noise
+    is about as large as the data. The result is the standard deviation at the end, including
+    all noise, divided by that of the data there, the largest over several v: at most 1 for a
+    run that follows its flow, infinite if it overflows. On trained networks, runs with more
+    than 1.5 are wrong by as much as the data are large. 0 for runs from data to noise, which
+    are not covered.
     """
     first, final = plan.rows[0].point, plan.rows[-1].point
     if final.flow > first.flow:
@@ -171,10 +175,10 @@ def guided_growth(plan: Plan, scale: float) -> float:
 
 
 def _gains(plan: Plan, slopes: Callable[[Point], Array]) -> tuple[Array, Array, Array]:
-    """How the end of a run follows from a change of every state, answer and noise: (rows, n), (rows, n), (noises, n).
+    """The derivative of a plan's result by every state (rows, n), answer (rows, n) and noise.
 
-    slopes: d x0 / d x at a point, of n linear models. The plan is gone through backwards, once. `DifftoolError` where
-    it asks for more than x0.
+    slopes: d x0 / d x at a point, of n linear models. One backward pass over the plan.
+    `DifftoolError` if it asks for more than x0.
     """
     refuse_requests(plan)
     count = len(slopes(plan.rows[0].point))

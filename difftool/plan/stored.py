@@ -1,8 +1,9 @@
-"""Plans as JSON-able values, for the files of plans, of stopped runs and of recipes.
+"""Plans as JSON-able values, for files of plans, saved runs and recipes.
 
-What a row asks for is written where it is not x0 alone: `answers`, `condition`, `to`. A row
-without them asks for as many answers as its `channels`: x0, or x0 and the learned variance. Version
-1 says no more than that; a plan that does is of version 2, so that an older difftool refuses it.
+The request of a row is written, as `answers`, `condition` and `to`, if it is not x0 alone. A
+row without these keys asks for as many outputs as its `channels`: x0, or x0 and the learned
+variance. This is all that version 1 can express; other plans are written as version 2, so that
+an older difftool rejects them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from difftool.plan.rows import Row
 from difftool.request import PLAIN, WITH_VARIANCE, Request
 from difftool.schedules.base import Point
 
-VERSION = 1  # of what is written, but for plans that ask for more than it says
+VERSION = 1  # of written files, if this version can express the plan
 NEWEST = 2
 
 
@@ -44,7 +45,7 @@ def table_to_dict(rows: Sequence[Row], noises: Sequence[NoiseKey], name: str) ->
 def table_from_dict(
     data: Any, origin: Any
 ) -> tuple[tuple[Row, ...], tuple[NoiseKey, ...], str]:
-    """The inverse of `table_to_dict`; `DifftoolError` for values that are no whole plan of a version known here."""
+    """The inverse of `table_to_dict`; `DifftoolError` if incomplete or of a newer version."""
     check_version(data, "difftool-plan", origin)
     try:
         rows = tuple(
@@ -61,25 +62,25 @@ def table_from_dict(
         )
         return rows, noises, str(data["name"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DifftoolError(f"{origin} is not a whole plan: {error!r}") from None
+        raise DifftoolError(f"{origin} is not a complete plan: {error!r}") from None
 
 
 def check_version(data: Any, kind: str, origin: Any) -> None:
-    """Raise `DifftoolError` unless data is a dictionary of that format, of this version or an older one."""
+    """Raise `DifftoolError` unless data is a dictionary of that format and a known version."""
     if not isinstance(data, dict) or data.get("format") != kind:
         raise DifftoolError(f"{origin} is not a {kind} file")
     version = data.get("version")
     if not isinstance(version, int) or version > NEWEST:
         raise DifftoolError(
-            f"{origin} has format version {version}, this difftool reads up to {NEWEST}; update it"
+            f"{origin} has format version {version}, but this difftool reads up to {NEWEST}; update difftool"
         )
 
 
-OLD = (None, PLAIN, WITH_VARIANCE)  # by their number of channels, what version 1 says
+OLD = (None, PLAIN, WITH_VARIANCE)  # the requests of version 1, by number of channels
 
 
 def _asked(request: Request | None) -> dict[str, Any]:
-    """What a row asks for, as far as it is not x0 alone."""
+    """The request of a row as JSON-able values, empty for x0 alone."""
     out: dict[str, Any] = {}
     if request is None:
         return out
@@ -93,7 +94,7 @@ def _asked(request: Request | None) -> dict[str, Any]:
 
 
 def _request(r: int, row: dict[str, Any]) -> Request | None:
-    """What row r asks for; `DifftoolError` for what is no request."""
+    """The request of row r; `DifftoolError` if it is not a valid one."""
     channels = _whole(row["channels"])
     if not row.keys() & {"answers", "condition", "to"}:
         if not 0 <= channels < len(OLD):
@@ -111,7 +112,7 @@ def _request(r: int, row: dict[str, Any]) -> Request | None:
 
 
 def _whole(value: Any) -> int:
-    """The whole number that the file holds; `ValueError` for anything else."""
+    """The value, if it is a whole number; `ValueError` for anything else."""
     if type(value) is not int:
         raise ValueError(f"expected a whole number, got {value!r}")
     return value

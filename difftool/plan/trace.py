@@ -1,4 +1,4 @@
-"""Tracing: a sampler run on symbols, and the record of it written as a plan."""
+"""Tracing: running a sampler on symbols, and recording it as a plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from difftool.schedules.path import Path
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No search for cycles, which takes half of the time of a trace: symbols are many, and have none."""
+    """Disable garbage collection: half the time of a trace, although symbols form no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -43,18 +43,18 @@ def trace(
 ) -> Plan:
     """The plan of a sampler on a path.
 
-    last: how the run enters sigma = 0 (None: as the sampler says). correlated: True if the noise is path noise, whose
-    overlapping intervals share numbers: they are split into elementary increments. placed: as the noise is. Raises
-    `NotAffine` for samplers that no plan can hold.
+    last: how the run enters sigma = 0 (None: set by the sampler). correlated: True for path
+    noise, whose overlapping intervals share numbers: they are split into elementary increments.
+    placed: as for the noise. Raises `NotAffine` for samplers that a plan cannot represent.
     """
     if sampler.adaptive:
         raise NotAffine(
-            f"{name_of(sampler)} chooses its steps by the state; it runs as the plain loop"
+            f"{name_of(sampler)} chooses its steps by the state; it runs as a plain loop"
         )
     tracer = _Tracer(path, correlated, placed)
     out = finish(sampler, tracer.model, tracer.start, path, tracer.noise, last or sampler.last)
     if not isinstance(out, Symbol):
-        raise NotAffine(f"the sampler returned a {type(out).__name__}, not its state")
+        raise NotAffine(f"the sampler returned a {type(out).__name__} instead of its state")
     stops = with_derived(tracer.stops, out)
     stops.append(Stop(path[-1], out * 1.0))
     if correlated:
@@ -77,7 +77,7 @@ def trace(
 
 
 class _Tracer:
-    """The model, the noise, and the record of where they were asked."""
+    """The symbolic model and noise, and a record of their calls."""
 
     def __init__(self, path: Path, correlated: bool, placed: bool):
         self.start = Symbol()
@@ -89,7 +89,7 @@ class _Tracer:
     def model(self, x: Any, p: Point, **asked: Any) -> Any:
         if not isinstance(x, Symbol):
             raise NotAffine(
-                f"the model was given a {type(x).__name__} that does not come from the state"
+                f"the sampler passed the model a {type(x).__name__} that does not come from the state"
             )
         request = request_of(asked)
         if p.sigma == 0:
@@ -99,7 +99,7 @@ class _Tracer:
         if x is self.start and not first.answers:
             first.point, first.answers, first.request = p, answers, request
         else:
-            if x in self.asked or not x.parts:  # the same state is another row
+            if x in self.asked or not x.parts:  # evaluating the same state again is a new row
                 x = x * 1.0
             self.asked.add(x)
             self.stops.append(Stop(p, x, answers, request))
@@ -115,7 +115,7 @@ class _Tracer:
 
 
 def _table(stops: list[Stop]) -> list[dict[Value, float]]:
-    """The terms of every row, numbered; a row refers to the rows before it."""
+    """The terms of every row, in terms of the rows before it."""
     for r, stop in enumerate(stops):
         stop.x.source = Value("x", r)
         for c, answer in enumerate(stop.answers):
@@ -127,9 +127,12 @@ def _table(stops: list[Stop]) -> list[dict[Value, float]]:
 
 
 def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int, float]]]:
-    """Keys of path noise: elementary increments, and each query as a combination of them.
+    """Keys of elementary increments of path noise, and each query as a combination of them.
 
-    For a query over [a, b] cut at a = u_0 < u_1 < .. < u_n = b:  z = sum_i sqrt((u_{i+1} - u_i) / (b - a)) z_i.
+    For a query over [a, b] cut at a = u_0 < u_1 < .. < u_n = b:
+
+        z = sum_i sqrt((u_{i+1} - u_i) / (b - a)) z_i.
+
     A query up to an infinite level is independent of all finite ones.
     """
     cuts = sorted({u for n in noises if n.interval for u in n.interval if math.isfinite(u)})
@@ -151,7 +154,10 @@ def _split(noises: list[NoiseKey]) -> tuple[tuple[NoiseKey, ...], list[dict[int,
 
 
 def _kinds(stops: list[Stop], path: Path) -> list[tuple[Kind, int]]:
-    """The last evaluated row at a point of the path is its grid row; what lies between two of them is a stage."""
+    """Kind and index of every row: the last evaluation at a point of the path is its grid row.
+
+    Other evaluated rows are stages.
+    """
     places = {p: i for i, p in enumerate(path)}
     grid = {
         places[stop.point]: r

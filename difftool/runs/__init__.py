@@ -1,1 +1,1 @@
-"""Runs by name: recipes and how they are carried out, evaluations, experiments."""
+"""Runs described by names: recipes and their execution, evaluations, experiments."""

@@ -1,4 +1,4 @@
-"""Samples compared with a data set, batch after batch: for `difftool evaluate` and the tables of experiments."""
+"""Comparison of samples with a data set, batch by batch: for `evaluate` and `experiments`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from difftool.runs.recipe import Recipe
 from difftool.runs.run import Run
 from difftool.schedules import Point
 
-BATCH = 256  # samples of a data set that are looked at together
-CLEAN = Point(0.0, 1.0, 0.0)  # of data without noise
-OnProgress = Callable[[str, int, int], None]  # what is read, how much of it, of how much
+BATCH = 256  # samples of a data set that are processed together
+CLEAN = Point(0.0, 1.0, 0.0)  # the point of clean data
+OnProgress = Callable[
+    [str, int, int], None
+]  # arguments: what is read, how many so far, how many in total
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one set of samples: how many there are, and each score by its name."""
+    """The scores of one set of samples by name, and its number of samples."""
 
     number: int
     scores: dict[str, float]
@@ -34,7 +36,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Samples compared with a reference of so many, and other data, `against`, compared with the same."""
+    """Scores of samples and of a baseline, `against`, with the size of the reference."""
 
     samples: Figures
     reference: int
@@ -43,7 +45,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where samples come from, and how many there are of which shape."""
+    """A source of samples, with their number and shape."""
 
     batches: Iterable[Tensor]
     count: int
@@ -59,13 +61,14 @@ def evaluate(
     exact: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Comparison:
-    """Figures of `samples` beside the data, and of `against` if given.
+    """Scores of `samples` against the data, and of `against` if given.
 
-    samples: a recipe to draw them by, or where they are: an .npz file, a folder of pictures, or a data set's spec.
-    data: the reference, a data set. against: a data set of the same law, as many of it as there are samples.
-    features: a feature network's spec, or an .onnx file. exact: an exact model, whose log density is taken.
+    samples: a recipe to draw them, or their location: an .npz file, a folder of pictures, or
+    the spec of a data set. data: the reference, a data set. against: a data set of the same
+    distribution, of which as many samples are used. features: the spec of a feature network,
+    or an .onnx file. exact: an exact model for the log density.
 
-    Raises `DifftoolError` for what cannot be read, does not fit or is too small.
+    Raises `DifftoolError` for data that cannot be read, do not match or are too few.
     """
     scores = Scores(features_of(features), _density(exact))
     reference = make("datasets", data)
@@ -94,11 +97,11 @@ def evaluate(
 
 
 def _silent(name: str, done: int, total: int) -> None:
-    """Nothing is shown."""
+    """Show nothing."""
 
 
 def _source(samples: Recipe | str) -> _Source:
-    """Samples that are drawn by a recipe, or those of a file, a folder or a data set."""
+    """Samples drawn by a recipe, or read from a file, a folder or a data set."""
     if isinstance(samples, Recipe):
         run = Run.of(samples)
         return _Source(run.parts(), run.recipe.num_samples, run.job.shape)
@@ -107,25 +110,25 @@ def _source(samples: Recipe | str) -> _Source:
 
 
 def _of_dataset(data: Dataset, count: int) -> _Source:
-    """So many samples of a data set."""
+    """`count` samples of a data set."""
     return _Source(_batches(data, count), count, data.shape)
 
 
 def _check_shapes(source: _Source, others: Sequence[tuple[str | None, Dataset | None]]) -> None:
-    """Raise `DifftoolError` for a data set whose samples have another shape."""
+    """Raise `DifftoolError` for a data set whose samples have a different shape."""
     for name, dataset in others:
         if dataset is not None and dataset.shape != source.shape:
             raise DifftoolError(
-                f"the samples have the shape {source.shape}, those of {name} {dataset.shape}"
+                f"the samples have shape {source.shape}, but those of {name} have {dataset.shape}"
             )
 
 
 def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
-    """So many samples of a data set, in an order that is random and always the same; nothing for what is unreadable."""
+    """`count` samples of a data set in a fixed random order, less those that are unreadable."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:count]
     for part in order.split(BATCH):
         x = data.batch(part).x
-        # of what is skipped it gives others, which have a turn of their own
+        # skipped samples are replaced by others, which come up by themselves too
         skipped = getattr(data, "skipped", {})
         kept = [i for i, number in enumerate(part.tolist()) if number not in skipped]
         if kept:
@@ -133,7 +136,7 @@ def _batches(data: Dataset, count: int) -> Iterator[Tensor]:
 
 
 def _samples(spec: str) -> Dataset:
-    """A file or a folder of samples, or a data set by its spec."""
+    """Samples in a file or a folder, or a data set from its spec."""
     path = Path(spec)
     if path.is_dir():
         spec = write("folder", {"path": spec})
@@ -144,7 +147,7 @@ def _samples(spec: str) -> Dataset:
 
 
 def features_of(spec: str | None) -> Callable[[Tensor], Tensor] | None:
-    """A feature network by its spec or its file."""
+    """A feature network from its spec or its file."""
     if spec is None:
         return None
     if is_file("features", spec):
@@ -159,6 +162,6 @@ def _density(spec: str | None) -> Callable[[Tensor], Tensor] | None:
     model = make("models", spec)
     if not isinstance(model, ExactModel):
         raise DifftoolError(
-            f"the model {parse(spec)[0]!r} has no density; exact ones have: digits-exact, say"
+            f"the model {parse(spec)[0]!r} has no density; use an exact one, such as digits-exact"
         )
     return lambda x: model.log_density(x, CLEAN)

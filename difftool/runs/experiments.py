@@ -1,8 +1,8 @@
-"""Tables of experiments: trainings that differ in some of their settings, each evaluated in the same way.
+"""Tables of experiments: trainings that differ in some settings, all evaluated the same way.
 
 A table is a TOML file,
 
-    [all]                       what every experiment has, unless it says otherwise
+    [all]                       settings of all experiments, unless they override them
     data = "digits"
     epochs = 20
 
@@ -16,8 +16,8 @@ A table is a TOML file,
     network = "unet:widths=32+64"
     learning_rate = 5e-4
 
-with the settings of `difftool train`. It is carried out in a folder, one folder in it for each experiment: what is
-finished there is left as it is, what was stopped goes on.
+with the settings of `difftool train`. It runs in a folder with one subfolder per experiment:
+finished experiments there are kept, interrupted ones resume.
 """
 
 from __future__ import annotations
@@ -50,15 +50,16 @@ from difftool.training.trainer import Hyperparameters
 NAMES = ("table.csv", "table.md")
 PICTURE = "samples.png"  # in the folder of an experiment
 PARTS = ("all", "evaluation", "experiments")  # of a file
-SHOWN = 64  # samples of a collage
+SHOWN = 64  # maximum number of samples in a collage
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How the samples of every experiment are drawn and compared.
 
-    data: the reference; none: what the experiment was trained on. features: a feature network, for FID and its like.
-    sampler, steps, num_samples, batch_size, seed, label (`class` in the file), guidance: as `difftool sample` has them.
+    data: the reference; default: the training data of the experiment. features: a feature
+    network for FID, KID and more. sampler, steps, num_samples, batch_size, seed, label (`class`
+    in the file), guidance: as in `difftool sample`.
     """
 
     data: str | None = None
@@ -72,7 +73,7 @@ class Evaluation:
     guidance: float | None = None
 
     def recipe(self, folder: Path, device: Device = "auto") -> Recipe:
-        """How samples of the experiment in that folder are drawn."""
+        """The recipe for drawing samples of the experiment in that folder."""
         own = {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -83,26 +84,24 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Table:
-    """Experiments by name, and how they are evaluated."""
+    """Experiments by name, and their evaluation."""
 
     experiments: Mapping[str, Training]
     evaluation: Evaluation
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """The table in a TOML file; `DifftoolError` for one that cannot be read, and for what it should not hold."""
+        """Read a table from a TOML file; `DifftoolError` if it is not readable and valid."""
         parts = _read(file)
         common, experiments = parts.get("all", {}), parts.get("experiments", {})
         if not experiments:
-            raise DifftoolError(
-                f"{file} has no experiments; name them as in [experiments.small]"
-            )
+            raise DifftoolError(f"{file} has no experiments; add one as in [experiments.small]")
         trainings = {}
         for name, own in experiments.items():
             where = f"{file}, [experiments.{name}]"
             if not isinstance(own, dict) or not _is_name(name):
                 raise DifftoolError(
-                    f"{where}: an experiment is a table, its name of letters, digits, - and _"
+                    f"{where}: an experiment must be a table with a name of letters, digits, - and _"
                 )
             trainings[name] = _training({**_without(common, own), **own}, where)
         evaluation = _evaluation(parts.get("evaluation", {}), f"{file}, [evaluation]")
@@ -110,28 +109,28 @@ class Table:
 
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
-    """The parts of a TOML file, each a table."""
+    """The top-level tables of a TOML file."""
     try:
         parts = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DifftoolError(f"{file} is no TOML: {error}") from None
+        raise DifftoolError(f"{file} is not valid TOML: {error}") from None
     for name, part in parts.items():
         if name not in PARTS:
             raise unknown(f"table of {file}", name, PARTS)
         if not isinstance(part, dict):
-            raise DifftoolError(f"{file}: {name} is a table, as in [{name}], got {part!r}")
+            raise DifftoolError(f"{file}: {name} must be a table, as in [{name}], got {part!r}")
     return parts
 
 
 def _is_name(name: str) -> bool:
-    """Whether a folder may have that name: letters, digits, - and _."""
+    """Whether the name is allowed for a folder: letters, digits, - and _."""
     return name.replace("-", "").replace("_", "").isalnum()
 
 
 def _evaluation(settings: Mapping[str, Any], where: str) -> Evaluation:
-    """The evaluation, whose label a file calls `class`."""
+    """The evaluation from its settings; files call its label `class`."""
     settings = dict(settings)
     if "label" in settings:
         raise DifftoolError(f"{where}: {unknown('setting', 'label', ['class'])}")
@@ -142,16 +141,17 @@ def _evaluation(settings: Mapping[str, Any], where: str) -> Evaluation:
 
 
 Train = Callable[[str, Session], None]
-Say = Callable[[str, str], None]  # the name of an experiment, and what is done with it
+Say = Callable[[str, str], None]  # arguments: the name of an experiment, and its status
 
 
 def run_experiments(
     table: Table, folder: Path, train: Train, say: Say, device: Device = "auto"
 ) -> list[dict[str, Any]]:
-    """Train and evaluate what is not done yet; the rows of the table, which is written anew after each experiment.
+    """Train and evaluate all unfinished experiments; returns the rows of the table.
 
-    train: carries a session to its end. What cannot work is refused before the first training; an experiment that fails
-    on the way is a row that says why, and the next one begins.
+    The table is rewritten after each experiment. train: runs a session to its end. Settings
+    that cannot work are refused before the first training; if an experiment fails later, its
+    row says why, and the next one starts.
     """
     _check(table)
     rows: dict[str, dict[str, Any]] = {name: {} for name in table.experiments}
@@ -175,24 +175,24 @@ def run_experiments(
 
 
 def differing(experiments: Mapping[str, Training]) -> dict[str, dict[str, Any]]:
-    """The settings in which experiments differ, of each of them; options of data and network on their own."""
+    """The settings in which experiments differ, with options of data and network separate."""
     flat = {name: _flat(training) for name, training in experiments.items()}
     differ = [key for key in heads_of(flat.values()) if _differs(key, flat.values())]
     return {name: {key: values.get(key, "") for key in differ} for name, values in flat.items()}
 
 
 def heads_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The keys of all rows, in the order in which they come first."""
+    """The keys of all rows, in order of first appearance."""
     return [*dict.fromkeys(key for row in rows for key in row)]
 
 
 def _differs(key: str, rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether rows have different values of that key."""
+    """Whether rows have different values for that key."""
     return len({str(row.get(key)) for row in rows}) > 1
 
 
 def _flat(training: Training) -> dict[str, Any]:
-    """All settings of a training by their names; those of data and network with a prefix where a name is taken."""
+    """All settings of a training by name; options of data and network get a prefix if taken."""
     whole = training.to_dict()
     whole |= whole.pop("numbers")
     for axis in ("data", "network"):
@@ -211,7 +211,7 @@ def _flat(training: Training) -> dict[str, Any]:
 
 
 def _without(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What all have, less the number of steps where an experiment counts them in another way."""
+    """The common settings, without steps (epochs) if the experiment sets epochs (steps)."""
     other = {"steps": "epochs", "epochs": "steps"}
     return {key: value for key, value in common.items() if other.get(key) not in own}
 
@@ -233,7 +233,7 @@ def _from_settings(
     where: str,
     others: set[str] | frozenset[str] = frozenset(),
 ) -> Any:
-    """A dataclass from what a file says; `DifftoolError` for names that it does not have and values of another kind."""
+    """A dataclass from the settings in a file; `DifftoolError` for wrong names or types."""
     hints = typing.get_type_hints(kind)
     for key, value in settings.items():
         if key not in hints or key == "numbers":
@@ -244,7 +244,7 @@ def _from_settings(
         fits = {str, int, float, bool} & {*wanted} or {str}
         if type(value) not in fits and not (type(value) is int and float in fits):
             raise DifftoolError(
-                f"{where}: {key} is {' or '.join(sorted(t.__name__ for t in fits))}, got {value!r}"
+                f"{where}: {key} must be {' or '.join(sorted(t.__name__ for t in fits))}, got {value!r}"
             )
     try:
         return kind(**settings)
@@ -253,7 +253,7 @@ def _from_settings(
 
 
 def _check(table: Table) -> None:
-    """Raise `DifftoolError` for what would fail after hours: names, options and data that do not fit."""
+    """Raise `DifftoolError` for what would fail hours later: bad names, options and data."""
     evaluation = table.evaluation
     Scores(features_of(evaluation.features))
     if evaluation.sampler is not None:
@@ -269,7 +269,7 @@ def _check(table: Table) -> None:
             raise DifftoolError(f"experiment {name}: {error}") from None
         if reference.shape != data.shape:
             raise DifftoolError(
-                f"experiment {name} makes samples {data.shape}, the evaluation's data are {reference.shape}"
+                f"experiment {name} has samples of shape {data.shape}, the evaluation data {reference.shape}"
             )
         if classes is not None and (data.classes is None or classes[-1] >= data.classes):
             raise DifftoolError(
@@ -278,20 +278,20 @@ def _check(table: Table) -> None:
 
 
 def _session(training: Training, folder: Path, device: str) -> Session | None:
-    """What is left of a training; None if it is at its end. `DifftoolError` if the folder holds another one."""
+    """The unfinished training, or None; `DifftoolError` if the folder has a different one."""
     if not (folder / CHECKPOINT).exists():
         return Session(training, folder, device=device)
     saved = Checkpoint.load(folder, parts=())
     before = Training.of(saved, str(folder))
     wanted = training.filled(training.dataset())
-    if training.network is None:  # what is usual may have been another network then
+    if training.network is None:  # the default network may have been another one then
         wanted = replace(wanted, network=before.network)
     if before != wanted:
         old, new = _settings(before), _settings(wanted)
         key = next(key for key in new if old.get(key) != new[key])
         raise DifftoolError(
-            f"{folder} holds a training with {key}={old.get(key)}, the table says {new[key]}; name the experiment "
-            f"anew, or remove the folder"
+            f"{folder} has a training with {key}={old.get(key)}, but the table says {new[key]}; "
+            f"rename the experiment, or remove the folder"
         )
     if saved.facts["step"] >= wanted.numbers.steps:
         return None
@@ -299,7 +299,7 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
 
 
 def _settings(training: Training) -> dict[str, Any]:
-    """All settings of a training by their names."""
+    """All settings of a training by name."""
     whole = training.to_dict()
     return {**whole, **whole["numbers"], "numbers": None}
 
@@ -307,7 +307,7 @@ def _settings(training: Training) -> dict[str, Any]:
 def _figures(
     evaluation: Evaluation, training: Training, folder: Path, device: Device
 ) -> dict[str, Any]:
-    """The figures of an experiment: those that are written down, if they are of the same weights and evaluation."""
+    """The scores of an experiment: saved ones, if weights and evaluation are the same."""
     file = folder / "scores.json"
     files = [folder / MODEL]
     if evaluation.features is not None and is_file("features", evaluation.features):
@@ -332,7 +332,7 @@ def _figures(
 
 
 def _draw(recipe: Recipe, folder: Path) -> None:
-    """A collage of a few samples, where they are pictures."""
+    """Save a collage of a few samples, if they can be drawn."""
     run = Run.of(replace(recipe, num_samples=min(SHOWN, recipe.num_samples)))
     if is_picture(run.job.shape):
         file = folder / PICTURE
@@ -342,14 +342,14 @@ def _draw(recipe: Recipe, folder: Path) -> None:
 def _rows(
     rows: Mapping[str, dict[str, Any]], settings: Mapping[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The whole rows: name, settings, figures; whatever a setting is called, the name is that of the experiment."""
+    """Complete rows: name, settings, scores; `name` is always that of the experiment."""
     return [
         {"name": name} | settings[name] | row | {"name": name} for name, row in rows.items()
     ]
 
 
 def _write(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """The table as CSV and as Markdown with the collages."""
+    """Write the table as CSV, and as Markdown with the collages."""
     heads = heads_of(rows)
     with writing(folder / NAMES[0]) as file, file.open("w", newline="") as handle:
         writer = csv.DictWriter(handle, heads, restval="")
@@ -365,14 +365,14 @@ def _write(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 
 def _collage(name: str, folder: Path) -> str:
-    """The picture of an experiment in Markdown, if there is one."""
+    """The Markdown for the picture of an experiment, if it has one."""
     if (folder / name / PICTURE).exists():
         return f"![{name}]({name}/{PICTURE})"
     return ""
 
 
 def word(value: Any) -> str:
-    """A cell of the table."""
+    """The text of a table cell."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)

@@ -1,4 +1,4 @@
-"""Pictures of data and of runs: for `difftool forward`, `trajectory`, `interpolate` and `neighbors`."""
+"""Pictures of data and runs, for `forward`, `trajectory`, `interpolate` and `neighbors`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from difftool.sampling import Callback, Job, Step, ran_away, warn_beforehand
 from difftool.schedules import Point
 
 QUANTILES = (0.1, 0.5, 0.9)
-# how the steps of a run are shown while it goes on
+# shows the progress of a run
 Watch = Callable[[Run], AbstractContextManager[Callback]]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run in a picture: what its columns or frames are called, and the evaluations of a batch."""
+    """A run that was drawn: titles of its columns or frames, and the NFE of a batch."""
 
     titles: list[str]
     nfe: int | None
@@ -39,7 +39,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of `count` distances: a tenth is below `low`, half below `middle`, a tenth above `high`."""
+    """Quantiles of `count` distances: 10% (`low`), 50% (`middle`) and 90% (`high`)."""
 
     low: float
     middle: float
@@ -54,7 +54,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """How far the nearest of the data are: from samples, from others of one law, whether the samples are nearer."""
+    """Nearest-neighbor distances of samples and a baseline; whether the samples are nearer."""
 
     samples: Spread
     against: Spread | None = None
@@ -62,19 +62,19 @@ class Neighbors:
 
 
 def unwatched(run: Run) -> AbstractContextManager[Callback]:
-    """Nothing is shown."""
+    """Show no progress."""
     return nullcontext(lambda step: None)
 
 
 def usual(shape: Sequence[int]) -> int:
-    """How many samples are shown where nobody says."""
+    """The default number of samples to show."""
     if len(shape) == 3:
         return 8
     return 2000
 
 
 def usual_of(model: str) -> int:
-    """How many samples of a model are shown where nobody says."""
+    """The default number of samples to show for a model."""
     return usual(make("models", model).shape or ())
 
 
@@ -88,17 +88,20 @@ def noised(
     out: Path,
     overwrite: bool,
 ) -> list[Point]:
-    """Draw samples beside x_t = alpha x_0 + sigma eps at t = k / length, one eps for all k; the point of each k."""
+    """Draw data next to x_t = alpha x_0 + sigma eps at t = k / length; returns the points.
+
+    The noise eps is the same for all k.
+    """
     dataset, along = _drawable(data), make("schedules", schedule)
     if not length >= 1 or not all(0 <= k <= length for k in steps):
         raise DifftoolError(
-            f"steps are entries from 0 to length={length}, got {', '.join(map(str, steps))}"
+            f"steps must be from 0 to length={length}, got {', '.join(map(str, steps))}"
         )
     if count is None:
         count = usual(dataset.shape)
     if count < 1 or not 0 <= seed < 2**63:
         raise DifftoolError(
-            f"num-samples is at least 1 and the seed from 0 to 2^63 - 1, got {count} and {seed}"
+            f"num-samples must be at least 1 and seed from 0 to 2^63 - 1, got {count} and {seed}"
         )
     count = min(len(dataset), count)
     g = torch.Generator().manual_seed(seed)
@@ -115,15 +118,15 @@ def noised(
 def trajectory(
     recipe: Recipe, what: str, frames: int, out: Path, overwrite: bool, watch: Watch = unwatched
 ) -> Drawn:
-    """Draw a run: its states, or the model's estimates of x0, at up to `frames` points of the grid and at its end."""
+    """Draw a run: its states or estimates of x0 at up to `frames` grid points, end included."""
     if what not in ("state", "x0"):
-        raise DifftoolError(f"what is state or x0, got {what!r}")
+        raise DifftoolError(f"what must be state or x0, got {what!r}")
     if frames < 2:
-        raise DifftoolError(f"frames is a whole number of at least 2, got {frames}")
+        raise DifftoolError(f"frames must be at least 2, got {frames}")
     run = Run.of(recipe)
     if run.job.sampler is not None and run.job.sampler.adaptive:
         raise DifftoolError(
-            f"{recipe.sampler} gives each sample steps of its own; a trajectory takes fixed ones"
+            f"{recipe.sampler} adapts its steps per sample; a trajectory needs a sampler with fixed steps"
         )
     _check_picture(run.job)
     states: list[Tensor] = []
@@ -151,15 +154,15 @@ def trajectory(
 def interpolated(
     recipe: Recipe, between: int, out: Path, overwrite: bool, watch: Watch = unwatched
 ) -> Drawn:
-    """Draw runs from starts that lie between two: a row for each of `num_samples` pairs, `between` columns."""
+    """Draw runs from interpolated noise: a row per pair (`num_samples`), `between` columns."""
     pairs = recipe.num_samples
     if between < 2:
-        raise DifftoolError(f"between is a whole number of at least 2, got {between}")
+        raise DifftoolError(f"between must be at least 2, got {between}")
     run = Run.of(replace(recipe, num_samples=pairs * between))
     job = run.job
     if job.sampler is None or job.sampler.stochastic:
         raise DifftoolError(
-            f"{recipe.sampler} does not say where a start leads: take a deterministic sampler, flow-abm"
+            f"{recipe.sampler} is stochastic; use a deterministic sampler, such as flow-abm"
         )
     _check_picture(job)
     parts = [k / (between - 1) for k in range(between)]
@@ -178,15 +181,16 @@ def interpolated(
 
 
 def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
-    """Spherical interpolation of each of (n, ...): the point at the part u of the arc, its length that between theirs.
+    """Spherical interpolation from a to b, (n, ...), row by row, at the fraction u of the arc.
 
-    (sin((1 - u) w) a + sin(u w) b) / sin(w), w the angle between a and b. Between two draws of noise it is like a draw.
+    (sin((1 - u) w) a + sin(u w) b) / sin(w), w the angle between a and b. Between two draws of
+    noise it resembles another draw.
     Source: Shoemake 1985, Animating rotation with quaternion curves.
     """
     shape = (-1, *[1] * (a.ndim - 1))
     cosine = torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1).reshape(shape)
     w = cosine.acos()
-    same = w.sin() < 1e-4  # a straight line
+    same = w.sin() < 1e-4  # interpolated linearly
     over = torch.where(same, 1.0, w.sin())
     p, q = (torch.where(same, part, (part * w).sin() / over) for part in (1 - u, u))
     return p * a + q * b
@@ -195,7 +199,7 @@ def slerp(a: Tensor, b: Tensor, u: float) -> Tensor:
 def neighbors(
     samples: Path, data: str, against: str | None, shown: int, out: Path, overwrite: bool
 ) -> Neighbors:
-    """Draw samples beside the nearest ones of the data, and say how far they are."""
+    """Draw samples next to their nearest neighbors in the data; returns the distances."""
     dataset = _drawable(data)
     x, reference = npz(samples).all().x, dataset.all().x
     if tuple(x.shape[1:]) != dataset.shape:
@@ -203,7 +207,7 @@ def neighbors(
             f"{samples} has samples of shape {tuple(x.shape[1:])}, {data} of shape {dataset.shape}"
         )
     if shown < 1:
-        raise DifftoolError(f"shown is a whole number of at least 1, got {shown}")
+        raise DifftoolError(f"shown must be at least 1, got {shown}")
     found = nearest(x, reference)
     result = Neighbors(Spread.of(found.distance))
     if against is not None:
@@ -218,15 +222,13 @@ def neighbors(
 def _drawable(data: str) -> Dataset:
     dataset: Dataset = make("datasets", data)
     if not is_picture(dataset.shape):
-        raise DifftoolError(
-            f"samples of {data} have the shape {dataset.shape} and make no picture"
-        )
+        raise DifftoolError(f"samples of {data} have shape {dataset.shape} and cannot be drawn")
     return dataset
 
 
 def _check_picture(job: Job) -> None:
     if not is_picture(job.shape):
-        raise DifftoolError(f"samples of shape {job.shape} make no picture")
+        raise DifftoolError(f"samples of shape {job.shape} cannot be drawn")
 
 
 def _draw(
@@ -236,7 +238,7 @@ def _draw(
     overwrite: bool,
     data: Tensor | None = None,
 ) -> None:
-    """Sets of the same samples in one file: one frame each in a .gif, else side by side."""
+    """Write sets of the same samples to one file: as frames of a .gif, or side by side."""
     with writing(out, overwrite) as file:
         if out.suffix == ".gif":
             animation(sets, titles, file, data)

@@ -1,4 +1,4 @@
-"""Plans by name, and their figures: for `difftool plan`."""
+"""Plans by name, and their properties: for `difftool plan`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from difftool.schedules import DDPMLinear
 
 STEPS = 10
 KINDS = {"predicts eps": "eps", "predicts x0": "x0", "predicts v or flow": "v"}
-SHOWN = 10  # of an error's ways, from each end of a run
+SHOWN = 10  # gains of single errors, from each end of a run
 
 
 def plan_of(
@@ -33,11 +33,11 @@ def plan_of(
     last: Any = None,
     model: str = "digits-exact",
 ) -> Plan:
-    """The plan of a sampler by name on a schedule and grid by name, or the plan in a .json file."""
+    """The plan of a sampler on a schedule and grid, by name, or the plan in a .json file."""
     if is_file("samplers", sampler):
         if not (steps is schedule is grid is last is None):
             raise DifftoolError(
-                "a plan in a file has its own steps, schedule, grid and last step; leave those out"
+                "a plan in a file has its own steps, schedule, grid and last step; leave those options out"
             )
         return load_plan(Path(parse(sampler)[0]))
     walked, times = make("samplers", sampler), make("grids", grid) if grid else None
@@ -62,18 +62,19 @@ def plan_of(
 
 
 def check_plan_file(file: Path | None, force: bool) -> None:
-    """Raise `DifftoolError` if a plan could not be written there."""
+    """Raise `DifftoolError` if a plan cannot be written to that file."""
     if file is None:
         if force:
-            raise DifftoolError("--force is for an explicit --out")
+            raise DifftoolError("--force needs an explicit --out")
         return
     check_kind(file, ".json", force)
 
 
 def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str]:
-    """NFE, registers, amplification; the exact errors on Gaussian data like that of an exact model.
+    """NFE, registers, amplification of errors, and exact errors on Gaussian data.
 
-    sampler: whose stability intervals are shown as well.
+    The data have the mean and covariance of the model, if it is exact. sampler: its stability
+    intervals are added.
     """
     formed, program = compile_plan(plan, None)
     facts = {
@@ -91,8 +92,8 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
         found = stability(make("samplers", sampler))
     if found is not None and steps:
         facts["stability"] = (
-            f"real {found.real:.3g}, complex {found.disc:.3g} over the step of s: at the largest, {max(steps):.2g}, a "
-            f"Lipschitz constant of {found.real / max(steps):.3g}"
+            f"Lipschitz constant up to {found.real:.3g} (real), {found.disc:.3g} (complex) over the step in s: "
+            f"{found.real / max(steps):.3g} at the largest step, {max(steps):.2g}"
         )
     exact = make("models", model)
     facts |= _network_error(plan, exact.predicts or "x0")
@@ -107,10 +108,10 @@ def figures(plan: Plan, model: str, sampler: str | None = None) -> dict[str, str
     )
     if not plan.noises and plan.rows[-1].point.t < plan.rows[0].point.t:
         facts["path error"] = (
-            f"RMS {path_error(plan, data):.4g} to the probability flow's end points"
+            f"RMS {path_error(plan, data):.4g} to the end points of the probability flow"
         )
     facts["prior mismatch"] = (
-        f"W2 {prior_mismatch(plan, data):.4g} at the start, N(0, sigma^2) to the true law"
+        f"W2 {prior_mismatch(plan, data):.4g} at the start, from N(0, sigma^2) to the true distribution"
     )
     return facts
 
@@ -122,11 +123,13 @@ def default_of(
     guidance: float | None,
     stochastic: bool,
 ) -> tuple[str, dict[str, str]]:
-    """Why the default is what it is; what `sample` would run for that model, or a table of what it runs when."""
+    """The rationale of the default; what `sample` runs for that model, or in general."""
     why = (default.__doc__ or "").strip()
     if model is None:
         if not (steps is nfe is guidance is None) or stochastic:
-            raise DifftoolError("say for which model: difftool show default --model NAME")
+            raise DifftoolError(
+                "these options need a model: difftool show default --model NAME"
+            )
         return why, {kind: _by_steps(predicts) for kind, predicts in KINDS.items()}
     if steps is not None and nfe is not None:
         raise DifftoolError(f"give --steps or --nfe, not both; got steps={steps}, nfe={nfe}")
@@ -157,7 +160,7 @@ def default_of(
 
 
 def _by_steps(predicts: str) -> str:
-    """The choices by the number of steps, for a network on DDPM's table."""
+    """The default choices by number of steps, for a network on DDPM's table."""
     model = NetworkModel(lambda x, time: x, DDPMLinear(), predicts)
     chosen: dict[str, list[int]] = {}
     for n in (5, 10, 20, 50, 100):
@@ -171,7 +174,7 @@ def _by_steps(predicts: str) -> str:
 
 
 def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
-    """What errors of a network's answers become, together and one by one."""
+    """The gains of errors in the network output, all together and one by one."""
     if beyond_x0(plan) is not None:
         return {}
     gains = ", ".join(
@@ -184,13 +187,13 @@ def _network_error(plan: Plan, predicts: str) -> dict[str, str]:
     else:
         shown = [*each[:SHOWN], "..", *each[-SHOWN:]]
     return {
-        "network error": f"x {gains}: independent errors of size 1 of all answers, at the end",
+        "network error": f"x {gains}: at the end, of independent unit errors in all network outputs",
         "of each answer": f"x {' '.join(shown)} ({predicts})",
     }
 
 
 def gaussian_of(model: ExactModel) -> Gaussian:
-    """The Gaussian with an exact model's mean and covariance, along its principal axes."""
+    """The Gaussian with an exact model's mean and covariance, in its principal axes."""
     import numpy as np
 
     mean, cov = (a.numpy() for a in model.moments())

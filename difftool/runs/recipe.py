@@ -1,4 +1,4 @@
-"""Recipes: a whole run of `difftool sample` as plain words and numbers."""
+"""Recipes: a complete run of `difftool sample` as plain text and numbers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ from difftool.names.specs import check_names, is_file, make, spell
 from difftool.names.text import parse, write
 from difftool.outputs.samples import FORMAT, VERSION, read_recipe
 
-MOST = 2**32  # samples of one run: the noise of each has a number below
-FILLED_IN = "sampler", "schedule", "grid", "last", "clip"  # by the run, where nobody named them
+MOST = 2**32  # samples of one run, at most: each is numbered in its noise
+FILLED_IN = (
+    "sampler",
+    "schedule",
+    "grid",
+    "last",
+    "clip",
+)  # by the run, if the user did not give them
 ABSENT: dict[str, Any] = {  # from recipes of version 1
     "stochastic": False, "chosen": None, "clip": False, "guidance": None, "files": None, "noise": "independent"
 }  # fmt: skip
@@ -47,7 +53,7 @@ CHANGED = {
     "noise": lambda noise: f"{noise}-by-call",
     "grid": lambda grid: _down_to(grid),
 }
-# what a choice depends on
+# options that the choice of a sampler depends on
 CHOSEN_BY = {
     "model",
     "stochastic",
@@ -64,29 +70,27 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to sample: names with options on four axes, and numbers. None: the default of `difftool.sample`.
+    """What to sample: specs on four axes, and numbers. None: the default of `difftool.sample`.
 
-    Raises `DifftoolError` for values of another kind, and for numbers out of range.
+    Raises `DifftoolError` for values of the wrong type, and for numbers out of range.
     """
 
     model: str = "digits-exact"
-    sampler: str | None = (
-        None  # or the name of a file with a plan; None: what `sampling.choose` takes
-    )
-    stochastic: bool = False  # of what it takes
+    # a spec, or a file with a plan; None: the choice of `sampling.choose`
+    sampler: str | None = None
+    stochastic: bool = False  # for that choice
     schedule: str | None = None
     grid: str | None = None
     steps: int | None = None
-    nfe: int | None = None  # in place of steps
+    nfe: int | None = None  # instead of steps
     last: Literal["step", "mean"] | None = None
     num_samples: int = 64
     batch_size: int | None = None
     seed: int = 0
-    label: int | str | None = None  # a class, or a range of them taken in turn, "0-9"
-    guidance: float | None = None  # of a conditional model, 1: none
-    clip: bool | None = (
-        None  # keep the estimates of x0 within the range of the data; default: of pictures in [-1, 1]
-    )
+    label: int | str | None = None  # a class, or a range "0-9" to cycle through
+    guidance: float | None = None  # of a conditional model; 1: no extra guidance
+    # clip estimates of x0 to the range of the data; default: for pictures in [-1, 1]
+    clip: bool | None = None
     device: Device = "auto"
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     noise: (
@@ -99,11 +103,11 @@ class Recipe:
             "generator-by-call",
         ]
         | None
-    ) = None  # independent; the last three: as recipes up to version 2 numbered it
+    ) = None  # None: independent; the last three: numbered as in recipes up to version 2
     threads: int | None = None
-    files: dict[str, Any] | None = None  # SHA-256 of the files that the names refer to
+    files: dict[str, Any] | None = None  # SHA-256 of the files that the specs refer to
     plan: dict[str, Any] | None = None  # the plan itself, if `sampler` is a file
-    chosen: list[str] | None = None  # which options of `FILLED_IN` nobody named
+    chosen: list[str] | None = None  # the options of `FILLED_IN` that the user did not give
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(type(self)).items():
@@ -117,9 +121,7 @@ class Recipe:
                     upper = f" and at most {most}"
                 else:
                     upper = ""
-                raise DifftoolError(
-                    f"{_option(name)} is a whole number of at least 1{upper}, got {value}"
-                )
+                raise DifftoolError(f"{_option(name)} must be at least 1{upper}, got {value}")
         classes = self.classes
         if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
             if classes and classes[-1] >= MOST:
@@ -127,11 +129,11 @@ class Recipe:
             else:
                 upper = ""
             raise DifftoolError(
-                f"class is a whole number from 0 on{upper}, or a range as in 0-9, got {self.label!r}"
+                f"class must be a whole number of at least 0{upper}, or a range such as 0-9, got {self.label!r}"
             )
 
     def changed(self, **options: Any) -> Recipe:
-        """This recipe with other options; what goes with an option that is changed is left to its default again."""
+        """This recipe with other options; values that depend on them return to defaults."""
         forget: dict[str, Any] = {}
         chosen = self.chosen or []
         anew = "sampler" in chosen and bool(options.keys() & CHOSEN_BY)
@@ -155,15 +157,15 @@ class Recipe:
         return replace(self, **{**forget, **options})
 
     def _steps_go_with_grid(self, options: dict[str, Any]) -> bool:
-        """Whether a grid that has its own steps comes with the options, or goes."""
+        """Whether the options add or replace a grid that has its own number of steps."""
         if "grid" not in options:
             return False
         return any(_has_own_steps(grid) for grid in (self.grid, options["grid"]) if grid)
 
     def in_our_words(self, flow: bool = False) -> tuple[Recipe, str | None]:
-        """This recipe with our names for its sampler and grid in place of other tools', and a line that says so.
+        """This recipe with other tools' names translated, and a line that says so (or None).
 
-        flow: whether it runs along a flow, where some names mean another sampler.
+        flow: whether the schedule is a flow, for which some names mean another sampler.
         """
         typed = {"samplers": self.sampler, "grids": self.grid}
         foreign = {
@@ -176,7 +178,9 @@ class Recipe:
             for axis, name in foreign.items()
         }
         sampler, grid = meant.get("samplers", {}), meant.get("grids", {})
-        if self.grid is not None:  # it goes before the one that the sampler has there
+        if (
+            self.grid is not None
+        ):  # it takes precedence over the one that comes with the sampler
             sampler = {option: value for option, value in sampler.items() if option != "grid"}
         if self.sampler is not None:
             grid = {option: value for option, value in grid.items() if option == "grid"}
@@ -188,18 +192,18 @@ class Recipe:
         }
         if not found:
             return self, None
-        told = " ".join(f"--{option} {value}" for option, value in found.items())
+        translation = " ".join(f"--{option} {value}" for option, value in found.items())
         names = " with ".join(name for axis, name in foreign.items() if axis[:-1] in found)
         if "nfe" in found:
             numbers = {}
         else:
             numbers = {"steps": self.steps, "nfe": self.nfe}
         kept: dict[str, Any] = {**numbers, "last": found.get("last", self.last)}
-        return replace(self.changed(**found), **kept), f"{names} runs as {told}"
+        return replace(self.changed(**found), **kept), f"{names} runs as {translation}"
 
     @property
     def specs(self) -> dict[str, str]:
-        """What the run is made of, by axis; a plan holds all but the model."""
+        """The specs of the run by axis; a plan contains all but the model."""
         whole = self.plan is None and self.plan_file is None
         axes: tuple[str, ...] = ("models",)
         if whole:
@@ -207,12 +211,12 @@ class Recipe:
         return {axis: spec for axis in axes if (spec := getattr(self, axis[:-1]))}
 
     def check_names(self) -> None:
-        """Raise `DifftoolError` for a name that is neither ours nor runs as one of ours; nothing is loaded for that."""
+        """Raise `DifftoolError` for unknown names, also in other tools; nothing is loaded."""
         check_names(**self.in_our_words()[0].specs)
 
     @property
     def classes(self) -> range | None:
-        """The classes that samples are taken of, in turn; empty if the label names none."""
+        """The classes that samples cycle through; empty if the label is not valid."""
         if self.label is None:
             return None
         if isinstance(self.label, int):
@@ -224,7 +228,7 @@ class Recipe:
 
     @property
     def plan_file(self) -> Path | None:
-        """The file that holds the plan, if `sampler` names one."""
+        """The file with the plan, if `sampler` is one."""
         if self.sampler is None:
             return None
         if is_file("samplers", self.sampler):
@@ -233,7 +237,7 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """A short name for its outputs: model and sampler without their options."""
+        """A short name for outputs: model and sampler without options."""
         if self.plan_file:
             sampler = self.plan_file.stem
         else:
@@ -241,7 +245,7 @@ class Recipe:
         return f"{parse(self.model)[0]}-{sampler}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values, with the versions that made it."""
+        """The recipe as JSON-serializable values, with the versions of difftool and torch."""
         from torch import __version__ as torch_version
 
         head = {
@@ -254,25 +258,26 @@ class Recipe:
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """The recipe in an output; `DifftoolError` if something is missing or of another kind."""
+        """The recipe in an output; `DifftoolError` if values are missing or mistyped."""
         data = _as_now(read_recipe(file))
         names = {f.name for f in dataclasses.fields(cls)}
         missing = names - set(data)
         if missing:
             raise DifftoolError(
-                f"the recipe in {file} is not whole: {', '.join(sorted(missing))} missing; name the run's options anew"
+                f"the recipe in {file} is incomplete: {', '.join(sorted(missing))} missing; "
+                "give the options of the run instead"
             )
         try:
             return cls(**{name: data[name] for name in names})
         except DifftoolError as error:
-            raise DifftoolError(f"the recipe in {file} is not right: {error}") from None
+            raise DifftoolError(f"the recipe in {file} is not valid: {error}") from None
 
 
 def _as_now(data: dict[str, Any]) -> dict[str, Any]:
-    """An older recipe in today's words.
+    """Convert an older recipe to the current version.
 
-    Version 2 numbered noise in the order of the calls, and grids in the noise level had one lowest level for all.
-    Version 1 named its sampler, and `flow-abm` had an order of its own.
+    Version 2 numbered noise in the order of the calls, and grids in the noise level shared one
+    lowest level. In version 1 a sampler was always given, and `flow-abm` chose its own order.
     """
     if data["version"] < 2:
         data = {**ABSENT, **data}
@@ -289,7 +294,7 @@ def _as_now(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _down_to(grid: str) -> str:
-    """A grid with the lowest level, or the length of the table, that was its default up to version 2."""
+    """The grid with the lowest level, or table length, that was the default up to version 2."""
     name, options = parse(grid)
     if name in LEVELS:
         usual = {"level_min": "0.002"}
@@ -303,25 +308,25 @@ def _down_to(grid: str) -> str:
 
 
 def class_of(text: str | None) -> int | str | None:
-    """A class as it is typed: a number, or a range as text."""
+    """A class from the command line: a number, or a range as text."""
     if text is not None and re.fullmatch(r"-?\d+", text):
         return int(text)
     return text
 
 
 def _is_ours(axis: str, spec: str) -> bool:
-    """Whether it is the name of something installed, or of a file with a plan."""
+    """Whether the spec has an installed name, or is a file with a plan."""
     name = parse(spec)[0]
     return name.endswith(".json") or registry().has(axis, name)
 
 
 def _has_own_steps(grid: str) -> bool:
-    """Whether the grid of that spec has its own number of steps; one that cannot be made may have had."""
+    """Whether the grid has its own number of steps; True if it cannot be created."""
     if not _is_ours("grids", grid):
         return False
     try:
         return make("grids", grid).own_steps is not None
-    except DifftoolError:  # its file is gone, say
+    except DifftoolError:  # for example, its file is gone
         return True
 
 
@@ -332,7 +337,7 @@ def _option(name: str) -> str:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind, True and False being no numbers."""
+    """Whether a value is of a type; booleans do not count as numbers."""
     if get_origin(kind) in (typing.Union, types.UnionType):
         return any(_is(value, part) for part in get_args(kind))
     if get_origin(kind) is Literal:

@@ -1,4 +1,4 @@
-"""Runs: a recipe made ready, and carried out batch after batch."""
+"""Runs: recipes that are prepared, then executed batch by batch."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from difftool.sampling import (
     warn_beforehand,
 )
 
-COMPARED = 10_000  # samples whose distance to exact ones is taken, at most
-REFERENCE = 8192  # exact ones, at least
+COMPARED = 10_000  # maximum number of samples that are compared with exact ones
+REFERENCE = 8192  # minimum number of exact ones
 NOISES: dict[str, Noise] = {
     f"{name}{'' if placed else '-by-call'}": kind(placed)
     for name, kind in (
@@ -45,15 +45,15 @@ NOISES: dict[str, Noise] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe made ready: its job, and the recipe with every default filled in."""
+    """A prepared recipe: its job, and the recipe with every default filled in."""
 
     recipe: Recipe
     job: Job
-    nfe: list[int] = field(default_factory=list)  # of every batch that is done
+    nfe: list[int] = field(default_factory=list)  # of every finished batch
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
-        """Make ready; `DifftoolError` for names, options and numbers that do not fit."""
+        """Prepare a recipe; `DifftoolError` for names, options or numbers that do not fit."""
         model = make("models", recipe.model)
         recipe, translated = recipe.in_our_words(flow=_along_a_flow(recipe, model))
         warn(translated)
@@ -77,18 +77,18 @@ class Run:
 
     @property
     def sizes(self) -> list[int]:
-        """How many samples each batch has."""
+        """The number of samples in each batch."""
         return [count for _, count in batches(self.recipe.num_samples, self.recipe.batch_size)]
 
     @property
     def compared(self) -> int:
-        """How many samples `quality` looks at."""
+        """The number of samples that `quality` uses."""
         return min(self.recipe.num_samples, COMPARED)
 
     def samples(
         self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None
     ) -> Tensor:
-        """All samples, batch after batch; `done` is told of each batch as it is finished."""
+        """Draw all samples batch by batch; `done` is called with each finished batch."""
         parts = []
         for part in self.parts(callback):
             parts.append(part)
@@ -97,10 +97,10 @@ class Run:
         return torch.cat(parts)
 
     def parts(self, callback: Callback | None = None) -> Iterator[Tensor]:
-        """The samples of one batch after the other."""
+        """Draw the samples, one batch at a time."""
         warn_beforehand(self.job)
         text = (
-            f"not enough memory for {self.sizes[0]} samples at a time on {self.recipe.device}"
+            f"not enough memory for batches of {self.sizes[0]} samples on {self.recipe.device}"
         )
         astray = Astray(self.job)
         for first, count in batches(self.recipe.num_samples, self.recipe.batch_size):
@@ -112,7 +112,7 @@ class Run:
         warn(astray.line())
 
     def quality(self, samples: Tensor) -> Distance | None:
-        """Sliced Wasserstein distance of the samples to exact ones, beside as many exact ones; None if unknown."""
+        """Sliced Wasserstein distance to exact samples, and its value by chance, if known."""
         model, classes = self.job.model, self.recipe.classes
         if not isinstance(model, ExactModel) or (classes is not None and len(classes) > 1):
             return None
@@ -125,7 +125,7 @@ class Run:
 
 
 def _along_a_flow(recipe: Recipe, model: Model) -> bool:
-    """Whether alpha + sigma = 1 all along the schedule of the run."""
+    """Whether alpha + sigma = 1 along the schedule of the run."""
     if recipe.schedule is None:
         schedule = model.schedule
     else:
@@ -138,20 +138,20 @@ def _along_a_flow(recipe: Recipe, model: Model) -> bool:
 
 
 def _files(recipe: Recipe) -> dict[str, str] | None:
-    """The digests of the files that the recipe's names refer to; `DifftoolError` if one is not what it was."""
+    """Digests of the files that the recipe refers to; `DifftoolError` if one has changed."""
     named = [file for axis, spec in recipe.specs.items() for file in files_of(axis, spec)]
     paths = [path / CHECKPOINT if path.is_dir() else path for path in named]
     digests = {str(path): digest(path) for path in paths if path.is_file()}
     for file, before in (recipe.files or {}).items():
         if digests.get(file) != before:
             raise DifftoolError(
-                f"{file} is not what it was when the recipe was written; bring it back, or name it anew"
+                f"{file} has changed since the recipe was written; restore it, or give its option again"
             )
     return digests or None
 
 
 def _on_this_machine(recipe: Recipe) -> Recipe:
-    """The recipe with device, threads and noise filled in; sets the threads."""
+    """The recipe with device, threads and noise filled in; also sets torch's threads."""
     recipe = replace(
         recipe,
         device=_device(recipe.device),
@@ -163,23 +163,23 @@ def _on_this_machine(recipe: Recipe) -> Recipe:
 
 
 def _warn_of_a_folder(recipe: Recipe) -> None:
-    """A line where a training's folder has the name of a model."""
+    """Warn if the folder of a training has the name of a model."""
     if (Path(recipe.model) / CHECKPOINT).is_file():
-        folder = f"the training in the folder is checkpoint:path={recipe.model}"
-        warn(f"{recipe.model} is the model of that name; {folder}")
+        folder = f"for the training in the folder write checkpoint:path={recipe.model}"
+        warn(f"{recipe.model} means the registered model; {folder}")
 
 
 def _wrapped(model: Model, recipe: Recipe) -> tuple[Model, tuple[int, ...], Recipe]:
-    """The model with guidance and clipping, its shape, and the recipe that says whether it is clipped."""
+    """The model with guidance and clipping, its shape, and the recipe with `clip` filled in."""
     shape = model.shape
     if shape is None:
         raise DifftoolError(
-            f"the model {recipe.model!r} does not say what shape its samples have; give it one, as in "
+            f"the model {recipe.model!r} does not declare the shape of its samples; set it, as in "
             f"NetworkModel(..., shape=(3, 32, 32))"
         )
     if recipe.guidance is not None:
         if recipe.label is None:
-            raise DifftoolError("--guidance leads to a class; name it with --class")
+            raise DifftoolError("--guidance needs a class; give it with --class")
         model = Guided(model, recipe.guidance)
     chosen = recipe.chosen or [name for name in FILLED_IN if getattr(recipe, name) is None]
     if recipe.clip is None:
@@ -192,12 +192,12 @@ def _wrapped(model: Model, recipe: Recipe) -> tuple[Model, tuple[int, ...], Reci
 
 
 def _objects(recipe: Recipe) -> tuple[Plan | Sampler | None, dict[str, Any]]:
-    """The sampler, or the plan, of the recipe, and the options of `prepare` that go with it."""
+    """The sampler or plan of the recipe, and the matching options of `prepare`."""
     if recipe.plan is not None or recipe.plan_file is not None:
         for name in ("schedule", "grid", "steps", "nfe", "last"):
             if getattr(recipe, name) is not None:
                 raise DifftoolError(
-                    f"a plan has its own schedule, grid, steps and last step; leave --{name} out"
+                    f"a plan has its own schedule, grid, steps and last step; leave out --{name}"
                 )
         if recipe.plan is not None:
             return Plan.from_dict(recipe.plan, recipe.sampler or ""), {}
@@ -216,13 +216,13 @@ def _objects(recipe: Recipe) -> tuple[Plan | Sampler | None, dict[str, Any]]:
         return None, {**options, "stochastic": recipe.stochastic}
     if recipe.stochastic and "sampler" not in (recipe.chosen or []):
         raise DifftoolError(
-            f"--stochastic picks the sampler where none is named, and {recipe.sampler} is"
+            f"--stochastic is for runs without --sampler, but {recipe.sampler} is given; leave out one"
         )
     return make("samplers", recipe.sampler), options
 
 
 def _classes(recipe: Recipe, model: Model) -> dict[str, Tensor]:
-    """The conditioning: the classes of the recipe in turn. `DifftoolError` if the model does not know them all."""
+    """The labels, cycling through the classes; `DifftoolError` if the model lacks one."""
     classes = recipe.classes
     if classes is None:
         return {}
@@ -231,7 +231,7 @@ def _classes(recipe: Recipe, model: Model) -> dict[str, Tensor]:
 
 
 def _filled_in(recipe: Recipe, job: Job) -> Recipe:
-    """The recipe with what was decided: the plan, or sampler, schedule, grid, steps and last step."""
+    """The recipe with the decisions: plan, or sampler, schedule, grid, steps and last step."""
     if job.sampler is None:
         assert job.plan is not None
         return replace(recipe, plan=job.plan.to_dict())
@@ -262,5 +262,5 @@ def _device(name: Device) -> Device:
             return "mps"
         return "cpu"
     if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": mps}[name]:
-        raise DifftoolError(f"there is no {name} device here; use --device cpu")
+        raise DifftoolError(f"no {name} device is available; use --device cpu")
     return name

@@ -1,4 +1,4 @@
-"""Samplers: one file per family, each the loop of its paper."""
+"""Samplers: one file per family, each written as the loop of its paper."""
 
 from difftool.request import Request
 from difftool.samplers.adams import Adams, deis, exponential_adams, flow_ab, lms

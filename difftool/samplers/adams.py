@@ -1,11 +1,13 @@
-"""Adams methods on the probability-flow ODE: the newest answers of the model, interpolated by a polynomial.
+"""Adams methods on the probability-flow ODE: a polynomial through the model's newest answers.
 
-One class for all of them: what is interpolated (`interpolates`: eps, x0, or the flow velocity eps - x0), by a
-polynomial in which variable (`variable`: half-log-snr, level, flow, t), of which order. The linear part is always
-solved exactly, so that x0 and eps in half-log-snr are the exponential Adams methods. The field's names:
+One class covers them all. Options say what is interpolated (`interpolates`: eps, x0, or the
+flow velocity eps - x0), in which variable (`variable`: half-log-snr, level, flow, t), and at
+which order. The linear part is always solved exactly, so that x0 and eps in half-log-snr are
+the exponential Adams methods. The names in the literature:
 
     interpolates, variable    names
-    x0, half-log-snr          DPM-Solver++ multistep, of order 2 (`heun`) and 3 (factor 2); azula xEAB; res-multistep
+    x0, half-log-snr          DPM-Solver++ multistep, of order 2 (`heun`) and 3 (factor 2);
+                              azula xEAB; res-multistep
     x0, level                 -
     eps, half-log-snr         DEIS (tAB in log rho); azula zEAB
     eps, level                LMS (k-diffusion, diffusers), DEIS (rho)
@@ -29,19 +31,21 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class Adams(Predictor):
-    """The Adams-Bashforth methods: answers interpolated in the variable of your choice, the linear part exact.
+    """Adams-Bashforth: model outputs interpolated in a chosen variable, the linear part exact.
 
-    x_b = A x_a + sum_j w_j q_j, with w_j the integral of the j-th Lagrange polynomial (see `interpolate`). One
-    evaluation per step. Options:
+    x_b = A x_a + sum_j w_j q_j, with w_j the integral of the j-th Lagrange polynomial (see
+    `interpolate`). One evaluation per step. Options:
 
-    order: answers in a polynomial, 1 to 5; none: 4 for eps in the level (LMS), else 3, or what the steps allow.
-    start: `ramp`, or `runge-kutta` for first steps of the method's own accuracy.
+    order: answers in the polynomial, 1 to 5; none: 4 for eps in the level (LMS), else 3, or the
+        number of steps if smaller.
+    start: `ramp`, or `runge-kutta` for first steps as accurate as the method.
     taper: lower orders in the last steps.
-    interpolates: what the answers are: `x0`, `eps`, or `flow` (eps - x0).
-    variable: in which the polynomial is: `half-log-snr`, `level` (sigma / alpha), `flow` (sigma / (alpha +
-        sigma)), or `t`.
+    interpolates: the quantity to interpolate: `x0`, `eps`, or `flow` (eps - x0).
+    variable: the variable of the polynomial: `half-log-snr`, `level` (sigma / alpha), `flow`
+        (sigma / (alpha + sigma)), or `t`.
 
-    Where half-log-snr or the level is infinite that answer is left out. Raises `DifftoolError` for other values.
+    Where half-log-snr or the level is infinite, that answer is left out. Raises `DifftoolError`
+    for other values.
     """
 
     interpolates: CurrencyName = "flow"
@@ -80,10 +84,10 @@ class Adams(Predictor):
 
 
 def lms(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
-    """Linear multistep: Adams-Bashforth on eps in the noise level, order 4 where none is named.
+    """Linear multistep (LMS): Adams-Bashforth on eps in the noise level, order 4 by default.
 
-    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl. Options as of `adams`. Source: k-diffusion's LMS;
-    Karras et al. 2022, arXiv 2206.00364, for the ODE.
+    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl. Options as in `adams`. Source:
+    k-diffusion's LMS; Karras et al. 2022, arXiv 2206.00364, for the ODE.
     """
     return Adams(order, start, taper, "eps", "level")
 
@@ -94,20 +98,20 @@ def deis(
     taper: bool = False,
     variable: VariableName = "half-log-snr",
 ) -> Adams:
-    """Diffusion exponential integrator sampler: eps interpolated in log rho, rho or t, order 3 where none is named.
+    """DEIS (diffusion exponential integrator sampler): Adams-Bashforth on eps, default order 3.
 
-    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl, with L_j polynomials in `variable`: `half-log-snr` (the
-    paper's log rho, as published), `level` (its rho; the same as `lms`) or `t`. Other options as of `adams`.
-    Source: Zhang & Chen 2022, arXiv 2204.13902.
+    x_b / alpha_b = x_a / alpha_a + sum_j eps_j int L_j dl, with L_j polynomials in `variable`:
+    `half-log-snr` (the paper's log rho, as published), `level` (its rho; the same as `lms`) or
+    `t`. Other options as in `adams`. Source: Zhang & Chen 2022, arXiv 2204.13902.
     """
     return Adams(order, start, taper, "eps", variable)
 
 
 def flow_ab(order: int | None = None, start: Start = "ramp", taper: bool = False) -> Adams:
-    """Adams-Bashforth on the flow velocity eps - x0 in the flow time, order 3 where none is named.
+    """Adams-Bashforth on the flow velocity eps - x0 in the flow time, order 3 by default.
 
-    Regular at both ends of a run. Options as of `adams`. Source: Adams & Bashforth 1883; Lipman et al. 2022, arXiv
-    2210.02747, for the ODE.
+    Regular at both ends of a run. Options as in `adams`. Source: Adams & Bashforth 1883; Lipman
+    et al. 2022, arXiv 2210.02747, for the ODE.
     """
     return Adams(order, start, taper, "flow", "flow")
 
@@ -115,9 +119,10 @@ def flow_ab(order: int | None = None, start: Start = "ramp", taper: bool = False
 def exponential_adams(
     order: int | None = None, start: Start = "ramp", taper: bool = False
 ) -> Adams:
-    """Exponential Adams-Bashforth on x0 in half-log-snr, order 3 where none is named.
+    """Exponential Adams-Bashforth on x0 in half-log-SNR, order 3 by default.
 
-    Of order 3 it is DPM-Solver++(3M) with its factor 2, of order 2 refined exponential multistep (res-multistep).
-    Options as of `adams`. Sources: Lu et al. 2022, arXiv 2211.01095; Zhang et al. 2023, arXiv 2308.02157.
+    Order 3 is DPM-Solver++(3M) with its factor 2; order 2 is refined exponential multistep
+    (res-multistep). Options as in `adams`. Sources: Lu et al. 2022, arXiv 2211.01095; Zhang et
+    al. 2023, arXiv 2308.02157.
     """
     return Adams(order, start, taper, "x0", "half-log-snr")

@@ -1,8 +1,8 @@
-"""Adaptive solvers on the probability-flow ODE, through torchdiffeq and scipy.
+"""Adaptive solvers for the probability-flow ODE, through torchdiffeq and SciPy.
 
-The variable is the flow time s = sigma / (alpha + sigma) with y = x / (alpha + sigma), dy/ds = eps - x0: regular from
-pure noise down. The slope is not known at sigma = 0, so the solver stops at the last point above it, and the rest is
-one step by the mean.
+The variable is the flow time s = sigma / (alpha + sigma) with y = x / (alpha + sigma),
+dy/ds = eps - x0: regular from pure noise down. The slope is not known at sigma = 0, so the
+solver stops at the last point above it, and the mean takes the last step.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ SCIPY = {
 
 @dataclass(frozen=True)
 class AdaptiveODE(Sampler):
-    """The probability-flow ODE by an embedded Runge-Kutta pair that chooses its own steps.
+    """The probability-flow ODE, solved with adaptive steps by torchdiffeq or SciPy.
 
-    Options: `method`, torchdiffeq's `dopri5`, `dopri8`, `bosh3`, `adaptive-heun`, or through scipy's solve_ivp (in
-    float64 on the CPU, as a cross-check) `scipy-rk23`, `scipy-rk45`, `scipy-dop853`, `scipy-lsoda`; `rtol`, `atol`,
-    the relative and absolute tolerance of one step (> 0). One norm controls the whole batch, so a sample depends on
-    its batch. Network evaluations are counted in the run. Only the ends of the path matter, and the last point above
-    sigma = 0. Raises `DifftoolError` for other methods and tolerances, and if a step underflows.
+    Options: `method`, torchdiffeq's `dopri5`, `dopri8`, `bosh3`, `adaptive-heun`, or, through
+    SciPy's solve_ivp (in float64 on the CPU, as a cross-check), `scipy-rk23`, `scipy-rk45`,
+    `scipy-dop853`, `scipy-lsoda`; `rtol`, `atol`, the relative and absolute tolerance per step
+    (> 0). One error norm controls the whole batch, so a sample depends on the others in its
+    batch. Network evaluations are counted during the run. Only the ends of the path matter, and
+    its last point above sigma = 0. Raises `DifftoolError` for other methods and tolerances, and
+    if the step size underflows.
     """
 
     method: Literal[
@@ -101,7 +103,7 @@ class AdaptiveODE(Sampler):
         from torchdiffeq import odeint
 
         span = torch.tensor([s0, s1], dtype=torch.float64, device=y.device)
-        options = {"step_t": span[1:]}  # or the solver steps past the end and interpolates
+        options = {"step_t": span[1:]}  # else the solver steps past the end and interpolates
         try:
             out = odeint(
                 slope,
@@ -114,7 +116,7 @@ class AdaptiveODE(Sampler):
             )
         except AssertionError as error:
             if "underflow" not in str(error):
-                raise  # the network's own
+                raise  # from the network
             raise DifftoolError(
                 f"ode ({self.method}) gave up: {error}; loosen rtol and atol"
             ) from None

@@ -1,6 +1,7 @@
-"""Ancestral steps: a deterministic step to a lower noise level than the next one, then fresh noise up to it.
+"""Ancestral sampling: a deterministic step below the next noise level, then noise up to it.
 
-With the levels l_a and l_b of this point and the next, ratio r = l_b / l_a and the share eta of fresh noise,
+With l_a and l_b the noise levels of this point and the next, r = l_b / l_a, and eta the share
+of fresh noise,
 
     down = level    l_down = l_b sqrt(1 - eta^2 (1 - r^2)),    l_up^2 = l_b^2 - l_down^2    k-diffusion
     down = flow     s_down = s_b (1 - eta (1 - s_b / s_a)),    s = l / (1 + l)              ComfyUI, for flow models
@@ -27,19 +28,20 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class Ancestral(Wrapper):
-    """Ancestral steps with any solver: down to the level l_down below the next one, then up to it by fresh noise.
+    """Ancestral sampling: step below the next noise level with any solver, then add noise.
 
     x_down = solver(x_a, from l_a to l_down),   x_b = alpha_b (x_down / alpha_down + s_noise sqrt(l_b^2 - l_down^2) z)
 
     Evaluations per step: the solver's. The weak order is the solver's order. Options:
 
-    eta: the share of fresh noise (0 <= eta <= 1); 0 is the solver itself, 1 as much as ddpm with the small variance.
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    down: how l_down follows from eta: `level`, l_b sqrt(1 - eta^2 (1 - (l_b / l_a)^2)), or `flow`, by the flow time
-        s = l / (1 + l), s_b (1 - eta (1 - s_b / s_a)).
-    solver: any sampler of single steps; euler is `euler-a`.
+    eta: the share of fresh noise (0 <= eta <= 1); 0 is the solver itself, 1 adds as much noise
+        as ddpm with the small variance.
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    down: how l_down follows from eta: `level`, l_b sqrt(1 - eta^2 (1 - (l_b / l_a)^2)), or
+        `flow`, by the flow time s = l / (1 + l), s_b (1 - eta (1 - s_b / s_a)).
+    solver: any single-step sampler; with euler this is `euler-a`.
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -66,7 +68,7 @@ class Ancestral(Wrapper):
             yield Path(path.schedule, (now.t, time_at(self.lower(now, nxt), path)))
 
     def lower(self, now: Point, nxt: Point) -> float:
-        """l_down."""
+        """The noise level l_down at the end of the deterministic step."""
         if self.down == "level":
             ratio = nxt.level / now.level  # 0 from pure noise
             return float(nxt.level * math.sqrt(1 - self.eta**2 * (1 - ratio * ratio)))
@@ -75,10 +77,10 @@ class Ancestral(Wrapper):
 
 
 def euler_a(eta: float = 1.0) -> DDIM:
-    """Euler ancestral: the same as DDIM with eta.
+    """Euler ancestral: identical to `ddim` with the same eta.
 
-    Option: `eta`, the share of fresh noise (0 <= eta <= 1). Source: Crowson 2022, k-diffusion; Song et al. 2020, arXiv
-    2010.02502.
+    Option: `eta`, the share of fresh noise (0 <= eta <= 1). Source: Crowson 2022, k-diffusion;
+    Song et al. 2020, arXiv 2010.02502.
     """
     return DDIM(eta)
 
@@ -86,7 +88,7 @@ def euler_a(eta: float = 1.0) -> DDIM:
 def dpm_2_a(eta: float = 1.0, s_noise: float = 1.0) -> Ancestral:
     """DPM-2 ancestral: `ancestral` with the solver `dpm-2`, two evaluations per step.
 
-    Options as of `ancestral`. Source: Crowson 2022, k-diffusion.
+    Options as in `ancestral`. Source: Crowson 2022, k-diffusion.
     """
     return Ancestral(eta, s_noise, solver=DPM2())
 
@@ -94,8 +96,9 @@ def dpm_2_a(eta: float = 1.0, s_noise: float = 1.0) -> Ancestral:
 def dpmpp_2s_a(
     eta: float = 1.0, s_noise: float = 1.0, down: Literal["level", "flow"] = "level"
 ) -> Ancestral:
-    """DPM-Solver++(2S) ancestral: `ancestral` with the solver `dpmpp-2s`, two evaluations per step.
+    """DPM-Solver++(2S) ancestral: `ancestral` with `dpmpp-2s`, two evaluations per step.
 
-    Options as of `ancestral`. Source: Crowson 2022, k-diffusion; Lu et al. 2022, arXiv 2211.01095, for the solver.
+    Options as in `ancestral`. Source: Crowson 2022, k-diffusion; Lu et al. 2022, arXiv
+    2211.01095, for the solver.
     """
     return Ancestral(eta, s_noise, down, Singlestep(2, "x0"))

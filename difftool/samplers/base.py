@@ -4,15 +4,18 @@ A sampler is a frozen dataclass. Its fields are its options; calling it walks a 
 
     sampler(model, x, path, noise) -> x at the end of the path
 
-    model(x, p)       x0 = E[x_0 | x_t = x] at the point p; x / alpha, free of charge, where sigma = 0
+    model(x, p)       x0 = E[x_0 | x_t = x] at the point p; where sigma = 0 it is x / alpha and
+                      costs no evaluation
     model(x, p, answers=("x0", "uncond")), model(x, p, condition="source"), model(x, p, to=q)
-                      more answers (a tuple), those under a named condition, or those of a flow
-                      map on the way to q: see `difftool.request`
-    path              the points of the run and, between them, `at`, `drift`, `diffusion2`
-    noise(now, nxt)   a unit normal like x for the step from now to nxt; noise(now) one of its own, drawn at now
+                      several answers (a tuple), those under a named condition, or those of a
+                      flow map from p to q: see `difftool.request`
+    path              the points of the run; between them, `at`, `drift` and `diffusion2`
+    noise(now, nxt)   unit normal noise, shaped like x, for the step from now to nxt;
+                      noise(now): independent noise, drawn at now
 
-The state x, the estimates and the noises are only ever scaled by floats and added (samplers that do more still run,
-as the plain loop). All state lives in local variables.
+The state x, the estimates and the noise are only scaled by floats and added, so that runs can
+be traced into plans (samplers that do more still run, as the plain loop). All state lives in
+local variables.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ from difftool.grids import FlowGrid, Grid
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
-State = Any  # a torch tensor, or a symbol when a sampler is traced
+State = Any  # a torch tensor, or a symbol while a sampler is traced
 
 Last = Literal["step", "mean"]
 
 
 class Denoiser(Protocol):
-    """What a sampler is given as its model."""
+    """The model as a sampler sees it."""
 
     def __call__(
         self,
@@ -47,7 +50,7 @@ class Denoiser(Protocol):
 
 
 class NoiseSource(Protocol):
-    """What a sampler is given as its noise."""
+    """The noise as a sampler sees it."""
 
     def __call__(self, now: Point | None = None, nxt: Point | None = None) -> State: ...
 
@@ -56,10 +59,12 @@ class NoiseSource(Protocol):
 class Sampler(ABC):
     """An update rule; a new sampler implements `__call__` and states its claims.
 
-    A claim is a read-only property. Where it is always the same a subclass writes `accuracy = 1`, without a type (with
-    one it would be an option, which is refused); where it follows from the options, a property.
+    A claim is a read-only property. If it is always the same, a subclass writes `accuracy = 1`,
+    without a type annotation (with one it would be an option, which is refused); if it depends
+    on the options, a property.
 
-    name: what it is called in errors, by which it is registered; empty: its class. reference: the paper.
+    name: the registered name, used in error messages; if empty, the class name. reference: the
+    paper.
     """
 
     name: ClassVar[str] = ""
@@ -71,59 +76,63 @@ class Sampler(ABC):
         for claim in CLAIMS & annotations.keys():
             if "ClassVar" not in str(annotations[claim]):
                 raise DifftoolError(
-                    f"{cls.__name__}.{claim} is a claim and not an option: write {claim} = ... without a type"
+                    f"{cls.__name__}.{claim} is a claim, not an option; write {claim} = ... without a type annotation"
                 )
 
     def __post_init__(self) -> None:  # noqa: B027
-        """Checks the options: none here, where the calls of a class with two parents end."""
+        """Check the options: nothing here; `super().__post_init__()` chains end here."""
 
     @abstractmethod
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
-        """x at the end of the path, from x at its start."""
+        """Return x at the end of the path, given x at its start."""
 
     @property
     def accuracy(self) -> float | None:
-        """The order of one step on the probability-flow ODE (at zero noise for stochastic ones); None: no claim."""
+        """The order of one step on the probability-flow ODE; None: no claim.
+
+        For stochastic samplers: the order at zero noise.
+        """
         return None
 
     @property
     def global_order(self) -> float | None:
-        """The order over a whole run that ends above sigma = 0, where it is not `accuracy`."""
+        """The order over a run that ends above sigma = 0; None: as `accuracy`."""
         return None
 
     @property
     def run_order(self) -> float | None:
-        """The order over a whole run: `global_order`, else `accuracy`."""
+        """The order over a whole run: `global_order`, or `accuracy` if that is None."""
         if self.global_order is None:
             return self.accuracy
         return self.global_order
 
     @property
     def weak_order(self) -> float | None:
-        """The order to which the law of its samples tends to that of the data; None: none is claimed.
+        """The order at which samples converge in distribution to the data; None: no claim.
 
-        0: it does not, however many the steps (Langevin steps of a fixed size, distilled models).
+        0: they do not converge, however many the steps (Langevin steps of a fixed size,
+        distilled models).
         """
         return None
 
     @property
     def point_mass(self) -> bool:
-        """True if it ends exactly at the data when the data is a single point."""
+        """True if a run ends exactly at the data when the data is a single point."""
         return True
 
     @property
     def evaluations(self) -> int | None:
-        """Network evaluations per step; None if that depends on the state."""
+        """Network evaluations per step; None if the number depends on the state."""
         return 1
 
     @property
     def last(self) -> Last:
-        """The last step into sigma = 0 by default, a `step` like the others or the `mean` E[x_0 | x]."""
+        """The default last step into sigma = 0: a regular `step` or the `mean` E[x_0 | x]."""
         return "step"
 
     @property
     def grid(self) -> Grid | None:
-        """The grid of a run where the user names none; None: uniform in the flow time."""
+        """The sampler's default grid; None: uniform in the flow time."""
         return None
 
     @property
@@ -133,17 +142,17 @@ class Sampler(ABC):
 
     @property
     def stochastic(self) -> bool:
-        """True if it draws noise on the way."""
+        """True if it draws noise during a run."""
         return False
 
     @property
     def noise_option(self) -> str | None:
-        """The option that scales the noise of a stochastic sampler: at 0 it is deterministic."""
+        """The option that scales a stochastic sampler's noise; at 0 it is deterministic."""
         return None
 
     @property
     def divides_by_alpha(self) -> bool:
-        """True if it is undefined at alpha = 0 (it uses the drift, or the noise level as its variable)."""
+        """True if it is undefined at alpha = 0 (it uses the drift or sigma / alpha)."""
         return False
 
     @property
@@ -153,7 +162,7 @@ class Sampler(ABC):
 
     @property
     def needs_steps(self) -> int:
-        """The least number of steps of a run: the order, where one was named."""
+        """The minimum number of steps in a run: the order, if one is given."""
         return 1
 
     @property
@@ -162,11 +171,11 @@ class Sampler(ABC):
         return True
 
     def caution(self, size: int) -> str | None:
-        """What is to be said before a run on samples of so many numbers; None: nothing."""
+        """A warning before runs on samples with `size` elements; None: no warning."""
         return None
 
     def nfe(self, path: Path) -> int | None:
-        """Network evaluations along the path; None if that is only known after the run."""
+        """Network evaluations along the path; None if only known after the run."""
         if self.evaluations is None:
             return None
         return self.evaluations * (len(path) - 1)
@@ -176,23 +185,24 @@ CLAIMS = {name for name, value in vars(Sampler).items() if isinstance(value, pro
 
 
 def eps_of(x: State, x0: State, p: Point) -> State:
-    """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for a smooth density, 0."""
+    """The noise in x, (x - alpha x0) / sigma; at sigma = 0 its limit for smooth densities, 0."""
     if p.sigma == 0:
         return 0.0 * x
     return (x - p.alpha * x0) / p.sigma
 
 
 def free_evaluations(path: Path) -> int:
-    """Evaluations of a run that cost nothing: 1 if the path begins at sigma = 0, else 0."""
+    """The number of evaluations that are free: 1 if the path begins at sigma = 0, else 0."""
     return int(path[0].sigma == 0)
 
 
 def finish(
     sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseSource, last: Last
 ) -> State:
-    """The whole run: the sampler's loop, with the last step into sigma = 0 as `last` says; one evaluation either way.
+    """Run the sampler's loop, with the last step into sigma = 0 as `last` says.
 
-    "step": the sampler's own. "mean": x = alpha E[x_0 | x] at the point before. Every run passes here, traced or not.
+    "step": the sampler's own last step. "mean": x = alpha E[x_0 | x] at the point before, in
+    one evaluation. Every run goes through here, traced or not.
     """
     refuse_upwards(sampler, path)
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
@@ -206,13 +216,13 @@ def _walk(sampler: Sampler, model: Denoiser, x: State, path: Path, noise: NoiseS
     out = sampler(model, x, path, noise)
     if out is None:
         raise DifftoolError(
-            f"{name_of(sampler)} returned nothing; let its __call__ end with `return x`"
+            f"{name_of(sampler)} returned None; end its __call__ with `return x`"
         )
     return out
 
 
 def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
-    """Network evaluations of `finish`; None if they are only known after the run."""
+    """Network evaluations of `finish`; None if only known after the run."""
     if last == "step" or path[-1].sigma > 0 or len(path) < 2:
         return sampler.nfe(path)
     if len(path) > 2:
@@ -225,41 +235,43 @@ def nfe_of(sampler: Sampler, path: Path, last: Last) -> int | None:
 
 
 def undefined_at(what: str, path: Path, p: Point) -> DifftoolError:
-    """The error where `what` is not defined at an end p of the path, for alpha = 0 there."""
+    """The error for a path whose end p has alpha = 0, where `what` is not defined."""
     return DifftoolError(f"{what} is not defined at alpha = 0, {way_off(path, p)}")
 
 
 def way_off(path: Path, p: Point) -> str:
-    """Where a path has alpha = 0, and where to keep to."""
-    return f"where the grid is at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
+    """The part of an error message that says where alpha = 0, and which times are allowed."""
+    return (
+        f"which the grid reaches at t={p.t:g}; keep to t <= {path.schedule.t_start(True):.6g}"
+    )
 
 
 def refuse_upwards(sampler: Sampler, path: Path) -> None:
-    """Raise `DifftoolError` if the path runs from data to noise and the sampler does not."""
+    """Raise `DifftoolError` if the path runs from data to noise but the sampler cannot."""
     if sampler.downwards_only and not path.downwards:
         raise DifftoolError(
-            f"{name_of(sampler)} runs from noise to data, the grid runs upwards "
-            f"(t={path[0].t:g} to t={path[-1].t:g}); encode with another, deterministic one: flow-abm, say"
+            f"{name_of(sampler)} runs from noise to data, but the grid runs upwards "
+            f"(t={path[0].t:g} to t={path[-1].t:g}); encode with a deterministic sampler, e.g. flow-abm"
         )
 
 
 def refuse_clean_ends(sampler: Sampler, path: Path) -> None:
-    """Raise `DifftoolError` if the path begins or ends at sigma = 0, for samplers that run above it."""
+    """Raise `DifftoolError` if the path begins or ends at sigma = 0."""
     if path[0].sigma == 0:
         raise DifftoolError(
-            f"{name_of(sampler)} starts above noise level 0; let the grid begin at a small level"
+            f"{name_of(sampler)} must start above noise level 0; begin the grid at a small noise level"
         )
     if path[-1].sigma == 0:
         raise DifftoolError(
-            f"{name_of(sampler)} ends above noise level 0; end it with last='mean'"
+            f"{name_of(sampler)} must end above noise level 0; end it with last='mean'"
         )
 
 
 def grid_of(sampler: Sampler) -> Grid:
-    """The grid of a run where the user names none: the sampler's own, else uniform in the flow time."""
+    """The grid of a run if none is given: the sampler's own, else uniform in the flow time."""
     return sampler.grid or FlowGrid()
 
 
 def name_of(sampler: Sampler) -> str:
-    """What the sampler is called in errors."""
+    """The name of the sampler in error messages."""
     return sampler.name or type(sampler).__name__

@@ -1,4 +1,4 @@
-"""Churn: before every step of a solver the noise level is raised a little by fresh noise."""
+"""Churn: fresh noise raises the noise level a little before every step of a solver."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from difftool.samplers.runge_kutta import Heun
 from difftool.samplers.wrapper import Wrapper, time_at
 from difftool.schedules.path import Path
 
-MOST = math.sqrt(2) - 1  # gamma at most: the variance of the noise is then doubled
+MOST = math.sqrt(2) - 1  # the largest gamma: it doubles the variance of the noise
 
 
 @dataclass(frozen=True)
 class Churn(Wrapper):
-    """Stochastic sampling of EDM: raise the noise level by fresh noise, then a step of any solver.
+    """EDM's stochastic sampler: fresh noise raises the level a little before each solver step.
 
     l_hat = l_i (1 + gamma),   x_hat = alpha_hat (x_i / alpha_i + s_noise sqrt(l_hat^2 - l_i^2) z),
     x_{i+1} = solver(x_hat, from l_hat to l_{i+1}),   gamma = min(churn / N, sqrt(2) - 1) for s_min <= l_i <= s_max
 
-    and 0 for other levels, in N steps, with the noise level l = sigma / alpha; l_hat is never above the level where the
-    run starts. Evaluations per step: the solver's. The weak order is the solver's order. Options, EDM's on ImageNet in
-    brackets:
+    and gamma = 0 for other levels, in N steps, with the noise level l = sigma / alpha; l_hat
+    never exceeds the level at which the run starts. Evaluations per step: the solver's. The
+    weak order is the solver's order. Options, with EDM's values for ImageNet in brackets:
 
     churn: S_churn (>= 0), [40]; 0 is the solver itself.
-    s_min, s_max: the noise levels between which there is churn (0 <= s_min <= s_max), [0.05, 50]; by default there is
-        everywhere.
-    s_noise: a factor of the noise (> 0), [1.003]; only with 1 the law is right.
-    solver: any sampler of single steps, [heun in the level].
+    s_min, s_max: noise is added only between these noise levels (0 <= s_min <= s_max), [0.05,
+        50]; default: at all levels.
+    s_noise: noise multiplier (> 0), [1.003]; only 1 samples the right distribution.
+    solver: any single-step sampler, [heun in the level].
 
-    Raises `DifftoolError` for other values, and with churn for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is churn.
     """
 
     churn: float = 40.0

@@ -30,8 +30,8 @@ from difftool.schedules.path import Path
 
 CurrencyName = Literal["eps", "x0", "flow"]
 
-FAR = 40.0  # (l_b / l)^k is below e^-40 beyond this, less than the last bit
-NEAR = 0.25  # below this level integrals down to l = 0 run in l itself
+FAR = 40.0  # beyond this distance in log l, (l_b / l)^k is less than the last bit
+NEAR = 0.25  # below this level, integrals down to l = 0 are taken in l itself
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ class Currency(ABC):
 
     @abstractmethod
     def linear(self, now: Point, nxt: Point, k: float) -> float:
-        """A."""
+        """The factor A."""
 
     @abstractmethod
     def constant(self, now: Point, nxt: Point, k: float) -> float:
-        """The integral of q = 1."""
+        """The integral for q = 1."""
 
     @abstractmethod
     def quadrature(
         self, now: Point, nxt: Point, variable: Variable, path: Path, k: float
     ) -> Iterator[tuple[float, float]]:
-        """(u, weight) of a quadrature of the integral, for q a function of the variable u."""
+        """Pairs (u, weight) of a quadrature of the integral, for q as a function of u."""
 
 
 @dataclass(frozen=True)
 class Velocity(Currency):
     """q = dy/du of y = x / c in a variable u: x_b = c_b (x_a / c_a + int_a^b q du).
 
-    variable: u, with c its scale. density: du/dl at a noise level l. convert: q from x, x0 and
-    the point.
+    variable: u, with c its scale. density: du/dl at a noise level l. convert: computes q from
+    x, x0 and the point.
     """
 
     variable: Variable
@@ -108,8 +108,8 @@ class CleanData(Currency):
 
     x_b = sigma_b / sigma_a (l_b / l_a)^(k-1) x_a + alpha_b int_b^a x0 k (l_b / l)^k dl / l
 
-    Into sigma = 0 all the weight is at the end; from there x_b = alpha_b / alpha_a x_a, for
-    there is no noise in x yet.
+    A step into sigma = 0 puts all the weight at its end. A step from there is
+    x_b = alpha_b / alpha_a x_a, because x holds no noise yet.
     """
 
     def answer(self, x: State, x0: State, p: Point) -> State:

@@ -1,4 +1,4 @@
-"""Implicit sampling: keep the predicted noise, and replace a part of it by fresh noise."""
+"""Implicit sampling: keep the predicted noise, and replace a part of it with fresh noise."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """Denoising diffusion implicit models, on any grid; upwards too (encoding) at eta = 0.
+    """Denoising diffusion implicit models (DDIM), on any grid; with eta = 0 it also encodes.
 
     x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z,   std = eta sigma_s sqrt(1 - r^2),
 
-    with eps = (x_t - alpha_t x0) / sigma_t and r the ratio of the noise levels of the next point s and this one t.
-    One evaluation per step. eta = 0 is Euler's method in the noise level, eta = 1 is DDPM with the small variance.
+    with eps = (x_t - alpha_t x0) / sigma_t and r the ratio of the noise level at the next point
+    s to that at this point t. One evaluation per step. eta = 0 is Euler's method in the noise
+    level, eta = 1 is DDPM with the small variance.
 
-    Option: `eta`, the share of fresh noise (0 <= eta <= 1). Raises `DifftoolError` for eta outside [0, 1] and for
-    eta > 0 on a grid that runs upwards.
+    Option: `eta`, the share of fresh noise (0 <= eta <= 1). Raises `DifftoolError` for eta
+    outside [0, 1], and for eta > 0 on an upward grid.
     """
 
     eta: float = 0.0

@@ -1,6 +1,7 @@
-"""Ancestral sampling: a draw from the Gaussian posterior of the next state given this one and x0.
+"""Ancestral sampling: draw the next state from its Gaussian posterior given this state and x0.
 
-With r = (sigma_s alpha_t) / (sigma_t alpha_s), the ratio of the noise levels of the next point s and this one t,
+With r = (sigma_s alpha_t) / (sigma_t alpha_s), the ratio of the noise level at the next point s
+to that at this point t,
 
     q(x_s | x_t, x0) = N( alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t,  sigma_s^2 (1 - r^2) ),
 
@@ -24,17 +25,20 @@ Variance = Literal["small", "large", "between", "learned"]
 
 @dataclass(frozen=True)
 class DDPM(Sampler):
-    """Denoising diffusion probabilistic models, on any grid.
+    """Denoising diffusion probabilistic models (DDPM): ancestral sampling, on any grid.
 
-    x_s = alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t + std z, one evaluation per step. Options:
+    x_s = alpha_s (1 - r^2) x0 + (sigma_s / sigma_t) r x_t + std z, one evaluation per step.
+    Options:
 
     variance: `small`, std^2 = sigma_s^2 (1 - r^2), exact for data at a single point; `large`,
-        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving schedule; `between`, see `v`;
-        `learned`, v of every element from the network, which was trained for it. That runs as the plain loop.
-    v: where between the two, std^2 = large^v small^(1 - v) (only with `between`; 0 <= v <= 1, none: 1/2).
+        std^2 = sigma_t^2 (1 - r^2), exact for unit normal data on a variance-preserving
+        schedule; `between`, see `v`; `learned`, with v per element from a network trained to
+        predict it. The learned variance runs as the plain loop, without a plan.
+    v: the position between the two, std^2 = large^v small^(1 - v) (only with `between`;
+        0 <= v <= 1, none: 1/2).
 
-    Raises `DifftoolError` for an unknown variance, v outside [0, 1] or without `between`, and for grids that run
-    upwards.
+    Raises `DifftoolError` for an unknown variance, for v outside [0, 1] or without `between`,
+    and for upward grids.
     """
 
     variance: Variance = "small"
@@ -52,7 +56,7 @@ class DDPM(Sampler):
             check_number("ddpm", "v", self.v, 0.0, 1.0)
             if self.variance != "between":
                 raise DifftoolError(
-                    f"ddpm takes v with variance between; with variance {self.variance} leave it out"
+                    f"ddpm takes v only with variance between; leave it out with variance {self.variance}"
                 )
 
     @property
@@ -71,7 +75,7 @@ class DDPM(Sampler):
 
     @property
     def _fixed(self) -> float | None:
-        """Where the variance lies between its bounds; None: it is learned."""
+        """The position of the variance between its bounds; None if it is learned."""
         if self.variance == "between" and self.v is not None:
             return self.v
         return {"small": 0.0, "large": 1.0, "between": 0.5}.get(self.variance)
@@ -91,7 +95,7 @@ class DDPM(Sampler):
 
 
 def _std(small: float, large: float, v: Any) -> Any:
-    """sqrt(large^v small^(1 - v)), for a number or for one of every element."""
+    """sqrt(large^v small^(1 - v)), for one number v or one per element."""
     if isinstance(v, float):
         return math.sqrt(large**v * small ** (1 - v))
     return (0.5 * math.log(small) + v * (0.5 * math.log(large / small))).exp()

@@ -1,11 +1,14 @@
-"""Samplers for distilled models, which answer with a sample in place of a mean: estimate, make noisy again, repeat.
+"""Samplers for distilled models, which return a sample in place of a mean.
+
+They estimate x0, add noise up to the next level, and repeat:
 
     x_b = alpha_b x0(x_a) + (noise of the level of b)
 
-With a consistency model x0(x_a) is where the probability flow from x_a ends, so that every x_b has the right law. The
-exact model E[x_0 | x_a] of the same data gives samples that are too narrow, whatever the number of steps: with it these
-samplers converge to no law of the data, and their weak order is 0. They are for few steps of distilled networks.
-Sources: Song et al. 2023 (arXiv 2303.01469); Luo et al. 2023 (2310.04378); Zheng et al. 2024 (2402.19159).
+With a consistency model, x0(x_a) is the end of the probability flow from x_a, so that every x_b
+has the right distribution. The exact model E[x_0 | x_a] of the same data gives samples that are
+too narrow, whatever the number of steps: with it these samplers do not converge to the data,
+and their weak order is 0. Use them for few steps of distilled networks. Sources: Song et al.
+2023 (arXiv 2303.01469); Luo et al. 2023 (2310.04378); Zheng et al. 2024 (2402.19159).
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class Consistency(Sampler):
-    """Multistep consistency sampling: the estimate with noise added up to the next level.
+    """Multistep consistency sampling: estimate x0, add noise up to the next level, repeat.
 
-    x_b = alpha_b (x0 + sqrt(l_b^2 - epsilon^2) z), l = sigma / alpha, with x0 the answer at x_a; no noise in the last
-    step into sigma = 0. One evaluation per step. For distilled (consistency) models; with others it is of weak order 0.
-    Option: `epsilon`, the level that the model's answers are at (>= 0): 0.002 as trained by Song et al., 0 for clean
-    data. Raises `DifftoolError` for other values and for grids that run upwards.
+    x_b = alpha_b (x0 + sqrt(l_b^2 - epsilon^2) z), l = sigma / alpha, with x0 the answer at
+    x_a; no noise in the last step into sigma = 0. One evaluation per step. For distilled
+    (consistency) models; with others the weak order is 0. Option: `epsilon`, the noise level of
+    the model's answers (>= 0): 0.002 as trained by Song et al., 0 for clean data. Raises
+    `DifftoolError` for other values and for upward grids.
     """
 
     epsilon: float = 0.002
@@ -44,7 +48,7 @@ class Consistency(Sampler):
 
     @property
     def point_mass(self) -> bool:
-        return self.epsilon == 0  # an answer for a single point has no noise of level epsilon
+        return self.epsilon == 0  # the exact answer for a single point has no noise
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         for now, nxt in pairwise(path):
@@ -56,10 +60,10 @@ class Consistency(Sampler):
 
 
 def lcm() -> Consistency:
-    """Latent consistency model sampling: the estimate of the clean data, made noisy again.
+    """Latent consistency model (LCM) sampling: `consistency` with epsilon = 0.
 
-    x_b = alpha_b x0 + sigma_b z, with x0 the answer at x_a; no noise in the last step into sigma = 0. It is
-    `consistency` with epsilon = 0. One evaluation per step. For distilled models; with others it is of weak order 0.
+    x_b = alpha_b x0 + sigma_b z, with x0 the answer at x_a; no noise in the last step into
+    sigma = 0. One evaluation per step. For distilled models; with others the weak order is 0.
     Source: Luo et al. 2023, Latent consistency models, arXiv 2310.04378.
     """
     return Consistency(epsilon=0.0)
@@ -67,14 +71,15 @@ def lcm() -> Consistency:
 
 @dataclass(frozen=True)
 class TCD(Sampler):
-    """Trajectory consistency distillation: DDIM's step to a time s below the next one, then noise up to it.
+    """Trajectory consistency distillation: DDIM past the next noise level, then noise up to it.
 
     x_s = alpha_s x0 + sigma_s eps,   x_b = alpha_b / alpha_s x_s + sqrt(sigma_b^2 - (alpha_b / alpha_s)^2 sigma_s^2) z,
 
-    with s = (1 - gamma) b in the time of the schedule (counted from its lower end). One evaluation per step. gamma = 0
-    is DDIM, gamma = 1 is `lcm`. For distilled models; with others it is of weak order 0, for the share of fresh noise
-    does not shrink with the step. Option: `gamma`, that share (0 <= gamma <= 1; diffusers calls it eta). Raises
-    `DifftoolError` for others, and for gamma > 0 on a grid that runs upwards.
+    with s = (1 - gamma) b in schedule time (counted from its lower end). One evaluation per
+    step. gamma = 0 is DDIM, gamma = 1 is `lcm`. For distilled models; with others the weak
+    order is 0, because the share of fresh noise does not shrink with the step. Option: `gamma`,
+    that share (0 <= gamma <= 1; diffusers calls it eta). Raises `DifftoolError` for other
+    values, and for gamma > 0 on an upward grid.
     """
 
     gamma: float = 0.3

@@ -1,7 +1,7 @@
-"""DPM-Solver with step sizes that follow its own error: DPM-Solver-12 and -23.
+"""DPM-Solver with step sizes controlled by its own error estimate: DPM-Solver-12 and -23.
 
-In lambda = log(alpha / sigma), a step from s to t of length h passes lambda_s + r_1 h and, for order 3, lambda_s +
-r_2 h, with r_1 = 1/2 for order 2, r_1 = 1/3 and r_2 = 2/3 for order 3:
+In lambda = log(alpha / sigma), a step of length h from s to t passes lambda_s + r_1 h and, for
+order 3, lambda_s + r_2 h, with r_1 = 1/2 for order 2, r_1 = 1/3 and r_2 = 2/3 for order 3:
 
     x_1 = alpha_1 / alpha_s x - sigma_1 (e^(r_1 h) - 1) eps
     x_2 = alpha_2 / alpha_s x - sigma_2 (e^(r_2 h) - 1) eps - sigma_2 (r_2 / r_1) phi(r_2 h) (eps_1 - eps)
@@ -32,10 +32,12 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class PID:
-    """The digital filter of step sizes with a smooth limit, 1 + atan(e_n^-a e_(n-1)^-b e_(n-2)^-c - 1).
+    """Step-size control by a digital filter with a smooth limiter.
 
-    (a, b, c) = (P + I + D, -(P + 2 D), D) / order. A step is accepted if this factor, by which its size is multiplied,
-    is at least `safety`. Soederlind 2003, Digital filters in adaptive time-stepping; Soederlind & Wang 2006.
+    A step's size is multiplied by 1 + atan(e_n^-a e_(n-1)^-b e_(n-2)^-c - 1), with (a, b,
+    c) = (P + I + D, -(P + 2 D), D) / order; the step is accepted if this factor is at least
+    `safety`. Soederlind 2003, Digital filters in adaptive time-stepping; Soederlind & Wang
+    2006.
     """
 
     gains: tuple[float, ...]
@@ -54,21 +56,25 @@ class PID:
 
 @dataclass(frozen=True)
 class DPMAdaptive(Sampler):
-    """DPM-Solver-12 or -23, adaptive, with a step size and an error control of its own for every sample.
+    """DPM-Solver-12 or -23 with per-sample adaptive step sizes and error control.
 
-    The error of a step is the difference of the results of two orders (see the module), the RMS over the elements of
-    the sample of that over max(atol, rtol max(|x_low|, |x_low of the step before|)); the result of the higher order is
-    kept. Samples that have arrived are evaluated no more, and none depends on its batch; as published, one norm and
-    one step hold for the whole batch. `order` evaluations for an attempted step. Runs upwards too. Options:
+    The error of a step is the difference between the results of two orders (see the module):
+    the RMS over the elements of the sample of that difference over max(atol, rtol max(|x_low|,
+    |x_low of the step before|)). The higher-order result is kept. Finished samples are not
+    evaluated again, and no sample depends on its batch; in the published method, one norm and
+    one step hold for the whole batch. `order` evaluations per attempted step. Runs upwards too.
+    Options:
 
     order: the higher of the two orders, 2 or 3.
-    rtol, atol: the relative and absolute tolerance of one step, in units of x (> 0).
-    h_init: the first step to try, in lambda (> 0).
-    pid: the gains P, I and D of the control of step sizes (the default halves a step of order 3 for 8 times the error).
-    safety: the least factor to the next step with which a step is accepted (0.01 <= safety <= 0.99).
+    rtol, atol: the relative and absolute tolerance per step, in units of x (> 0).
+    h_init: the first step size to try, in lambda (> 0).
+    pid: the gains P, I and D of the step-size control (the default halves a step of order 3 for
+        8 times the error).
+    safety: the lowest step-size factor at which a step is accepted (0.01 <= safety <= 0.99).
 
-    Only the ends of the path matter, and the last point above sigma = 0, whence the mean. Raises `DifftoolError` for
-    other values, and if steps underflow or are too many (20,000).
+    Only the ends of the path matter, and its last point above sigma = 0, where the mean takes
+    over. Raises `DifftoolError` for other values, and if step sizes underflow or 20,000 steps
+    are not enough.
     """
 
     order: int = 3
@@ -93,7 +99,7 @@ class DPMAdaptive(Sampler):
         three = isinstance(self.pid, tuple) and len(self.pid) == 3
         if not three or not all(map(_is_gain, self.pid)):
             raise DifftoolError(
-                f"dpm-adaptive takes the three gains of its control as pid=P+I+D, got {self.pid}"
+                f"dpm-adaptive takes the three gains of its step-size control as pid=P+I+D, got {self.pid}"
             )
         check_number("dpm-adaptive", "safety", self.safety, 0.01, 0.99)
 
@@ -117,7 +123,7 @@ class DPMAdaptive(Sampler):
         return walk.result()
 
     def attempt(self, walk: Walk, x: State, h: Host, path: Path) -> tuple[State, State]:
-        """The results of the lower and of the higher order."""
+        """The results of the lower and the higher order."""
         if self.order == 2:
             r1 = 1 / 2
         else:

@@ -1,17 +1,19 @@
-"""DPM-Solver-v3: multistep in a parametrization fitted to the model, by statistics of it.
+"""DPM-Solver-v3: multistep in a parametrization fitted to the model by its statistics.
 
 With y = x / alpha and lambda = log(alpha / sigma) the probability flow is, for any l(lambda),
 
     dy/dlambda = -l y - f,      f = (sigma eps - l x) / alpha = (1 - l) y - x0
 
-l = 1 is the data, l = 0 the noise. If df/dlambda is about s f + b, then g below changes less than f:
+l = 1 is the data parametrization, l = 0 the noise parametrization. If df/dlambda is about s
+f + b, then g below changes less than f:
 
     g(lambda) = e^-S f - int e^-S b,      S = int s,  L = int l,  both from lambda_s
 
     y_t = e^-L_t (y_s - int_s^t e^(L + S) (g + int e^-S b) dlambda)
 
-and g is what is interpolated by a polynomial in lambda. The statistics l, s, b are taken so that f depends on x, and g
-on lambda, as little as possible. Source: Zheng et al. 2023 (arXiv 2310.13268).
+and g is interpolated by a polynomial in lambda. The statistics l, s and b are chosen so that f
+depends on x, and g on lambda, as little as possible. Source: Zheng et al. 2023 (arXiv
+2310.13268).
 """
 
 from __future__ import annotations
@@ -42,24 +44,29 @@ PLAIN = Statistics()  # l = 1, s = b = 0: DPM-Solver++
 
 @dataclass(frozen=True)
 class DPMSolverV3(Multistep):
-    """DPM-Solver-v3: multistep predictor and corrector in the parametrization that suits a model best.
+    """DPM-Solver-v3: multistep predictor-corrector in a parametrization fitted to the model.
 
-    x_t = alpha_t e^-L_t (x_s / alpha_s - int_s^t e^(L + S) (g + int e^-S b) dlambda), with L = int l, S = int s from s
-    and g interpolated from f = (1 - l) x / alpha - x0. The corrector takes the step before again with the new answer;
-    the answer is kept for the corrected state. One evaluation per step. Without statistics l = 1, s = b = 0, and it is
-    `exponential-adams` (DPM-Solver++) with such a corrector. For grids uniform in half-log-snr: there, in 6 steps on
-    eight Gaussians, statistics take the median error from 0.33 to 0.03, and on digits in 8 from 0.056 to 0.023; on the
-    flow grid they gain little. Options:
+    x_t = alpha_t e^-L_t (x_s / alpha_s - int_s^t e^(L + S) (g + int e^-S b) dlambda), with
+    L = int l, S = int s from s and g interpolated from f = (1 - l) x / alpha - x0. The
+    corrector repeats the previous step with the new answer, which is kept for the corrected
+    state. One evaluation per step. Without statistics l = 1, s = b = 0, and it is
+    `exponential-adams` (DPM-Solver++) with such a corrector. Made for grids uniform in
+    half-log-SNR: there, statistics lower the median error on eight Gaussians in 6 steps from
+    0.33 to 0.03, and on digits in 8 steps from 0.056 to 0.023; on the flow grid they gain
+    little. Options:
 
-    order: answers in a polynomial, 1 to 3; none: 3, or what the steps allow. The corrector's is the same.
-    start, taper: as of `adams`; `taper` is the published lower_order_final.
-    statistics: a file made by `difftool statistics`, or `Statistics`; with b in it the sampler has no plan.
+    order: answers in the polynomial, 1 to 3; none: 3, or the number of steps if smaller. The
+        corrector uses as many.
+    start, taper: as in `adams`; `taper` is the published lower_order_final.
+    statistics: a file written by `difftool statistics`, or `Statistics`; with b in it the
+        sampler has no plan.
     corrector: whether steps are corrected.
-    pseudo_predictor, pseudo_corrector: the published pseudo order, for about 5 evaluations: powers of lambda - lambda_s
-        in place of Newton's products; such a corrector is of one order more. Both are of order 2 at most.
+    pseudo_predictor, pseudo_corrector: the published pseudo order, for about 5 evaluations:
+        powers of lambda - lambda_s in place of Newton's products; the pseudo corrector uses one
+        answer more. Both have order 2 at most.
 
-    A step from or to an infinite lambda holds x0 constant. Raises `DifftoolError` for other values, and for files that
-    hold no statistics.
+    A step from or to an infinite lambda holds x0 constant. Raises `DifftoolError` for other
+    values, and for files that hold no statistics.
     """
 
     statistics: pathlib.Path | Statistics | None = None
@@ -80,7 +87,7 @@ class DPMSolverV3(Multistep):
 
     @cached_property
     def fitted(self) -> Statistics:
-        """The statistics themselves."""
+        """The statistics, loaded if they were given as a file."""
         if self.statistics is None or isinstance(self.statistics, Statistics):
             return self.statistics or PLAIN
         return Statistics.load(self.statistics)
@@ -101,12 +108,12 @@ class DPMSolverV3(Multistep):
 
     @property
     def point_mass(self) -> bool:
-        return self.statistics is None  # f is constant for a single point if l = 1 only
+        return self.statistics is None  # for a single point, f is constant only if l = 1
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         fitted = self.fitted
         l = fitted.curves[0]  # noqa: E741
-        known: History = []  # f
+        known: History = []  # values of f
         y, p = x, 0  # the corrected state, and the order of the prediction from it
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
@@ -118,7 +125,7 @@ class DPMSolverV3(Multistep):
             c = p
             if self.pseudo_corrector:
                 c = min(p + 1, len(known))
-            if self.corrector and c > 1:  # the step before; its start is the first of the nodes
+            if self.corrector and c > 1:  # the previous step; its start is the first node
                 nodes = [known[1], known[0], *known[2:c]]
                 y = _advance(y, nodes, now, fitted, self.pseudo_corrector)
             else:
@@ -132,7 +139,7 @@ class DPMSolverV3(Multistep):
 
 
 def _advance(x: State, known: History, nxt: Point, fitted: Statistics, pseudo: bool) -> State:
-    """The state at nxt from x at the first of the known points, by the f there."""
+    """The state at nxt from x at the first known point, by the known values of f."""
     now, nodes = known[0][0], [p.half_log_snr for p in nodes_of(known)]
     gain, w, constant = weights(now.half_log_snr, nxt.half_log_snr, nodes, fitted, pseudo)
     w = [-nxt.alpha * weight for weight in w]
@@ -145,7 +152,7 @@ def _advance(x: State, known: History, nxt: Point, fitted: Statistics, pseudo: b
 def weights(
     s: float, t: float, nodes: Sequence[float], fitted: Statistics, pseudo: bool = False
 ) -> tuple[float, list[float], float]:
-    """(A, w, k) of y_t = A y_s - sum_j w_j f_j - k for f known at the nodes, half-log-SNRs all."""
+    """(A, w, k) of y_t = A y_s - sum_j w_j f_j - k for f known at nodes; all half-log-SNRs."""
     l, r, _ = fitted.curves  # noqa: E741
     if pseudo:
         basis = powers
@@ -163,7 +170,11 @@ def weights(
 
 
 def powers(nodes: Sequence[float], u: float) -> list[float]:
-    """What `lagrange` gives, with (u - u_0)^i for Newton's (u - u_0) .. (u - u_(i-1)) after each divided difference."""
+    """The basis of the pseudo order, in place of `lagrange`.
+
+    Each divided difference is multiplied by (u - u_0)^i instead of Newton's (u - u_0) ..
+    (u - u_(i-1)).
+    """
     out = [0.0] * len(nodes)
     for i in range(len(nodes)):
         for j in range(i + 1):

@@ -1,15 +1,17 @@
 """DPM-Solver++ and DPM-Solver, multistep, for the ODE and the SDE.
 
-With h = half_log_snr_b - half_log_snr_a, k = 1 + eta and D_j the answers (x0, or eps for DPM-Solver), newest first,
+With h = half_log_snr_b - half_log_snr_a, k = 1 + eta and D_j the answers (x0, or eps for
+DPM-Solver), newest first,
 
     x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-k h)) D + sigma_b sqrt(1 - e^(-2 eta h)) z
 
     2m       D = D_0 + (D_0 - D_1) / (2 r),    r = (h of the step before) / h
     3m       D_j interpolated in half-log-snr and integrated exactly: the paper's expansion, of any order
 
-2M is the paper's second-order method; it replaces the exact integral of the linear part by that of its midpoint. The
-third-order method is `3m`; in the authors' code, and in all libraries that follow it, the second difference lacks a
-factor 2, so that what is called order 3 is of order 2 (`3m-published`: measured 2.0 in one step; `3m`: 3.0).
+2M is the paper's second-order method; it replaces the exact integral of the linear part with
+that of its midpoint. The third-order method is `3m`. In the authors' code, and in all libraries
+that follow it, the second difference lacks a factor 2, so that the nominal order 3 is order
+2 (`3m-published`: measured 2.0 in one step; `3m`: 3.0).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ Variant = Literal["2m", "2m-exact", "3m", "3m-published"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A variant: the most answers in its polynomial, and how that is integrated."""
+    """A variant: the most answers in its polynomial, and how the polynomial is integrated."""
 
     order: int
     integral: Literal["exact", "midpoint", "published"]  # published: midpoint for 2 answers
@@ -58,20 +60,23 @@ RULES: dict[Variant, Rule] = {
 
 @dataclass(frozen=True)
 class DPMpp(Predictor):
-    """DPM-Solver++ multistep, of order 1, 2 or 3, with as much of the SDE's noise as you like.
+    """DPM-Solver++ multistep of order 1, 2 or 3, with an adjustable share of the SDE's noise.
 
-    x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-(1+eta) h)) D + sigma_b sqrt(1 - e^(-2 eta h)) z, with D
-    from the newest answers (see the module). One evaluation per step; the step into sigma = 0 is of order 1. Options:
+    x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-(1+eta) h)) D + sigma_b
+    sqrt(1 - e^(-2 eta h)) z, with D from the newest answers (see the module). One evaluation
+    per step; the step into sigma = 0 is of order 1. Options:
 
-    order: 1, 2 or 3, up to that of the variant; none: that of the variant, or less where the steps are fewer.
+    order: 1, 2 or 3, up to that of the variant; none: that of the variant, or the number of
+        steps if smaller.
     start, taper: how a run begins and ends, see `adams`.
-    variant: `2m`, as the paper's DPM-Solver++(2M); `2m-exact`, the integral of the line itself (`solver_type="heun"`
-        elsewhere); `3m`, the integral of the parabola, with the factor 2; `3m-published`, as all libraries have it,
-        without that factor: order 2 in place of 3, measured. none: 3m for order 3, else 2m.
-    eta: the noise, 0 (the ODE) to 1 (the reverse SDE) and beyond (>= 0).
+    variant: `2m`, the paper's DPM-Solver++(2M); `2m-exact`, the exact integral of the line
+        (`solver_type="heun"` elsewhere); `3m`, the exact integral of the parabola, with the
+        factor 2; `3m-published`, as in all other libraries, without that factor: measured order
+        2 instead of 3. none: 3m for order 3, else 2m.
+    eta: the noise, from 0 (the ODE) to 1 (the reverse SDE) and beyond (>= 0).
     interpolates: `x0` (DPM-Solver++) or `eps` (DPM-Solver; for eta = 0).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     variant: Variant | None = None
@@ -94,7 +99,7 @@ class DPMpp(Predictor):
         check_number(self.name, "eta", self.eta, 0.0)
         if self.full > self.rule.order:
             raise DifftoolError(
-                f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; dpmpp-3m is of order 3"
+                f"dpmpp takes order 1 or 2 with variant {self.variant}, got 3; use dpmpp-3m for order 3"
             )
         if self.eta > 0 and self.interpolates == "eps":
             raise DifftoolError(
@@ -103,7 +108,7 @@ class DPMpp(Predictor):
 
     @property
     def rule(self) -> Rule:
-        """That of the variant, named or not."""
+        """The rule of the variant, given or default."""
         if self.variant is not None:
             return RULES[self.variant]
         if self.order == 3:
@@ -169,10 +174,10 @@ def dpmpp_2m(
     variant: Literal["midpoint", "exact"] = "midpoint",
     eta: float = 0.0,
 ) -> DPMpp:
-    """DPM-Solver++(2M): the two newest estimates of x0.
+    """DPM-Solver++(2M): multistep on the two newest estimates of x0.
 
-    Options as of `dpmpp`; `variant=midpoint` is the paper's, `exact` the integral of the line, `solver_type="heun"`
-    elsewhere. Source: Lu et al. 2022, arXiv 2211.01095.
+    Options as in `dpmpp`; `variant=midpoint` is the paper's, `exact` the exact integral of the
+    line, `solver_type="heun"` elsewhere. Source: Lu et al. 2022, arXiv 2211.01095.
     """
     check_choice("dpmpp-2m", "variant", variant, Literal["midpoint", "exact"])
     names: dict[str, Variant] = {"midpoint": "2m", "exact": "2m-exact"}
@@ -186,13 +191,14 @@ def dpmpp_3m(
     variant: Literal["exact", "published"] = "exact",
     eta: float = 0.0,
 ) -> DPMpp:
-    """DPM-Solver++(3M): the three newest estimates of x0, with the factor 2 that published code lacks.
+    """DPM-Solver++(3M): three estimates of x0, with the factor 2 that published code lacks.
 
-    x_b = sigma_b / sigma_a x_a + alpha_b ((1 - e^-h) D0 + (1 - (1 - e^-h) / h) D1 + 2 (1/2 - (e^-h - 1 + h) / h^2) D2),
-    with D1 and D2 the first and second differences in half-log-snr per step. Measured order of one step 3.0; with
-    `variant=published`, the code of its authors and of every library, which lacks the 2 before D2, 2.0.
+    x_b = sigma_b / sigma_a x_a + alpha_b ((1 - e^-h) D0 + (1 - (1 - e^-h) / h)
+    D1 + 2 (1/2 - (e^-h - 1 + h) / h^2) D2), with D1 and D2 the first and second differences in
+    half-log-snr per step. The measured order of one step is 3.0; with `variant=published`, the
+    code of its authors and of every library, which lacks the 2 before D2, it is 2.0.
 
-    Options as of `dpmpp`. Source: Lu et al. 2022, arXiv 2211.01095, appendix B.
+    Options as in `dpmpp`. Source: Lu et al. 2022, arXiv 2211.01095, appendix B.
     """
     check_choice("dpmpp-3m", "variant", variant, Literal["exact", "published"])
     names: dict[str, Variant] = {"exact": "3m", "published": "3m-published"}
@@ -206,7 +212,7 @@ def dpmpp_2m_sde(
 ) -> DPMpp:
     """SDE-DPM-Solver++(2M): `dpmpp-2m` with the noise of the reverse SDE.
 
-    Options as of `dpmpp-2m`. Source: Lu et al. 2022, arXiv 2211.01095, section 6.
+    Options as in `dpmpp-2m`. Source: Lu et al. 2022, arXiv 2211.01095, section 6.
     """
     return dpmpp_2m(order, variant=variant, eta=eta)
 
@@ -214,8 +220,9 @@ def dpmpp_2m_sde(
 def dpmpp_3m_sde(
     order: int | None = None, variant: Literal["exact", "published"] = "exact", eta: float = 1.0
 ) -> DPMpp:
-    """SDE-DPM-Solver++(3M): `dpmpp-3m` with the noise of the reverse SDE; weak order 2, which no SDE solver exceeds.
+    """SDE-DPM-Solver++(3M): `dpmpp-3m` with the noise of the reverse SDE; weak order 2.
 
-    Options as of `dpmpp-3m`. Source: Lu et al. 2022, arXiv 2211.01095; Crowson 2023, k-diffusion.
+    Options as in `dpmpp-3m`. Source: Lu et al. 2022, arXiv 2211.01095; Crowson 2023,
+    k-diffusion.
     """
     return dpmpp_3m(order, variant=variant, eta=eta)

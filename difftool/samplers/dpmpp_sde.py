@@ -1,6 +1,7 @@
-"""DPM-Solver++(SDE), singlestep: DPM-Solver++(2S) with ancestral noise in both stages, as k-diffusion has it.
+"""DPM-Solver++(SDE), singlestep: DPM-Solver++(2S) with ancestral noise in both stages.
 
-A step from a to b has r = l_b / l_a, the ratio of the noise levels, and g = sqrt(1 - eta^2 (1 - r^2)):
+This is k-diffusion's form. A step from a to b has r = l_b / l_a, the ratio of the noise levels,
+and g = sqrt(1 - eta^2 (1 - r^2)):
 
     x_b = alpha_b g r / alpha_a x_a + alpha_b (1 - g r) x0 + sigma_b sqrt(1 - g^2) z
 """
@@ -21,21 +22,22 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class DPMppSDE(NoisedSDE):
-    """DPM-Solver++ for the SDE, singlestep: a stage at r of the step in half-log-snr, then the whole step.
+    """DPM-Solver++ for the SDE, singlestep: a stage at fraction r, then the whole step.
 
     x_m = A_m x_a + c_m x0_a + std_m z_m,   x_b = A_b x_a + c_b ((1 - 1/(2 r)) x0_a + 1/(2 r) x0_m) + std_b z_b
 
-    (see the module). Two evaluations per step, one in a step into sigma = 0 or from alpha = 0. Order 2 without noise,
-    where it is DPM-Solver++(2S); with eta = 1 and shared noise it is `seeds-2`. Options:
+    (see the module). Two evaluations per step, one in a step into sigma = 0 or from alpha = 0.
+    Order 2 without noise, where it is DPM-Solver++(2S); with eta = 1 and shared noise it is
+    `seeds-2`. Options:
 
     eta: the share of fresh noise (0 <= eta <= 1).
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    r: where the stage is (0 < r <= 1).
-    noise: `shared`, z_b continues z_m as one Brownian path does: weak order 2 (measured 1.99); `independent`, as
-        published and run with plain noise: z_b over the whole step, independent of z_m (unless the run's noise is path
-        noise): weak order 1 (measured 0.98).
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    r: the position of the stage, as a fraction of the step in half-log-SNR (0.01 <= r <= 1).
+    noise: `shared`, z_b continues z_m like one Brownian path: weak order 2 (measured 1.99);
+        `independent`, as published and run with plain noise: z_b covers the whole step,
+        independent of z_m (unless the run's noise is path noise): weak order 1 (measured 0.98).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -89,7 +91,7 @@ class DPMppSDE(NoisedSDE):
         nxt: Point,
         noise: NoiseSource,
     ) -> State:
-        """The noise of the whole step; z is that of its stage."""
+        """The noise of the whole step, given that of its stage, z."""
         if z is None or self.noise == "independent":
             return std * noise(now, nxt)
         carried, _, _ = self._step(mid, nxt)
@@ -100,7 +102,7 @@ class DPMppSDE(NoisedSDE):
         return carried * z
 
     def _step(self, now: Point, nxt: Point) -> tuple[float, float, float]:
-        """A, the weight of x0 and the noise of a step."""
+        """A, the weight of x0, and the standard deviation of the noise of a step."""
         if now.sigma == 0:  # upwards from clean data
             return nxt.alpha / now.alpha, 0.0, 0.0
         r = nxt.sigma * now.alpha / (now.sigma * nxt.alpha)

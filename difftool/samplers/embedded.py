@@ -1,8 +1,9 @@
-"""Embedded Runge-Kutta pairs on the probability-flow ODE, with steps of its own for every sample.
+"""Embedded Runge-Kutta pairs on the probability-flow ODE, with per-sample step sizes.
 
-The variable is the flow time s = sigma / (alpha + sigma) with y = x / (alpha + sigma), dy/ds = eps - x0: regular from
-pure noise down. A pair has two sets of weights on the same stages; the difference of their results is the error of the
-lower order, and the result of the higher one is kept.
+The variable is the flow time s = sigma / (alpha + sigma) with y = x / (alpha + sigma),
+dy/ds = eps - x0: regular from pure noise down. A pair has two sets of weights on the same
+stages. The difference of their results is the error of the lower order; the higher-order result
+is kept.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ Method = Literal["dopri5", "bosh3", "heun-euler"]
 
 
 class Pair(NamedTuple):
-    """A pair: the rows of a below the diagonal, the last of them the weights of the result; the weights of the other.
+    """An embedded pair: one set of stages, two sets of weights.
 
-    The last stage is evaluated at the result: it is the first one of the next step.
+    a: the rows below the diagonal; the last row holds the weights of the result. other: the
+    weights of the other result. The last stage is evaluated at the result: it is the first one
+    of the next step.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -39,7 +42,7 @@ class Pair(NamedTuple):
 
     @property
     def c(self) -> tuple[float, ...]:
-        """Where the stages are, in parts of the step, the first left out."""
+        """The positions of the stages as fractions of the step, without the first."""
         return (*(sum(row) for row in self.a[:-1]), 1.0)
 
     @property
@@ -72,14 +75,16 @@ PAIRS = {
 
 @dataclass(frozen=True)
 class EmbeddedRK(Sampler):
-    """An embedded Runge-Kutta pair with a step size and an error control of its own for every sample.
+    """An embedded Runge-Kutta pair with per-sample adaptive step sizes and error control.
 
-    A step is accepted if the RMS of error / (atol + rtol |y|) over the elements of the sample is at most 1; step sizes
-    follow a PI control. Samples that have arrived are evaluated no more, and none depends on its batch. Runs upwards
-    too. Options: `method`, `dopri5` of orders 5(4), `bosh3` 3(2) or `heun-euler` 2(1), with 6, 3 and 2 evaluations for
-    an attempted step and one at the start; `rtol`, `atol`, the relative and absolute tolerance of one step (> 0);
-    `h_init`, the first step to try, in s (> 0). Only the ends of the path matter, and the last point above sigma = 0,
-    whence the mean. Raises `DifftoolError` for other values, and if steps underflow or are too many (20,000).
+    A step is accepted if the RMS of error / (atol + rtol |y|) over the elements of the sample
+    is at most 1; a PI controller sets the step sizes. Finished samples are not evaluated again,
+    and no sample depends on its batch. Runs upwards too. Options: `method`, `dopri5` of orders
+    5(4), `bosh3` 3(2) or `heun-euler` 2(1), with 6, 3 and 2 evaluations per attempted step and
+    one at the start; `rtol`, `atol`, the relative and absolute tolerance per step (> 0);
+    `h_init`, the first step size to try, in s (> 0). Only the ends of the path matter, and its
+    last point above sigma = 0, where the mean takes over. Raises `DifftoolError` for other
+    values, and if step sizes underflow or 20,000 steps are not enough.
     """
 
     method: Method = "dopri5"
@@ -103,7 +108,9 @@ class EmbeddedRK(Sampler):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         first, final, pair = path[0], path[-1], PAIRS[self.method]
         if final.sigma == 0:
-            raise DifftoolError("embedded ends above noise level 0; end it with last='mean'")
+            raise DifftoolError(
+                "embedded must end above noise level 0; end it with last='mean'"
+            )
         walk = Walk("embedded", model, x, (first.flow, final.flow), self.h_init, PI(pair.order))
 
         def slope(y: State, s: Host) -> State:

@@ -1,6 +1,7 @@
-"""Extended reverse-time SDE solver: Taylor steps on x0 in the noise level, with a noise scale of its own.
+"""Extended reverse-time SDE solver (ER-SDE): Taylor steps on x0, with a custom noise scale.
 
-With the noise level l = sigma / alpha and the noise scale phi(l) = l (e^(l^0.3) + 10)^eta a step of the SDE is
+With the noise level l = sigma / alpha and the noise scale phi(l) = l (e^(l^0.3) + 10)^eta, a
+step of the SDE is
 
     x_b / alpha_b = r x_a / alpha_a + int_b^a x0 phi(l_b) phi'(l) / phi(l)^2 dl + sqrt(l_b^2 - r^2 l_a^2) z,
     r = phi(l_b) / phi(l_a)
@@ -28,25 +29,28 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class ERSDE(NoisedSDE, Predictor):
-    """ER-SDE-Solver: x0 interpolated in the noise level, in an SDE whose noise is large where the noise level is.
+    """ER-SDE-Solver: x0 interpolated in the noise level, with extra noise at high levels.
 
     x_b = sigma_b / sigma_a q x_a + sum_j w_j D_j + sigma_b sqrt(1 - q^2) z,   q = (psi(l_b) / psi(l_a))^eta,
 
-    with psi(l) = e^(l^0.3) + 10, the noise level l = sigma / alpha, and D_j the newest estimates of x0. One evaluation
-    per step. Options:
+    with psi(l) = e^(l^0.3) + 10, the noise level l = sigma / alpha, and D_j the newest
+    estimates of x0. One evaluation per step. Options:
 
-    order: estimates in the polynomial (the stages of the paper), 1 to 3; none: 3, or what the steps allow.
+    order: estimates in the polynomial (the paper's stages), 1 to 3; none: 3, or the number of
+        steps if smaller.
     start, taper: how a run begins and ends, see `adams`.
-    eta: the power of psi (>= 0); 1 the paper's SDE_5, 0 the ODE.
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    variant: `exact`, the polynomial through the answers, integrated exactly, with phi a power of l within a step: of
-        its order without noise, weak order 2 for orders 2 and 3. `published`: Taylor's polynomial with backward
-        differences, the integrals as left sums of `points` values, x = alpha x0 at the end. The differences make order
-        3 one of 2, and the sums leave an error of 1 / points of the second-order part: the weak order is 1 in the end
-        (measured with 200: 1.8 at 64 steps, 1.1 at 2000), and so it is without noise, where none is claimed for a step.
-    points: of those sums (>= 1; 200 in ComfyUI, 100 in the authors' code).
+    eta: the power of psi (>= 0); 1 is the paper's SDE_5, 0 the ODE.
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    variant: `exact`, the polynomial through the estimates, integrated exactly, with phi a power
+        of l within a step: the full order without noise, weak order 2 for orders 2 and 3.
+        `published`: Taylor's polynomial with backward differences, the integrals as left sums
+        of `points` values, x = alpha x0 at the end. The differences reduce order 3 to 2, and
+        the sums leave an error of 1 / points of the second-order part: the weak order is 1 in
+        the limit (measured with 200 points: 1.8 at 64 steps, 1.1 at 2000). Without noise it is
+        the same, and no order is claimed for a step.
+    points: points in those sums (>= 1; 200 in ComfyUI, 100 in the authors' code).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -95,7 +99,7 @@ class ERSDE(NoisedSDE, Predictor):
     def _published(
         self, now: Point, nxt: Point, nodes: Sequence[Point], gain: float
     ) -> list[float]:
-        """Weights of the answers: Taylor's polynomial with backward differences, the integrals as left sums."""
+        """The published weights: Taylor with backward differences, integrals as left sums."""
         a, b = now.level, nxt.level
         levels = [p.level for p in nodes]
         w = [nxt.alpha - gain * now.alpha, 0.0, 0.0]

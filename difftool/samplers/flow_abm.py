@@ -1,8 +1,8 @@
 """flow-abm: Adams-Bashforth-Moulton in the flow time, one evaluation per step.
 
-In s = sigma / (alpha + sigma) and y = x / (alpha + sigma) the probability flow is dy/ds = v = eps - x0, regular at both
-ends. The velocity is evaluated at the predicted state and never again (PEC mode); the corrector uses it, the result is
-the last prediction.
+In s = sigma / (alpha + sigma) and y = x / (alpha + sigma) the probability flow is
+dy/ds = v = eps - x0, regular at both ends. The velocity is evaluated at the predicted state and
+never again (PEC mode). The corrector uses it; the result is the last prediction.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from difftool.samplers.variables import FLOW_TIME
 from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
-HIGHER = 40, 80, 160  # steps from which on one order more is stable
+HIGHER = 40, 80, 160  # numbers of steps from which one order more is stable
 
 
 @dataclass(frozen=True)
 class FlowABM(Sampler):
-    """Adams-Bashforth-Moulton on the flow velocity in the flow time.
+    """Adams-Bashforth-Moulton predictor-corrector on the flow velocity, in the flow time.
 
     predictor   yp_{i+1} = y_i + sum_j v_j int L_j ds      over [s_i, s_{i+1}], the newest min(p, i+1, N-i+1) velocities
     corrector   y_i = y_{i-1} + sum_j v_j int L_j ds       over [s_{i-1}, s_i], the newest min(p+1, i+1, N-i+2)
 
-    with v_i = eps - x0 at the predicted state yp_i and L_j the Lagrange polynomials in s = sigma / (alpha + sigma). One
-    evaluation per step. Of order p + 1 within a run; 3 in its last, tapered steps and over a run that does not start in
-    noise. Its grid is flow with a = 4/3, b = 5/3 unless another is named. Option: `order`, p (1 to 5; none: 2 below 40
-    steps, 3 below 80, 4 below 160, then 5, for each order halves the steepness that is stable, 1, 0.55, 0.30, 0.16,
-    0.09 over the step). Raises `DifftoolError` for other orders.
+    with v_i = eps - x0 at the predicted state yp_i and L_j the Lagrange polynomials in
+    s = sigma / (alpha + sigma). One evaluation per step. Order p + 1 within a run; order 3 in
+    the last, tapered steps, and over a run that does not start in noise. Its default grid is
+    flow with a = 4/3, b = 5/3. Option: `order`, p (1 to 5; none: 2 below 40 steps, 3 below 80,
+    4 below 160, then 5, because each order halves the steepness that is stable: 1, 0.55, 0.30,
+    0.16, 0.09 over the step). Raises `DifftoolError` for other orders.
     """
 
     order: int | None = None
@@ -60,7 +61,7 @@ class FlowABM(Sampler):
         return self.order or 1
 
     def order_for(self, steps: int) -> int:
-        """p."""
+        """The predictor's order p in a run of `steps` steps."""
         if self.order is not None:
             return self.order
         return 2 + sum(steps >= limit for limit in HIGHER)
@@ -82,5 +83,5 @@ class FlowABM(Sampler):
 
 
 def _integrate(y: State, a: Point, b: Point, v: History, path: Path) -> State:
-    """The state at b from that at a, by these velocities."""
+    """The state at b from y at a, by integrating the interpolated velocities."""
     return advance(y, a, b, v, path, FLOW_VELOCITY, FLOW_TIME)

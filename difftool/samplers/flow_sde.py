@@ -1,4 +1,4 @@
-"""flow-sde: second-order exponential Adams on x0 with noise that fades towards the data."""
+"""flow-sde: second-order exponential Adams on x0 with noise that fades toward the data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class FlowSDE(Sampler):
-    """Stochastic exponential Adams of order 2 on x0, linear in the flow time, with noise that fades towards the data.
+    """Second-order stochastic exponential Adams on x0; its noise fades toward the data.
 
     x_b = sigma_b / sigma_a (l_b / l_a)^(k-1) x_a + alpha_b int_b^a x0(s) k (l_b / l)^k dl / l
           + sigma_b sqrt(1 - (l_b / l_a)^(2 (k-1))) z,        k = 1 + tau^2 s_a,
 
-    with l = sigma / alpha, s = sigma / (alpha + sigma) and x0(s) the line through the two newest answers; the first
-    step holds x0 constant, the last one, into sigma = 0, draws nothing. One evaluation per step. Its grid is flow with
-    b = 2 unless another is named. Option: `tau` (0 to 1000), the noise: 1 that of the reverse SDE at the start, 0 none.
-    Raises `DifftoolError` for other values and for grids that run upwards.
+    with l = sigma / alpha, s = sigma / (alpha + sigma) and x0(s) the line through the two
+    newest answers. The first step holds x0 constant; the last one, into sigma = 0, draws no
+    noise. One evaluation per step. Its default grid is flow with b = 2. Option: `tau` (0 to
+    1000), the noise: 1 is that of the reverse SDE at the start, 0 none. Raises `DifftoolError`
+    for other values, and for upward grids if there is noise.
     """
 
     tau: float = 1.0

@@ -1,14 +1,15 @@
-"""The reverse SDE with steps that follow its own error, by Euler-Maruyama and the stochastic improved Euler method.
+"""The reverse SDE with adaptive steps, by Euler-Maruyama and stochastic improved Euler.
 
-dx = (f x + g^2 / sigma eps) dt + g dW, run from noise to data: an attempted step of length h with the increment w of
-the Brownian motion, N(0, h), gives
+dx = (f x + g^2 / sigma eps) dt + g dW, run from noise to data. An attempted step of length h
+with the Brownian increment w, N(0, h), gives
 
     x'  = x - h (f x + g^2 / sigma eps)(x, t) + g(t) w                                 Euler-Maruyama
     x'' = (x' + x - h (f x + g^2 / sigma eps)(x', t - h) + g(t - h) w) / 2             improved Euler, which is kept.
 
-A step that was rejected for its w must not be drawn anew, or else such increments become rare, however small the
-tolerance. Here the Brownian motion is remembered wherever it was seen, and other steps are drawn from the Brownian
-bridges in between (as in the rejection sampling with memory of Rackauckas & Nie 2017).
+A step that was rejected because of its w must not draw a new one: such increments would become
+rare, however small the tolerance. Here the Brownian motion is remembered wherever it was
+sampled, and other steps are drawn from the Brownian bridges in between (as in the rejection
+sampling with memory of Rackauckas & Nie 2017).
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ Rejected = Literal["kept", "fresh"]
 
 
 class Brownian:
-    """A Brownian motion for every sample, from where the sample is: it is remembered at all times it was asked about.
+    """A Brownian motion per sample, from its current time on, with all drawn values remembered.
 
-    times: (B, K), 0, the known times ahead in order, and infinity; values: (B, K, ...), the motion there.
+    times: (B, K), 0, the known times ahead in order, and infinity; values: (B, K, ...), the
+    motion there.
     """
 
     def __init__(self, x: State):
@@ -45,7 +47,7 @@ class Brownian:
         self.values = x.new_zeros(len(x), 2, *x.shape[1:])
 
     def draw(self, h: Host, z: State) -> State:
-        """The motion at h, from unit normals z: the bridge between the known times around it."""
+        """The motion at h, from unit normals z: a bridge between the known times around it."""
         import torch
 
         each, right = torch.arange(len(h)), (self.times <= h[:, None]).sum(1)
@@ -58,7 +60,7 @@ class Brownian:
         return before + column(share, z) * (after - before) + column(std, z) * z
 
     def move(self, accept: Host, h: Host, w: State) -> None:
-        """Remembers the motion w at h, and goes there where the step was accepted."""
+        """Remember the motion w at h, and move there where the step was accepted."""
         import torch
 
         times = torch.cat([self.times, h[:, None]], 1) - h.where(accept, 0.0)[:, None]
@@ -74,23 +76,27 @@ class Brownian:
 
 @dataclass(frozen=True)
 class GottaGoFast(Sampler):
-    """The reverse SDE with adaptive steps, a step size and an error control of its own for every sample.
+    """The reverse SDE with per-sample adaptive step sizes and error control.
 
-    A step is accepted if E, the RMS over the elements of the sample of (x' - x'') / max(atol, rtol max(|x'|, |x' of the
-    step before|)), is at most 1 (x' and x'' as in the module); the next step to try is theta h E^-r, rounded down to h
-    times a power of 2^(1/4) between 1/4 and 4. The paper's step has no bounds and any length, so that rounding decides
-    the run: where both estimates agree E is rounding itself, and elsewhere a change of E in its last bit moves all
-    later times, and w there, until paths part. Two evaluations for an attempted step. Options:
+    A step is accepted if E, the RMS over the elements of the sample of (x' - x'') / max(atol,
+    rtol max(|x'|, |x' of the step before|)), is at most 1 (x' and x'' as in the module). The
+    next step to try is theta h E^-r, rounded down to h times a power of 2^(1/4) between 1/4 and
+    4. The paper's step has no bounds and is not rounded, so that floating-point rounding
+    decides the run: where both estimates agree, E is rounding error itself; elsewhere, a change
+    in the last bit of E moves all later times, and w there, until paths diverge. Two
+    evaluations per attempted step. Options:
 
-    rtol, atol: the relative and absolute tolerance of one step, in units of x (> 0).
-    h_init: the first step to try, in parts of the whole way in t (> 0).
-    theta, r: safety factor and exponent of the control of step sizes (in (0, 1]).
-    rejected: what becomes of the noise of a rejected step, `kept` (see the module) or, as in the authors' code, drawn
-        `fresh`. On unit Gaussian data with the default tolerances, `kept` ends with 1.00 of the variance, and `fresh`
-        with 2.75 of it in one dimension and 1.02 in 64.
+    rtol, atol: the relative and absolute tolerance per step, in units of x (> 0).
+    h_init: the first step size to try, as a fraction of the whole range in t (> 0).
+    theta, r: safety factor and exponent of the step-size control (in (0, 1]).
+    rejected: what happens to the noise of a rejected step: `kept` (see the module) or, as in
+        the authors' code, drawn `fresh`. On unit Gaussian data with the default tolerances,
+        `kept` ends with 1.00 of the variance, and `fresh` with 2.75 of it in one dimension and
+        1.02 in 64.
 
-    Only the ends of the path matter, and the last point above sigma = 0, whence the mean. Raises `DifftoolError` for
-    other values, for grids that run upwards, and if steps underflow or are too many (20,000).
+    Only the ends of the path matter, and its last point above sigma = 0, where the mean takes
+    over. Raises `DifftoolError` for other values, for upward grids, and if step sizes underflow
+    or 20,000 steps are not enough.
     """
 
     rtol: float = 0.02
@@ -120,7 +126,7 @@ class GottaGoFast(Sampler):
     def weak_order(self) -> float | None:
         if self.rejected == "fresh":
             return 0
-        return None  # steps are kept for their noise
+        return None  # whether a step is accepted depends on its noise
 
     @property
     def stochastic(self) -> bool:
@@ -154,12 +160,12 @@ class GottaGoFast(Sampler):
         return walk.result()
 
     def control(self, inverse: Host, past: Host | None) -> tuple[Host, Host]:
-        """Accepted or not, and the factor to the next step: theta E^-r, rounded down to a power of 2^(1/4)."""
+        """Acceptance, and the next step's factor: theta E^-r, down to a power of 2^(1/4)."""
         quarters = (4 * (self.theta * inverse**self.r).log2()).floor().clamp(-8, 8)
         return inverse >= 1 / (1 + 1e-8), 2 ** (quarters / 4)
 
     def change(self, walk: Walk, x: State, t: Host, h: Host, w: State, path: Path) -> State:
-        """An Euler-Maruyama step's change of x, with the coefficients at (x, t)."""
+        """The change of x in an Euler-Maruyama step, with the coefficients at (x, t)."""
         p = path.schedule.at(t, like=x)
         f, g2 = path.drift(p), path.diffusion2(p)
         h = h.reshape(p.t.shape)

@@ -1,4 +1,4 @@
-"""Gradient estimation: Euler steps with eps extrapolated from the step before."""
+"""Gradient estimation: Euler steps with eps extrapolated from the previous step."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class GradientEstimation(Sampler):
-    """Gradient estimation: DDIM with the newest two estimates of the noise in place of one.
+    """Gradient estimation: DDIM with eps extrapolated from its two newest estimates.
 
     x_{i+1} = alpha_{i+1} (x_i / alpha_i + (l_{i+1} - l_i) e_i),   e_i = gamma eps_i + (1 - gamma) eps_{i-1},
 
-    with the noise level l = sigma / alpha, eps = (x - alpha x0) / sigma, and e_0 = eps_0. One evaluation per step. The
-    weights do not depend on the steps, so that it is of order 1 (with gamma = 3/2 of order 2 over a run whose steps
-    change little from one to the next, as with Adams and Bashforth). Option: `gamma`, the weight of the newest eps
-    (>= 0; 1 is DDIM, 2 the paper's choice). Its last step into sigma = 0 is one like the others; in ComfyUI it is the
-    mean E[x_0 | x] (`last=mean` of a run). Raises `DifftoolError` for other values.
+    with the noise level l = sigma / alpha, eps = (x - alpha x0) / sigma, and e_0 = eps_0. One
+    evaluation per step. The weights do not depend on the steps, so that its order is 1 (with
+    gamma = 3/2, order 2 over a run whose steps change little from one to the next, as in
+    Adams-Bashforth). Option: `gamma`, the weight of the newest eps (>= 0; 1 is DDIM, 2 the
+    paper's choice). Its last step into sigma = 0 is like the others; in ComfyUI it is the mean
+    E[x_0 | x] (a run's `last=mean`). Raises `DifftoolError` for other values.
     """
 
     gamma: float = 2.0

@@ -1,10 +1,10 @@
-"""Stochastic interpolants: the flow velocity and the score, with any diffusion, in the flow time.
+"""Stochastic interpolants: flow velocity and score, with any diffusion, in the flow time.
 
-In s = sigma / (alpha + sigma) and y = x / (alpha + sigma) = (1 - s) x_0 + s eps the laws of all SDEs
+In s = sigma / (alpha + sigma) and y = x / (alpha + sigma) = (1 - s) x_0 + s eps, all SDEs
 
     dy = (v - e(s) score) ds + sqrt(2 e(s)) dW    (backwards in s),    v = eps - x0,   score = -eps / s
 
-are the same, whatever the diffusion e(s) >= 0.
+have the same marginal distributions, whatever the diffusion e(s) >= 0.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ Form = Literal["linear", "constant", "bump", "reverse-sde"]
 
 @dataclass(frozen=True)
 class Interpolant(Sampler):
-    """The stochastic interpolant's SDE in the flow time, by the Euler-Maruyama method.
+    """The SDE of stochastic interpolants in the flow time, by the Euler-Maruyama method.
 
     y_b = y_a + (s_b - s_a) (eps - x0 + (e / s_a) eps) + sqrt(2 e (s_a - s_b)) z,   y = x / (alpha + sigma),
 
-    with s = sigma / (alpha + sigma) and the diffusion e = e(s_a). One evaluation per step; a step into s = 0 is without
-    diffusion, x = alpha x0. Weak order 1; order 1 without noise. Options:
+    with s = sigma / (alpha + sigma) and the diffusion e = e(s_a). One evaluation per step; a
+    step into s = 0 has no diffusion, x = alpha x0. Weak order 1; order 1 without noise.
+    Options:
 
-    diffusion: how much noise (>= 0); 0 is Euler's method in the flow time.
-    form: e(s) = diffusion times s (`linear`, the default: regular at both ends), 1 (`constant`), sin(pi s)^2 (`bump`),
-        or s / (1 - s) (`reverse-sde`: with diffusion = 1 Euler-Maruyama on the flow schedule; infinite at alpha = 0).
+    diffusion: the amount of noise (>= 0); 0 is Euler's method in the flow time.
+    form: e(s) = diffusion times s (`linear`, the default: regular at both ends),
+        1 (`constant`), sin(pi s)^2 (`bump`), or s / (1 - s) (`reverse-sde`: with diffusion = 1
+        Euler-Maruyama on the flow schedule; infinite at alpha = 0).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     diffusion: float = 1.0
@@ -71,7 +73,7 @@ class Interpolant(Sampler):
 
     @property
     def point_mass(self) -> bool:
-        return not self.stochastic  # the step of Euler and Maruyama is not exact there
+        return not self.stochastic  # the Euler-Maruyama step is not exact there
 
     @property
     def divides_by_alpha(self) -> bool:

@@ -1,14 +1,15 @@
-"""ipndm and ipndm-v: Adams-Bashforth on eps in the noise level, with weights that are not always its own.
+"""ipndm and ipndm-v: Adams-Bashforth on eps in the noise level, with weights that may be wrong.
 
     x_b = phi(x_a, sum_j c_j eps_j),      phi(x, eps) = alpha_b (x / alpha_a + (l_b - l_a) eps),      l = sigma / alpha
 
-is Adams-Bashforth (`lms`) if the c_j are integrals of Lagrange polynomials in l. `ipndm` takes those of equal steps,
-whatever the grid:
+is Adams-Bashforth (`lms`) if the c_j are integrals of Lagrange polynomials in l. `ipndm` uses
+those of equal steps, whatever the grid:
 
     1,   (3, -1) / 2,   (23, -16, 5) / 12,   (55, -59, 37, -9) / 24
 
-`ipndm-v` means to take the right ones, and so is `lms`; the code of its authors, which is copied everywhere, does not
-get there. Sources: Liu et al. 2022 (arXiv 2202.09778); Zhang & Chen 2022 (arXiv 2204.13902).
+`ipndm-v` is meant to use the right ones, which makes it `lms`; its authors' code, which is
+copied everywhere, gets them wrong. Sources: Liu et al. 2022 (arXiv 2202.09778); Zhang & Chen
+2022 (arXiv 2204.13902).
 """
 
 from __future__ import annotations
@@ -43,15 +44,16 @@ def phi(x: State, eps: History, c: Sequence[float], now: Point, nxt: Point) -> S
 
 @dataclass(frozen=True)
 class IPNDM(Predictor):
-    """Improved pseudo-linear multistep: Adams-Bashforth weights of equal steps on eps, with DDIM's step.
+    """Improved PNDM (iPNDM): Adams-Bashforth weights of equal steps on eps, with DDIM's step.
 
-    x_b = alpha_b (x_a / alpha_a + (l_b - l_a) sum_j c_j eps_j), l = sigma / alpha. One evaluation per step. It has the
-    order of its name only where the noise level falls in equal steps; 2 over a run on any smooth grid, and in one of
-    several uneven steps 1, which is what it claims. diffusers runs it on a grid uniform in arctan(sigma / alpha),
-    ComfyUI on any, with the mean as the last step. Options:
+    x_b = alpha_b (x_a / alpha_a + (l_b - l_a) sum_j c_j eps_j), l = sigma / alpha. One
+    evaluation per step. It reaches the order of its name only where the noise level falls in
+    equal steps. On any other smooth grid it has order 2 over a run, and order 1 in one of
+    several uneven steps, which is what it claims. diffusers runs it on a grid uniform in
+    arctan(sigma / alpha), ComfyUI on any grid, with the mean as the last step. Options:
 
-    order: answers in a step, 1 to 4; none: 4, or what the steps allow.
-    start, taper: as of `adams`.
+    order: answers in a step, 1 to 4; none: 4, or the number of steps if smaller.
+    start, taper: as in `adams`.
     coefficients: `uniform`, or `published`: those of the published code of `ipndm-v`.
 
     Raises `DifftoolError` for other values.
@@ -110,13 +112,14 @@ def ipndm_v(
     taper: bool = False,
     published: bool = False,
 ) -> Adams | IPNDM:
-    """Improved pseudo-linear multistep with variable steps, which is `lms`; order 4 where none is named.
+    """iPNDM with variable steps (iPNDM-v): the same as `lms`; order 4 by default.
 
-    With `published` the coefficients are those of its authors' code (and of ComfyUI). Those of order 3 are right for
-    equal steps only (a bracket in the wrong place), else of order 2; those of order 4 are of order 3 for equal steps (a
-    sign), else they do not sum to 1 and are of order 0 in one step. Over a run on a smooth grid both are of order 2.
-    Other options as of `adams`, orders 1 to 4. Source: Liu et al. 2022, arXiv 2202.09778; Zhang & Chen 2022, arXiv
-    2204.13902.
+    With `published`, the coefficients are those of its authors' code (and of ComfyUI). For
+    order 3 they are right for equal steps only (a bracket in the wrong place), else of order 2.
+    For order 4 they are of order 3 for equal steps (a wrong sign); else they do not sum to
+    1 and have order 0 in one step. Over a run on a smooth grid both have order 2. Other options
+    as in `adams`, orders 1 to 4. Source: Liu et al. 2022, arXiv 2202.09778; Zhang & Chen 2022,
+    arXiv 2204.13902.
     """
     as_published = IPNDM(order, start, taper, "published")
     if published:
@@ -125,11 +128,11 @@ def ipndm_v(
 
 
 def published(points: Sequence[Point]) -> tuple[float, ...]:
-    """The published coefficients of `ipndm-v` for the last step of these; the newest first.
+    """The published coefficients of `ipndm-v` for the last step of these points, newest first.
 
-    Each order adds a divided difference to the one before. The third has (1 - h / (3 (h + h1)) r) / 2 where
-    (1 - h / (3 (h + h1))) r / 2 is right; the fourth has a plus in t where minus is right, and ends with h1 / h2 where
-    h2 / h3 is right.
+    Each order adds a divided difference to the one before. The third has (1 - h / (3 (h + h1))
+    r) / 2 where (1 - h / (3 (h + h1))) r / 2 is right; the fourth has a plus in t where minus
+    is right, and ends with h1 / h2 where h2 / h3 is right.
     """
     h, h1, h2, h3 = ([a.level - b.level for a, b in pairwise(points)][::-1] + [1.0] * 3)[:4]
     c = [1.0]

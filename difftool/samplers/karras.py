@@ -1,6 +1,7 @@
-"""Runge-Kutta relatives on dy/dl = eps, y = x / alpha, in the noise level l = sigma / alpha, as k-diffusion has them.
+"""k-diffusion's relatives of Runge-Kutta methods, in the noise level l = sigma / alpha.
 
-They divide by alpha, and a step into sigma = 0 is an Euler step, x = alpha x0.
+The ODE is dy/dl = eps with y = x / alpha. They divide by alpha. A step into sigma = 0 is an
+Euler step, x = alpha x0.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ def _move(x: State, eps: State, now: Point, nxt: Point) -> State:
 
 @dataclass(frozen=True)
 class DPM2(Sampler):
-    """DPM-2: the midpoint method in the noise level, with the midpoint taken in its logarithm.
+    """DPM-2: the midpoint method in the noise level, with the geometric mean as the midpoint.
 
     x_m = alpha_m (x_a / alpha_a + (l_m - l_a) eps_a),   l_m = sqrt(l_a l_b),
     x_b = alpha_b (x_a / alpha_a + (l_b - l_a) eps_m),
 
-    with eps = (x - alpha x0) / sigma. Order 2, two evaluations per step, one in a last step into sigma = 0. It has no
-    options; with churn it is `churn:solver=dpm-2`.
+    with eps = (x - alpha x0) / sigma. Order 2. Two evaluations per step, one in a last step
+    into sigma = 0. No options; for churn use `churn:solver=dpm-2`.
     """
 
     name = "dpm-2"
@@ -52,7 +53,7 @@ class DPM2(Sampler):
         return x
 
     def nfe(self, path: Path) -> int:
-        """Two evaluations a step, one into sigma = 0, none from there."""
+        """Two evaluations per step; one in a step into sigma = 0, none in a step from there."""
         total = 0
         for now, nxt in pairwise(path):
             if now.sigma > 0:
@@ -62,16 +63,17 @@ class DPM2(Sampler):
 
 @dataclass(frozen=True)
 class HeunPP2(Sampler):
-    """Heun++: slopes at this point and the next two, weighted by their noise levels over the level of the start.
+    """Heun++: slopes at this point and the next two, weighted by their noise levels.
 
     x_{i+1} = alpha_{i+1} (x_i / alpha_i + (l_{i+1} - l_i) (w_1 eps_1 + w_2 eps_2 + w_3 eps_3)),
     w_2 = l_{i+1} / (3 l_0),   w_3 = l_{i+2} / (3 l_0),   w_1 = 1 - w_2 - w_3,
 
-    with eps_2 and eps_3 at Euler steps on to the next two points; the last step but one has w_2 = l_{i+1} / (2 l_0) and
-    no third slope, the last one is an Euler step. It is of order 1 over a run (measured 0.99), for the weights follow
-    the level and not the steps; only next to the start, where l_i / l_0 is near 1, is the last step but one Heun's.
-    Three evaluations per step, two and one in the last two. No options; raises `DifftoolError` for grids that run
-    upwards.
+    with eps_2 and eps_3 at the next two points, reached by Euler steps. The last step but one
+    has w_2 = l_{i+1} / (2 l_0) and no third slope; the last one is an Euler step. It has order
+    1 over a run (measured 0.99), because the weights follow the level and not the steps: the
+    last step but one is Heun's only close to the start, where l_i / l_0 is near 1. Three
+    evaluations per step, two and one in the last two. No options; raises `DifftoolError` for
+    upward grids.
     """
 
     name = "heunpp2"

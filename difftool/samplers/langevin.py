@@ -1,12 +1,14 @@
-"""Langevin dynamics at a fixed point p, x <- x + h score + sqrt(2 h) z, which keeps the law of x_p as h -> 0.
+"""Langevin dynamics at a fixed point p: x <- x + h score + sqrt(2 h) z.
 
-The step size h follows from a signal-to-noise ratio `snr`, in one of three ways:
+It keeps the distribution of x_p as h -> 0. The step size h follows from a signal-to-noise ratio
+`snr`, in one of three ways:
 
-    level    h = 2 (snr sigma)^2                                  the same for all; the only one that a plan can hold
-    sample   h = 2 (snr |z| / |score|)^2                          norms of each sample
-    batch    h = 2 (snr mean|z| / mean|score|)^2                  norms averaged over the batch, as published
+    level    h = 2 (snr sigma)^2                    the same for all; only this fits a plan
+    sample   h = 2 (snr |z| / |score|)^2            norms of each sample
+    batch    h = 2 (snr mean|z| / mean|score|)^2    norms averaged over the batch, as published
 
-Sources: Song & Ermon 2019 (arXiv 1907.05600, algorithm 1), Song et al. 2021 (arXiv 2011.13456, algorithms 2 to 5).
+Sources: Song & Ermon 2019 (arXiv 1907.05600, algorithm 1), Song et al. 2021 (arXiv 2011.13456,
+algorithms 2 to 5).
 """
 
 from __future__ import annotations
@@ -24,18 +26,18 @@ from difftool.schedules.base import Point
 from difftool.schedules.path import Path
 
 StepSize = Literal["level", "sample", "batch"]
-FEW = 16  # numbers of a sample whose norm may be near 0
+FEW = 16  # a sample with fewer elements may have a score of norm near 0
 
 
 @dataclass(frozen=True)
 class _Langevin(Sampler):
-    """What the two samplers below share: `corrections` Langevin steps at a point."""
+    """The common part of the two samplers below: `corrections` Langevin steps at a point."""
 
     corrections: int = 1
     snr: float = 0.16
     step_size: StepSize = "sample"
 
-    weak_order = 0  # steps of a fixed size widen the law
+    weak_order = 0  # steps of a fixed size widen the distribution
     last = "mean"
     point_mass = False
 
@@ -57,16 +59,16 @@ class _Langevin(Sampler):
         return self.step_size != "batch"
 
     def caution(self, size: int) -> str | None:
-        """What is said before a run on samples of so many numbers."""
+        """A warning before runs whose samples have few elements, if step_size is `sample`."""
         if self.step_size != "sample" or size >= FEW:
             return None
         return (
-            f"{name_of(self)} takes steps by the norm of each sample's score, which in {size} dimensions is near 0 at "
-            f"times: the steps then have no bound; take step_size=batch or step_size=level"
+            f"{name_of(self)} sizes its steps by the norm of each sample's score, which in {size} dimensions can be "
+            f"near 0 and make steps arbitrarily large; use step_size=batch or step_size=level"
         )
 
     def correct(self, model: Denoiser, x: State, p: Point, noise: NoiseSource) -> State:
-        """`corrections` Langevin steps at p."""
+        """Take `corrections` Langevin steps at p."""
         for _ in range(self.corrections):
             score = -1 / p.sigma * eps_of(x, model(x, p), p)
             z = noise(p)
@@ -75,7 +77,7 @@ class _Langevin(Sampler):
         return x
 
     def _step(self, score: State, z: State, p: Point) -> tuple[Any, Any]:
-        """h and sqrt(2 h): floats, or tensors (B, 1, ...)."""
+        """h and sqrt(2 h), as floats or as tensors (B, 1, ...)."""
         if self.step_size == "level":
             return 2 * (self.snr * p.sigma) ** 2, 2 * self.snr * p.sigma
         norms = [a.flatten(1).norm(dim=1) for a in (z, score)]
@@ -90,15 +92,17 @@ class _Langevin(Sampler):
 class AnnealedLangevin(_Langevin):
     """Langevin dynamics on a falling sequence of noise levels.
 
-    At each point of the path `corrections` steps x <- x + h score + sqrt(2 h) z, then on to the next point with
-    x <- (alpha_s / alpha_t) x. `corrections` evaluations per step, and one for the mean at the end. Options:
+    At each point of the path, `corrections` steps x <- x + h score + sqrt(2 h) z, then on to
+    the next point with x <- (alpha_s / alpha_t) x. `corrections` evaluations per step, and one
+    for the mean at the end. Options:
 
-    corrections: Langevin steps at each point (1 to 10,000).
-    snr: the signal-to-noise ratio that the step size follows from (> 0).
-    step_size: `level`, h = 2 (snr sigma)^2, the published choice; `sample`, h = 2 (snr |z| / |score|)^2 by the norms
-        of each sample; `batch`, by their means over the batch.
+    corrections: Langevin steps per point (1 to 10,000).
+    snr: the signal-to-noise ratio that sets the step size (> 0).
+    step_size: `level`, h = 2 (snr sigma)^2, the published choice; `sample`, h = 2 (snr
+        |z| / |score|)^2 with the norms of each sample; `batch`, with norms averaged over the
+        batch.
 
-    Raises `DifftoolError` for other values and for grids that run upwards.
+    Raises `DifftoolError` for other values and for upward grids.
     """
 
     corrections: int = 5
@@ -126,19 +130,20 @@ class AnnealedLangevin(_Langevin):
 
 @dataclass(frozen=True)
 class PredictorCorrector(_Langevin):
-    """A step of any sampler, then Langevin steps at the point that it reached.
+    """Steps of any sampler, each followed by Langevin steps at the point it reached.
 
-    The predictor's step, then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations per step: the
-    predictor's, and `corrections`. Options:
+    The predictor's step, then `corrections` times x <- x + h score + sqrt(2 h) z. Evaluations
+    per step: the predictor's plus `corrections`. Options:
 
-    corrections: Langevin steps after each step (1 to 10,000).
-    snr: the signal-to-noise ratio that the step size follows from (> 0).
-    step_size: `sample`, h = 2 (snr |z| / |score|)^2 by the norms of each sample; `batch`, by their means over the
-        batch, the published choice; `level`, h = 2 (snr sigma)^2. In few dimensions the norm of one sample's score may
-        be near 0, and `sample` then takes steps without bound: use one of the others there.
-    predictor: any sampler that can take a single step.
+    corrections: Langevin steps after each predictor step (1 to 10,000).
+    snr: the signal-to-noise ratio that sets the step size (> 0).
+    step_size: `sample`, h = 2 (snr |z| / |score|)^2 with the norms of each sample; `batch`,
+        with norms averaged over the batch, the published choice; `level`, h = 2 (snr sigma)^2.
+        In few dimensions the norm of one sample's score may be near 0, and `sample` then takes
+        unbounded steps: use another choice there.
+    predictor: any single-step sampler.
 
-    Raises `DifftoolError` for other values and for grids that run upwards.
+    Raises `DifftoolError` for other values and for upward grids.
     """
 
     predictor: Sampler = field(default_factory=EulerMaruyama)
@@ -149,15 +154,15 @@ class PredictorCorrector(_Langevin):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.predictor, Sampler):
-            raise DifftoolError(f"the predictor is a sampler, got {self.predictor!r}")
+            raise DifftoolError(f"the predictor must be a sampler, got {self.predictor!r}")
         if self.predictor.adaptive or self.predictor.evaluations is None:
             raise DifftoolError(
                 "the predictor must take single steps; an adaptive sampler cannot"
             )
         if not takes_single_steps(self.predictor):
             raise DifftoolError(
-                f"{self.name} takes a predictor of single steps (em, ddim, heun, ..); those of "
-                f"{name_of(self.predictor)} hang together"
+                f"{self.name} takes a single-step predictor (em, ddim, heun, ..); "
+                f"{name_of(self.predictor)} keeps history between steps"
             )
 
     @property

@@ -1,13 +1,15 @@
-"""What the multistep families share: the order, how the history is started, and how the run is ended.
+"""What the multistep families share: the order, how the history starts, and how the run ends.
 
-    order   the most answers in one polynomial; none: the family's usual order, or less where a run has fewer steps
-    start   ramp: orders 1, 2, 3, .. until the history is long enough, at no cost
-            runge-kutta: the first steps by the classical method of order 4 in the flow time, of the methods' own
-            accuracy, at three evaluations more a step
-    taper   orders .., 3, 2, 1 in the last steps, which cuts the amplification of the network's error at the end
+    order   the most answers in one polynomial; none: the family's default, lower in short runs
+    start   ramp: orders 1, 2, 3, .. until the history is long enough, at no extra cost
+            runge-kutta: the first steps by the classical method of order 4 in the flow time, as
+            accurate as the method itself, at three extra evaluations per step
+    taper   orders .., 3, 2, 1 in the last steps, which reduces the amplification of the
+            network's error at the end
 
-A step of order p < order at either end has an error of O(h^(p+1)) once, so that with `ramp` a run is of order 2 however
-high the order is, unless it starts in pure noise, where all is constant and nothing is lost; `runge-kutta` keeps it.
+A step of order p < order at either end adds an error of O(h^(p+1)) once. With `ramp` a run
+therefore has order 2 however high `order` is, unless it starts in pure noise, where everything
+is constant and nothing is lost; `runge-kutta` keeps the order.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _FLOW_TIME: ProbabilityFlow = Euler()  # the ODE in the flow time
 
 @dataclass(frozen=True)
 class Multistep(Sampler):
-    """A method that keeps a history of answers; a family names itself and its orders."""
+    """A method that keeps a history of answers; families define their name and orders."""
 
     order: int | None = None
     start: Start = "ramp"
@@ -47,12 +49,12 @@ class Multistep(Sampler):
         check_choice(self.name, "start", self.start, Start)
         if self.stochastic and self.start != "ramp":
             raise DifftoolError(
-                f"{self.name} takes start ramp with noise, got {self.start}; that is for its ODE"
+                f"{self.name} takes start ramp with noise, got {self.start}; turn the noise off to use it"
             )
 
     @property
     def usual(self) -> int:
-        """The order where none is named."""
+        """The order if none is given."""
         return 3
 
     @property
@@ -64,7 +66,7 @@ class Multistep(Sampler):
 
     @property
     def step_order(self) -> int:
-        """The order of a step, the last ones included: at most 2 where they taper."""
+        """The order of one step, including the last ones: at most 2 if they taper."""
         if self.taper:
             return min(self.full, 2)
         return self.full
@@ -90,18 +92,18 @@ class Multistep(Sampler):
         return 1
 
     def order_at(self, i: int, path: Path) -> int:
-        """The order of step i: 0, 1, .. of the path."""
+        """The order of step i = 0, 1, .. of the path."""
         order = min(self.full, i + 1)
         if self.taper:
             order = min(order, len(path) - 1 - i)
         return order
 
     def starts(self, i: int, nxt: Point) -> bool:
-        """Whether step i is one of the accurate first ones."""
+        """Whether step i is one of the accurate starting steps."""
         return self.start == "runge-kutta" and i < self.full - 1 and nxt.sigma > 0
 
     def nfe(self, path: Path) -> int:
-        """One evaluation a step, four in the accurate first ones; none at sigma = 0."""
+        """One evaluation per step, four in accurate starting steps; none at sigma = 0."""
         total = 0
         for i, nxt in enumerate(path[1:]):
             total += 4 if self.starts(i, nxt) else 1
@@ -109,17 +111,17 @@ class Multistep(Sampler):
 
 
 class Predictor(Multistep):
-    """A multistep method without a corrector: a family says what it keeps, and its step."""
+    """A multistep method without a corrector: a family defines what it keeps, and its step."""
 
     def answer(self, x: State, x0: State, p: Point) -> State:
-        """What is kept of the estimate of x0 at p."""
+        """The quantity kept in the history, from the estimate of x0 at p."""
         return x0
 
     @abstractmethod
     def step(
         self, x: State, now: Point, nxt: Point, known: History, path: Path, noise: NoiseSource
     ) -> State:
-        """The state at nxt from x at now, by as many known answers as the order of the step."""
+        """The state at nxt from x at now; `known` has as many answers as the step's order."""
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         known: History = []
@@ -136,5 +138,5 @@ class Predictor(Multistep):
 def starting_step(
     model: Denoiser, x: State, x0: State, now: Point, nxt: Point, path: Path
 ) -> State:
-    """A step by the classical Runge-Kutta method in the flow time, with x0 the answer at `now`."""
+    """A classical Runge-Kutta step in the flow time; x0 is the answer at `now`."""
     return rk_step(_FLOW_TIME, CLASSICAL, model, x, now, nxt, path, x0)

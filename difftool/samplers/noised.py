@@ -1,4 +1,4 @@
-"""What samplers with noise of their own share: what they may claim, and where the stages of their steps are."""
+"""The common part of samplers that add noise: their claims, and the stages of their steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from difftool.schedules.path import Path
 
 
 class Noised(Sampler):
-    """A sampler with an option `s_noise`, a factor of its noise: with 1 the law is kept."""
+    """A sampler with a noise multiplier `s_noise`; only 1 keeps the distribution."""
 
     s_noise: float
 
@@ -41,7 +41,7 @@ class Noised(Sampler):
 
 
 class NoisedSDE(Noised):
-    """A sampler of the reverse SDE with an option `eta`, how much noise it has: 0 is the ODE."""
+    """A sampler of the reverse SDE with an option `eta`, the amount of noise; 0 is the ODE."""
 
     eta: float
 
@@ -58,7 +58,7 @@ class NoisedSDE(Noised):
 
 
 def stages(now: Point, nxt: Point, path: Path, parts: Sequence[float]) -> list[Point]:
-    """The points at these parts of a step in half-log-snr; none where that is infinite."""
+    """The points at these fractions of a step in half-log-SNR; none where that is infinite."""
     a, b = now.half_log_snr, nxt.half_log_snr
     if not (math.isfinite(a) and math.isfinite(b)):
         return []
@@ -66,6 +66,6 @@ def stages(now: Point, nxt: Point, path: Path, parts: Sequence[float]) -> list[P
 
 
 def staged_nfe(path: Path, parts: Sequence[float]) -> int:
-    """Evaluations of a method that has these stages beside the first one; none at sigma = 0."""
+    """Evaluations of a method with these stages after the first one; none at sigma = 0."""
     total = sum(1 + len(stages(a, b, path, parts)) for a, b in pairwise(path))
     return total - free_evaluations(path)

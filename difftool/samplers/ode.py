@@ -5,9 +5,9 @@
     level      sigma / alpha              x / alpha             eps
     flow       s = sigma/(alpha+sigma)    x / (alpha + sigma)   eps - x0
 
-with eps = (x - alpha x0) / sigma. `level` is the variable of EDM and k-diffusion; `flow` is regular at both ends,
-pure noise included, and is the default.
-Sources: Song et al. 2021 (arXiv 2011.13456), Karras et al. 2022 (arXiv 2206.00364), Lipman et al. 2022 (2210.02747).
+with eps = (x - alpha x0) / sigma. `level` is the variable of EDM and k-diffusion; `flow`, the
+default, is regular at both ends, pure noise included. Sources: Song et al. 2021 (arXiv
+2011.13456), Karras et al. 2022 (arXiv 2206.00364), Lipman et al. 2022 (2210.02747).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VELOCITIES = {"level": EPS, "flow": FLOW_VELOCITY}  # answers that are dy/du
 
 @dataclass(frozen=True)
 class ProbabilityFlow(Sampler):
-    """A method on the probability-flow ODE in the variable of your choice: `t`, `level` or `flow` (the default).
+    """A method on the probability-flow ODE, in the variable `t`, `level` or `flow` (default).
 
     Raises `DifftoolError` for another variable.
     """
@@ -54,15 +54,15 @@ class ProbabilityFlow(Sampler):
         return "step"
 
     def coordinate(self, p: Point) -> float:
-        """u at p."""
+        """The coordinate u at p."""
         return VARIABLES[self.variable].coordinate(p)
 
     def scale(self, p: Point) -> float:
-        """x / y at p."""
+        """The scale x / y at p."""
         return VARIABLES[self.variable].scale(p)
 
     def place(self, u: float, path: Path) -> Point:
-        """The point at u."""
+        """The point with coordinate u."""
         return path.at(VARIABLES[self.variable].time(u, path))
 
     def slope_of(self, x: State, x0: State, p: Point, path: Path) -> State:

@@ -1,4 +1,4 @@
-"""Checks of a sampler's options: the error names the sampler, the option and the allowed values."""
+"""Checks of sampler options; errors name the sampler, the option and the allowed values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from difftool.errors.validation import either, is_number, is_whole
 def check_order(
     name: str, value: Any, allowed: range, option: str = "order", none: bool = True
 ) -> None:
-    """Raise `DifftoolError` unless value is a whole number of the range (or none, where that is allowed)."""
+    """Raise `DifftoolError` unless value is a whole number in `allowed` (or None if `none`)."""
     if value is None and none:
         return
     if is_whole(value) and value in allowed:
@@ -33,7 +33,10 @@ def check_number(
     above: bool = False,
     infinite: bool = False,
 ) -> None:
-    """Raise `DifftoolError` unless low <= value <= high (low < value if `above`), and finite unless it may be."""
+    """Raise `DifftoolError` unless value is a finite number from low to high.
+
+    above: low itself is not allowed. infinite: infinity is allowed.
+    """
     if is_number(value, low, high):
         at_low = above and value == low
         too_large = value > sys.float_info.max and not infinite
@@ -50,20 +53,20 @@ def check_number(
 
 
 def check_whole(name: str, option: str, value: Any, low: int, high: int = 10_000) -> None:
-    """Raise `DifftoolError` unless value is a whole number, low <= value <= high."""
+    """Raise `DifftoolError` unless value is a whole number from low to high."""
     if not is_whole(value, low, high):
         raise DifftoolError(
-            f"{name} takes whole numbers {option} from {low} to {high}, got {value!r}{_plain(value)}"
+            f"{name} takes {option} from {low} to {high} (a whole number), got {value!r}{_plain(value)}"
         )
 
 
 def check_choice(name: str, option: str, value: Any, kind: Any) -> None:
-    """Raise `DifftoolError` unless value is one of the `Literal` kind."""
+    """Raise `DifftoolError` unless value is one of the choices of `kind`, a `Literal`."""
     validation.check_choice(f"{name} takes {option}", value, get_args(kind))
 
 
 def _plain(value: Any) -> str:
-    """What helps where a number is of another library's type, whose arithmetic is another too."""
+    """A hint for numbers of another library's type, which come with their own arithmetic."""
     foreign = isinstance(value, numbers.Real) and not isinstance(value, (int, float))
     if foreign:
         return "; give a plain int or float"

@@ -1,9 +1,10 @@
-"""Steps of its own for every sample: what the adaptive solvers share.
+"""Per-sample adaptive step sizes: what the adaptive solvers share.
 
-Every sample of a batch has a place u of its own on the way from u_0 to u_1, and a step size of its own. Both are kept
-on the host in float64, as are the points that they stand for; the states stay where they are. An attempted step waits
-for the device once, to read its error norms. Samples that have arrived leave the batch, so that the model is only asked
-about the others; no sample depends on the rest of its batch.
+Each sample of a batch has its own position u on the way from u_0 to u_1, and its own step size.
+Both are kept on the host in float64, as are the points that they stand for; the states stay on
+their device. An attempted step waits for the device once, to read its error norms. Finished
+samples leave the batch, so that the model evaluates only the others; no sample depends on the
+rest of its batch.
 """
 
 from __future__ import annotations
@@ -17,22 +18,21 @@ from difftool.errors import DifftoolError
 from difftool.samplers.base import Denoiser, State
 from difftool.schedules.base import Point
 
-Host = (
-    Any  # a float64 tensor on the CPU, one number (or row) for each sample that is on its way
-)
+Host = Any  # a float64 CPU tensor, one number (or row) per unfinished sample
 Control = Callable[[Host, Host | None], tuple[Host, Host]]
 
-SMALLEST = 1e-15  # of the place or the way left: a step that is rejected below this does not move in float64
+SMALLEST = 1e-15  # relative to u or the way left: a smaller step changes nothing in float64
 MOST_STEPS = 20_000  # attempted by one sample
-NOT_FINITE = 0.2  # what a step shrinks by whose error is not a number
+NOT_FINITE = 0.2  # the factor of the step size if the error is not finite
 
 
 class Walk:
-    """The places of the samples, their next step sizes, and who is still on the way.
+    """The positions of the samples, their next step sizes, and which samples are unfinished.
 
-    control: (inverse error, those of the last two accepted steps or None) -> accepted or not, factor of the step size;
-    the error is in units of the tolerance. Raises `DifftoolError` if the steps of a sample underflow or are too many. A
-    sample that the model gives no finite answer for ends as NaN.
+    control: (inverse error, those of the last two accepted steps or None) -> (accepted or not,
+    step-size factor), with the error in units of the tolerance. Raises `DifftoolError` if the
+    steps of a sample underflow or are too many. A sample for which the model gives no finite
+    answer ends as NaN.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class Walk:
 
     @property
     def going(self) -> bool:
-        """Whether any sample is on its way."""
+        """Whether any sample is unfinished."""
         return len(self.rows) > 0
 
     @property
     def step(self) -> Host:
-        """The step to attempt from u, signed, not past the end."""
+        """The signed step to attempt from u, not past the end."""
         return self.sign * self.h.minimum((self.end - self.u).abs())
 
     def judge(self, step: Host, error: Host) -> Host:
-        """Accepts or rejects the step of each sample by its error; moves u, and sets the next step size."""
+        """Accept or reject each sample's step by its error; update u and the next step size."""
         import torch
 
         inverse = 1 / (error + 1e-8)
@@ -94,7 +94,7 @@ class Walk:
         return accept
 
     def leave(self, x: State, *others: Any) -> tuple[Any, ...]:
-        """x and all else that has a row for each sample, without the samples that have arrived."""
+        """Return x and other per-sample values without the finished samples."""
         gone = (self.u == self.end) | self.lost
         if not bool(gone.any()):
             return (x, *others)
@@ -112,7 +112,7 @@ class Walk:
         return tuple(v[to_device_of(staying, v)] for v in (x, *others))
 
     def result(self) -> State:
-        """The states of all samples at the end."""
+        """The final states of all samples."""
         import torch
 
         rows, states = zip(*self._arrived, strict=True)
@@ -125,22 +125,22 @@ class Walk:
 
 
 def to_device_of(values: Host, x: State) -> State:
-    """A tensor of the host where x is, without waiting for the device."""
+    """Move a host tensor to the device of x, without waiting for the device."""
     return values.to(x.device, non_blocking=True)
 
 
 def column(values: Host, x: State) -> State:
-    """One number for each sample as (B, 1, ...), where x is and in its dtype."""
+    """One number per sample as (B, 1, ...), on the device of x and in its dtype."""
     return to_device_of(values.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype), x)
 
 
 def choose(accept: Host, new: State, old: State) -> State:
-    """The new state of the samples whose step was accepted, the old one of the others."""
+    """The new state of samples whose step was accepted, the old one of the others."""
     return new.where(column(accept, new) > 0, old)
 
 
 def error_norm(difference: State, tolerance: State) -> Host:
-    """The root of the mean square of difference / tolerance of each sample, on the host: it waits for the device."""
+    """The RMS of difference / tolerance per sample, on the host: it waits for the device."""
     ratio = (difference / tolerance).detach().reshape(len(difference), -1)
     return ratio.square().mean(1).sqrt().cpu().double()
 
@@ -157,11 +157,12 @@ def check_tolerances(name: str, rtol: float, atol: float, h_init: float) -> None
 
 @dataclass(frozen=True)
 class PI:
-    """The classical control of step sizes: a step is accepted if its error is at most 1.
+    """Classical PI step-size control: a step is accepted if its error is at most 1.
 
-    h' = h * 0.9 e_n^(-0.7/k) e_(n-1)^(0.4/k) after an accepted step, h * 0.9 e_n^(-1/k) after a rejected one, within
-    a factor of 0.2 and 5; e is the error, of order k in h. Gustafsson 1991, Control theoretic techniques for stepsize
-    selection in explicit Runge-Kutta methods, ACM Transactions on Mathematical Software 17.
+    h' = h * 0.9 e_n^(-0.7/k) e_(n-1)^(0.4/k) after an accepted step, h * 0.9 e_n^(-1/k) after a
+    rejected one, with factors limited to 0.2 .. 5; e is the error, of order k in h. Gustafsson
+    1991, Control theoretic techniques for stepsize selection in explicit Runge-Kutta methods,
+    ACM Transactions on Mathematical Software 17.
     """
 
     k: int

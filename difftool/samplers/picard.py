@@ -1,13 +1,13 @@
-"""picard: the steps of a run all at once, swept over again and again (ParaDiGMS).
+"""picard: all steps of a run at once, in repeated sweeps (ParaDiGMS).
 
-Euler's method in the variable u of `difftool.samplers.ode` is y_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y_j). Picard's
-iteration puts the states of the sweep before on the right,
+Euler's method in the variable u of `difftool.samplers.ode` is y_{i+1} = y_0 + sum_{j <= i} h_j
+f(u_j, y_j). Picard iteration puts the states of the previous sweep on the right,
 
     y^0_i = y_0,      y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j)
 
-so that the evaluations of a sweep do not depend on each other and can be made at the same time. After k sweeps the
-first k steps are those of the sequential run, exactly; they are not evaluated again. Source: Shih et al. 2023 (arXiv
-2305.16317).
+so that the evaluations of a sweep do not depend on each other and can run in parallel. After k
+sweeps, the first k steps are exactly those of the sequential run; they are not evaluated again.
+Source: Shih et al. 2023 (arXiv 2305.16317).
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class Picard(ProbabilityFlow):
-    """Parallel in time: Jacobi sweeps over a window of Euler steps, of DDIM with `variable` flow or level.
+    """Parallel-in-time sampling (ParaDiGMS): Picard sweeps over windows of Euler steps.
 
-    y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j), from y^0_i = y_0, for the steps of one window after the other.
-    In a window of W steps sweep k makes W - k + 1 evaluations, which do not depend on each other; as many sweeps as
-    steps give the sequential result exactly. Of order 1 with windows of a fixed number of steps; over the whole run in
-    one window a fixed number of sweeps does not converge, and no order is claimed. (Here the evaluations of a sweep are
-    made one after the other: the sampler says what a parallel run computes.) Options:
+    y^{k+1}_{i+1} = y_0 + sum_{j <= i} h_j f(u_j, y^k_j), from y^0_i = y_0, for the steps of one
+    window after the other. With `variable` flow or level, Euler's method is DDIM. In a window
+    of W steps, sweep k makes W - k + 1 evaluations, which do not depend on each other; as many
+    sweeps as steps give exactly the sequential result. Order 1 with windows of a fixed number
+    of steps. With the whole run as one window, a fixed number of sweeps does not converge, and
+    no order is claimed. (Here the evaluations of a sweep run one after the other: the sampler
+    shows what a parallel run computes.) Options:
 
-    variable: of the ODE: `flow`, `level` or `t`.
-    sweeps: over each window, >= 1.
-    window: steps in a window, >= 1; none: the whole run.
+    variable: the variable of the ODE: `flow`, `level` or `t`.
+    sweeps: sweeps over each window (>= 1).
+    window: steps per window (>= 1); none: the whole run.
 
     Raises `DifftoolError` for other values.
     """

@@ -1,10 +1,11 @@
-"""Pseudo-numerical methods for diffusion: classical weights on eps, with DDIM's step in place of the classical one.
+"""Pseudo-numerical methods for diffusion: classical weights on eps, with DDIM's step.
 
     phi(x, eps, a, b) = alpha_b (x / alpha_a + (l_b - l_a) eps),      l = sigma / alpha
 
-carries x from a to b exactly if eps does not change; the eps it is given is a combination of answers with the weights
-of equal steps in t. They differ in how the history is started, and then are the linear multistep method `ipndm`.
-Source: Liu et al. 2022 (arXiv 2202.09778), who show that they are of order 2.
+carries x from a to b exactly if eps does not change. The eps passed to it combines answers with
+the weights of equal steps in t. The methods differ in how the history starts; after that they
+are the linear multistep method `ipndm`. Source: Liu et al. 2022 (arXiv 2202.09778), who show
+that they are of order 2.
 """
 
 from __future__ import annotations
@@ -31,16 +32,18 @@ Begin = Literal["prk", "plms"]
 
 @dataclass(frozen=True)
 class PNDM(Sampler):
-    """Pseudo-numerical method: three pseudo Runge-Kutta steps, then pseudo linear multistep (F-PNDM).
+    """Pseudo-numerical method (F-PNDM): pseudo Runge-Kutta steps, then pseudo multistep.
 
     prk     e = (e_1 + 2 e_2 + 2 e_3 + e_4) / 6 with the stages phi(x, e_1), phi(x, e_2) half way in t, phi(x, e_3) at b
     plms    e = (55 e_a - 59 e_a' + 37 e_a'' - 9 e_a''') / 24
     both    x_b = phi(x_a, e, a, b)
 
-    Four evaluations in each of the first three steps, one in the others. For grids uniform in t: on those, and all
-    other smooth ones, of order 2; in one of several uneven steps of order 1, which is what it claims. A first step that
-    cuts the noise level by more than about 10 overshoots in either start: few steps from high levels are not for it.
-    Option: `begin`, the first steps: `prk`, or `plms`, as by `pndm-plms`. Raises `DifftoolError` for others.
+    Four evaluations in each of the first three steps, one in the others. Made for grids uniform
+    in t: on those, and on all other smooth grids, it has order 2 over a run; in one of several
+    uneven steps it has order 1, which is what it claims. With either start, a first step that
+    divides the noise level by more than about 10 overshoots: do not use it for few steps from
+    high levels. Option: `begin`, the first steps: `prk`, or `plms`, as in `pndm-plms`. Raises
+    `DifftoolError` for other values.
     """
 
     begin: Begin = "prk"
@@ -74,7 +77,10 @@ class PNDM(Sampler):
         return x
 
     def nfe(self, path: Path) -> int:
-        """One evaluation a step; three more in the first three, or one more in the first; none at sigma = 0."""
+        """One evaluation per step, none at sigma = 0; more in the first steps.
+
+        prk: three more in each of the first three. plms: one more in the first.
+        """
         if self.begin == "prk":
             more = sum(3 if p.sigma > 0 else 1 for p in path[1:4])
         else:
@@ -83,19 +89,22 @@ class PNDM(Sampler):
 
 
 def _phi(x0: State, e: State, d: State, a: Point, b: Point) -> State:
-    """phi(x, e + d, a, b) with e, x0 the answer at x: no large numbers that cancel at a high noise level."""
+    """phi(x, e + d, a, b), e and x0 the answer at x; nothing large cancels at high levels."""
     return b.alpha * x0 + b.sigma * e + b.alpha * (b.level - a.level) * d
 
 
 def _stage(model: Denoiser, x0: State, e: State, d: State, a: Point, b: Point) -> State:
-    """The eps at b, less e, that follows from e + d."""
+    """The eps at b, minus e, that follows from e + d."""
     return (x0 - model(_phi(x0, e, d, a, b), b)) / b.level + (1 - a.level / b.level) * d
 
 
 def _runge_kutta(
     model: Denoiser, x0: State, e: State, now: Point, nxt: Point, path: Path
 ) -> State:
-    """The eps of a pseudo Runge-Kutta step, less e; that half way if it ends at sigma = 0, where nothing is known."""
+    """The eps of a pseudo Runge-Kutta step, minus e.
+
+    If the step ends at sigma = 0, where eps is not known, it is that halfway.
+    """
     half = path.at((now.t + nxt.t) / 2)
     d2 = _stage(model, x0, e, 0.0, now, half)
     if nxt.sigma == 0:
@@ -105,10 +114,11 @@ def _runge_kutta(
 
 
 def pndm_plms() -> PNDM:
-    """Pseudo linear multistep, whose first step is a pseudo Heun step: the PLMS of latent diffusion.
+    """Pseudo linear multistep, started by a pseudo Heun step: the PLMS of latent diffusion.
 
-    The first step averages eps at its start and at the end of DDIM's step, and its end is then evaluated again: one
-    evaluation per step, two in the first (diffusers' `skip_prk_steps`). Order 2 over a run on smooth grids. Source:
-    Liu et al. 2022, arXiv 2202.09778; Rombach et al. 2022, arXiv 2112.10752, for the first step.
+    The first step averages eps at its start and at the end of DDIM's step; its end is then
+    evaluated again. One evaluation per step, two in the first (diffusers' `skip_prk_steps`).
+    Order 2 over a run on smooth grids. Source: Liu et al. 2022, arXiv 2202.09778; Rombach et
+    al. 2022, arXiv 2112.10752, for the first step.
     """
     return PNDM("plms")

@@ -1,7 +1,8 @@
-"""reab: Rosenbrock-type exponential Adams-Bashforth, the linear part taken from unit Gaussian data.
+"""reab: Rosenbrock-type exponential Adams-Bashforth, linear part from unit Gaussian data.
 
-In y = x / alpha and u = log l, l = sigma / alpha, the probability flow is dy/du = y - x0. For data N(0, I) the answer
-is x0 = y / (1 + l^2): with that part solved exactly, what is left to interpolate is
+In y = x / alpha and u = log l, l = sigma / alpha, the probability flow is dy/du = y - x0. For
+data N(0, I) the answer is x0 = y / (1 + l^2). With that part solved exactly, f is left to
+interpolate:
 
     dy/du = a y + b f,      a = l^2 / (1 + l^2),      b = sqrt(a),      f = (y / (1 + l^2) - x0) / b
 
@@ -9,8 +10,9 @@ and f is the v of Salimans & Ho: with r^2 = alpha^2 + sigma^2 the method reads
 
     x_b / r_b = x_a / r_a + sum_j v_j int L_j dphi,     v = (alpha eps - sigma x0) / r,     tan(phi) = l
 
-with L_j Lagrange polynomials in u. azula's REAB has sigma_a in the place of sigma_b in r_b, and is of order 1 whatever
-its order. Sources: Hochbruck et al. 2009; Zheng et al. 2023 (arXiv 2310.13268); azula's documentation.
+with L_j Lagrange polynomials in u. azula's REAB has sigma_a in place of sigma_b in r_b, and has
+order 1 whatever its order option. Sources: Hochbruck et al. 2009; Zheng et al. 2023 (arXiv
+2310.13268); azula's documentation.
 """
 
 from __future__ import annotations
@@ -30,14 +32,16 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class REAB(Predictor):
-    """Rosenbrock-type exponential Adams-Bashforth: v interpolated in half-log-snr, integrated over the angle.
+    """Rosenbrock-type exponential Adams-Bashforth on v, exact for unit Gaussian data.
 
-    x_b / r_b = x_a / r_a + sum_j v_j int L_j dphi, v = (alpha eps - sigma x0) / r, r^2 = alpha^2 + sigma^2, tan(phi) =
-    sigma / alpha. One evaluation per step. Exact in any steps for data N(0, I), not for a single point. Where
-    half-log-snr is infinite an answer is left out, and steps from or to there hold the newest v constant. Options:
+    x_b / r_b = x_a / r_a + sum_j v_j int L_j dphi, v = (alpha eps - sigma x0) / r,
+    r^2 = alpha^2 + sigma^2, tan(phi) = sigma / alpha: v is interpolated in half-log-SNR and
+    integrated over the angle phi. One evaluation per step. Exact for data N(0, I) in any number
+    of steps, but not for a single point. Where half-log-SNR is infinite, an answer is left out,
+    and steps from or to such points hold the newest v constant. Options:
 
-    order: answers in a polynomial, 1 to 5; none: 3, or what the steps allow.
-    start, taper: as of `adams`.
+    order: answers in the polynomial, 1 to 5; none: 3, or the number of steps if smaller.
+    start, taper: as in `adams`.
 
     Raises `DifftoolError` for other values.
     """
@@ -62,7 +66,10 @@ class REAB(Predictor):
 
 
 def angle_weights(now: Point, nxt: Point, nodes: Sequence[Point]) -> list[float]:
-    """int L_j dphi over the step, L_j the Lagrange polynomials in log l through the nodes; dphi = du / (2 cosh u)."""
+    """The weights int L_j dphi over the step, with dphi = du / (2 cosh u).
+
+    L_j are the Lagrange polynomials in log l through the nodes.
+    """
     total = math.atan2(nxt.sigma, nxt.alpha) - math.atan2(now.sigma, now.alpha)
     u = [HALF_LOG_SNR.coordinate(p) for p in nodes]
     known = [value for value in u if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Restart: where the grid has passed an interval of noise levels, go back up by fresh noise and down again, K times."""
+"""Restart: fresh noise back up over an interval of noise levels, then down again, K times."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ RHO = 7.0  # the grid of a restart is EDM's
 
 @dataclass(frozen=True)
 class Restart(Wrapper):
-    """Restart sampling: a solver on the grid, and again from noise added anew over intervals of noise levels.
+    """Restart sampling: over intervals of noise levels, add noise back and solve again.
 
-    At the point of the grid nearest to level_min, `repeats` times: x <- alpha_max (x / alpha + s_noise
-    sqrt(level_max^2 - l^2) z), then the solver from level_max back to that point. With `restart_steps` its steps are on
-    the karras grid (rho = 7), else on the points that the run's own grid has there, so that the error falls with the
-    number of steps: the weak order is then the solver's order, while a fixed number of restart steps claims none.
-    Evaluations per step: the solver's, restarts beside. Options (one value each, or one per interval, as a+b+c):
+    At the grid point nearest to level_min, `repeats` times: x <- alpha_max (x / alpha + s_noise
+    sqrt(level_max^2 - l^2) z), then the solver from level_max back to that point. With
+    `restart_steps`, its steps are on the karras grid (rho = 7); else they are the points of the
+    run's own grid there, so that the error falls with the number of steps. The weak order is
+    then the solver's order; with a fixed number of restart steps it is 0. Evaluations per step:
+    the solver's; restarts come on top. Options (one value each, or one per interval, as a+b+c):
 
-    level_min, level_max: noise levels sigma / alpha of the interval (0 <= level_min < level_max); a level_max above the
-        start of the run is taken to be there.
-    repeats: K, how often (0 to 1000); 0 is the solver itself.
-    restart_steps: steps of a restart (1 to 10,000; the authors count its points, one more); none: the grid's own.
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    solver: any sampler that does not choose its own steps.
+    level_min, level_max: the interval's noise levels sigma / alpha
+        (0 <= level_min < level_max); a level_max above the start of the run is lowered to it.
+    repeats: K, the number of restarts (0 to 1000); 0 is the solver itself.
+    restart_steps: steps per restart (1 to 10,000; the authors count points, one more); none:
+        the grid's own.
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    solver: any sampler with fixed steps.
 
-    Raises `DifftoolError` for other values, and with repeats for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there are repeats.
     """
 
     level_min: float | tuple[float, ...] = 0.06
@@ -63,7 +65,7 @@ class Restart(Wrapper):
                 )
 
     def intervals(self) -> list[tuple[Any, Any, Any, Any]]:
-        """(level_min, level_max, repeats, restart_steps) of every interval, the highest first."""
+        """(level_min, level_max, repeats, restart_steps) of each interval, highest first."""
         options = [self.level_min, self.level_max, self.repeats, self.restart_steps]
         count = max(len(v) if isinstance(v, tuple) else 1 for v in options)
         each = [v if isinstance(v, tuple) else (v,) * count for v in options]
@@ -102,7 +104,7 @@ class Restart(Wrapper):
     def _loop(
         self, path: Path, levels: list[float], end: int, high: float, steps: int | None
     ) -> Path | None:
-        """The way from level_max down to the point number `end`; None if there is none."""
+        """The path from level_max down to point number `end`; None if it would be empty."""
         if steps is None:
             return path[_nearest(levels[:end], high) : end + 1]
         top, low = min(high, levels[0]), levels[end]

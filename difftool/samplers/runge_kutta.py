@@ -1,6 +1,7 @@
-"""Explicit Runge-Kutta methods on the probability-flow ODE, in the variable of `difftool.samplers.ode`.
+"""Explicit Runge-Kutta methods on the probability-flow ODE, in a variable of `samplers.ode`.
 
-A method is its tableau; `difftool.samplers.tableau` has the steps, and the rule of the last one.
+A method is its tableau; `difftool.samplers.tableau` takes the steps and has the rule for the
+last one.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class _RungeKutta(ProbabilityFlow):
-    """The loop that the methods share."""
+    """The loop that all these methods share."""
 
     @property
     def tableau(self) -> Tableau:
-        """The constants of the method."""
+        """The Butcher tableau of the method."""
         return EULER
 
     @property
@@ -50,7 +51,7 @@ class _RungeKutta(ProbabilityFlow):
         return x
 
     def nfe(self, path: Path) -> int:
-        """Stages of all steps, those at sigma = 0 excepted."""
+        """The stages of all steps, except those at sigma = 0."""
         total = 0
         for now, nxt in pairwise(path):
             tableau = self._tableau_into(nxt)
@@ -60,7 +61,7 @@ class _RungeKutta(ProbabilityFlow):
         return total
 
     def _tableau_into(self, nxt: Point) -> Tableau:
-        """The method of a step that ends at nxt."""
+        """The tableau for a step that ends at nxt."""
         if nxt.sigma == 0:
             return inner(self.tableau)
         return self.tableau
@@ -70,7 +71,8 @@ class _RungeKutta(ProbabilityFlow):
 class Euler(_RungeKutta):
     """Euler's method: y' = y + (u' - u) dy/du. One evaluation per step, order 1.
 
-    In `level` and in `flow` it is DDIM with eta = 0; in t it is not. Option: `variable`, the variable of the ODE.
+    With `variable` level or flow it is DDIM with eta = 0; with t it is not. Option: `variable`,
+    the variable of the ODE.
     """
 
     name = "euler"
@@ -80,10 +82,11 @@ class Euler(_RungeKutta):
 
 @dataclass(frozen=True)
 class Heun(_RungeKutta):
-    """Heun's method: an Euler step, then again with the mean of the slopes at both ends. Order 2.
+    """Heun's method: an Euler step, redone with the mean of the slopes at both ends. Order 2.
 
-    Two evaluations per step, one in a last step into sigma = 0. With `variable=level` on the karras grid this is the
-    deterministic sampler of EDM. Option: `variable`, the variable of the ODE.
+    Two evaluations per step, one in a last step into sigma = 0. With `variable=level` on the
+    karras grid this is the deterministic sampler of EDM. Option: `variable`, the variable of
+    the ODE.
     """
 
     name = "heun"
@@ -93,9 +96,9 @@ class Heun(_RungeKutta):
 
 @dataclass(frozen=True)
 class Midpoint(_RungeKutta):
-    """The midpoint method: half an Euler step, then the whole step with the slope found there. Order 2.
+    """The midpoint method: half an Euler step, then the whole step with the slope found there.
 
-    Two evaluations per step. Option: `variable`, the variable of the ODE.
+    Order 2, two evaluations per step. Option: `variable`, the variable of the ODE.
     """
 
     name = "midpoint"
@@ -107,8 +110,8 @@ class Midpoint(_RungeKutta):
 class Ralston(_RungeKutta):
     """Ralston's method: a stage at 2/3 of the step, weights 1/4 and 3/4. Order 2.
 
-    Two evaluations per step, with the smallest bound of the error among methods of two stages. Option: `variable`, the
-    variable of the ODE.
+    Two evaluations per step, with the smallest error bound among two-stage methods. Option:
+    `variable`, the variable of the ODE.
     """
 
     name = "ralston"
@@ -134,7 +137,8 @@ class Heun3(_RungeKutta):
 class Kutta3(_RungeKutta):
     """Kutta's method of order 3: stages at 0, 1/2 and 1, weights 1/6, 2/3 and 1/6.
 
-    Three evaluations per step, two in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
+    Three evaluations per step, two in a last step into sigma = 0. Option: `variable`, the
+    variable of the ODE.
     """
 
     name = "kutta3"
@@ -144,9 +148,10 @@ class Kutta3(_RungeKutta):
 
 @dataclass(frozen=True)
 class RK4(_RungeKutta):
-    """The classical Runge-Kutta method of order 4: stages at 0, 1/2, 1/2 and 1, weights 1/6, 1/3, 1/3 and 1/6.
+    """The classical Runge-Kutta method of order 4.
 
-    Four evaluations per step, three in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
+    Stages at 0, 1/2, 1/2 and 1, weights 1/6, 1/3, 1/3 and 1/6. Four evaluations per step, three
+    in a last step into sigma = 0. Option: `variable`, the variable of the ODE.
     """
 
     name = "rk4"
@@ -156,11 +161,12 @@ class RK4(_RungeKutta):
 
 @dataclass(frozen=True)
 class RungeKutta(_RungeKutta):
-    """An explicit Runge-Kutta method of your own, by its tableau.
+    """A custom explicit Runge-Kutta method, given by its Butcher tableau.
 
-    One evaluation per stage. Options: `variable`, the variable of the ODE; `a`, the rows of the tableau below the
-    diagonal one after another (n (n - 1) / 2 numbers for n stages), and `b`, the n weights; default: the 3/8 rule of
-    order 4. The order is found from the conditions up to 4. Raises `DifftoolError` for numbers that are no tableau.
+    One evaluation per stage. Options: `variable`, the variable of the ODE; `a`, the rows of the
+    tableau below the diagonal one after another (n (n - 1) / 2 numbers for n stages), and `b`,
+    the n weights; default: the 3/8 rule of order 4. The order is found from the order
+    conditions, up to 4. Raises `DifftoolError` for numbers that do not form a tableau.
     """
 
     a: tuple[float, ...] = (1 / 3, -1 / 3, 1.0, 1.0, -1.0, 1.0)

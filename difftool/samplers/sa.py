@@ -1,4 +1,4 @@
-"""SA-Solver: stochastic Adams methods on x0 in half-log-snr, predictor and corrector."""
+"""SA-Solver: stochastic Adams methods on x0 in half-log-SNR, predictor and corrector."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class SASolver(Multistep):
-    """SA-Solver: a stochastic Adams predictor and corrector, one evaluation per step.
+    """SA-Solver: a stochastic Adams predictor-corrector, one evaluation per step.
 
-    x_b = A x_a + sum_j w_j D_j + sigma_b sqrt(1 - e^(-2 tau^2 h)) z, w_j the integral of the j-th Lagrange polynomial
-    in half-log-snr against alpha_b k e^(-k (half_log_snr_b - .)), k = 1 + tau^2. The predictor uses the newest
-    estimates D_j of x0, the corrector those and the one at the predicted state, with the same noise. Options:
+    x_b = A x_a + sum_j w_j D_j + sigma_b sqrt(1 - e^(-2 tau^2 h)) z, w_j the integral of the
+    j-th Lagrange polynomial in half-log-snr against alpha_b k e^(-k (half_log_snr_b - .)),
+    k = 1 + tau^2. The predictor uses the newest estimates D_j of x0; the corrector uses those
+    and the one at the predicted state, with the same noise. Options:
 
-    order: of the predictor, 1 to 4; none: 3, or what the steps allow.
+    order: the predictor's order, 1 to 4; none: 3, or the number of steps if smaller.
     start, taper: how a run begins and ends, see `adams`.
-    corrector_order: estimates in the corrector's polynomial, the new one included, 0 (none) to 5.
-    tau: the noise (>= 0): 0 the ODE, 1 the reverse SDE.
-    level_min, level_max: the noise levels between which there is noise.
-    variant: `exact`, or `published`: the code of its authors, which takes alpha_b k h^2 / 2 for the integral of the
-        linear part where there are two estimates (the order stays).
+    corrector_order: estimates in the corrector's polynomial, including the new one; 0 (no
+        corrector) to 5.
+    tau: the noise (>= 0): 0 is the ODE, 1 the reverse SDE.
+    level_min, level_max: noise is added only between these noise levels.
+    variant: `exact`, or `published`: the authors' code, which takes alpha_b k h^2 / 2 for the
+        integral of the linear part if there are two estimates (the order does not change).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     corrector_order: int = 3
@@ -92,7 +94,7 @@ class SASolver(Multistep):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         known: History = []
         y, k, fresh = x, 1.0, 0.0
-        before: Point | None = None  # where the prediction that is to be corrected began
+        before: Point | None = None  # where the prediction to correct began
         for i, (now, nxt) in enumerate(pairwise(path)):
             x0 = model(x, now)
             known = [(now, x0), *known][: max(self.full, self.corrector_order)]
@@ -113,7 +115,7 @@ class SASolver(Multistep):
         return x
 
     def _tau2(self, now: Point) -> float:
-        """tau^2 in the step from now."""
+        """tau^2 in the step from now: 0 outside the interval of levels."""
         if self.level_min <= now.level <= self.level_max:
             return self.tau**2
         return 0.0
@@ -121,7 +123,7 @@ class SASolver(Multistep):
     def _advance(
         self, y: State, now: Point, nxt: Point, known: History, path: Path, k: float
     ) -> State:
-        """The state at nxt from y at now by the known estimates, without the noise."""
+        """The state at nxt from y at now by the known estimates, without noise."""
         nodes = nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR, k)
         published = self.variant == "published" and len(known) == 2

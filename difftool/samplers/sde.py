@@ -1,7 +1,8 @@
-"""Discretised reverse-time SDEs: dx = (f x - g^2 score) dt + g dW, run from noise to data.
+"""Discretized reverse-time SDEs: dx = (f x - g^2 score) dt + g dW, run from noise to data.
 
-The score is -(x - alpha x0) / sigma^2. Both methods need the drift, hence alpha > 0 at the start, and by default end
-with the mean E[x_0 | x] (their own step into sigma = 0 is not exact).
+The score is -(x - alpha x0) / sigma^2. By default both methods end with the mean E[x_0 | x]
+(their own step into sigma = 0 is not exact). Euler-Maruyama needs the drift, hence alpha > 0 at
+the start.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class EulerMaruyama(Sampler):
-    """Euler-Maruyama on the reverse SDE, in t.
+    """The Euler-Maruyama method on the reverse SDE, in the schedule's time t.
 
     x_s = x_t + (f x_t + (g^2 / sigma) eps) (s - t) + g sqrt(t - s) z,   eps = (x_t - alpha x0) / sigma.
 
-    One evaluation per step; no noise in a step into sigma = 0. Raises `DifftoolError` for grids that run upwards.
+    One evaluation per step; no noise in a step into sigma = 0. Raises `DifftoolError` for
+    upward grids.
     """
 
     name = "em"
@@ -52,14 +54,15 @@ class EulerMaruyama(Sampler):
 
 @dataclass(frozen=True)
 class ReverseDiffusion(Sampler):
-    """Reverse diffusion: the reverse SDE discretised as the forward chain is.
+    """Reverse diffusion: the reverse SDE, discretized like the forward chain.
 
     x_s = x_t - f + G^2 score + G z = (2 - alpha_t / alpha_s) x_t - (G^2 / sigma_t) eps + G z,
 
-    with the step of the forward chain from s to t, x_t = x_s + f + G z: f = (alpha_t / alpha_s - 1) x and
-    G^2 = sigma_t^2 - (alpha_t sigma_s / alpha_s)^2. On a table of betas f = (sqrt(1 - beta) - 1) x and G^2 = beta, on a
-    variance-exploding schedule f = 0 and G^2 = sigma_t^2 - sigma_s^2. One evaluation per step; no noise in a step into
-    sigma = 0. Weak order 1. Raises `DifftoolError` for grids that run upwards.
+    with the step of the forward chain from s to t, x_t = x_s + f + G z:
+    f = (alpha_t / alpha_s - 1) x and G^2 = sigma_t^2 - (alpha_t sigma_s / alpha_s)^2. On a
+    table of betas f = (sqrt(1 - beta) - 1) x and G^2 = beta; on a variance-exploding schedule
+    f = 0 and G^2 = sigma_t^2 - sigma_s^2. One evaluation per step; no noise in a step into
+    sigma = 0. Weak order 1. Raises `DifftoolError` for upward grids.
     """
 
     name = "reverse-diffusion"

@@ -1,12 +1,14 @@
-"""SEEDS: stochastic exponential Runge-Kutta methods on x0, all stages inside one step.
+"""SEEDS: stochastic exponential Runge-Kutta methods on x0, with all stages inside one step.
 
-The reverse SDE with noise eta between a and b, h = half_log_snr_b - half_log_snr_a, k = 1 + eta, is exactly
+The reverse SDE with noise eta between a and b, h = half_log_snr_b - half_log_snr_a,
+k = 1 + eta, is exactly
 
     x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b int x0 k e^(-k (half_log_snr_b - .))
           + sigma_b sqrt(1 - e^(-2 eta h)) z
 
-and every stage is such a step from a, with x0 constant or on the line through two answers. Its noise is that of the
-stage before, carried on, and fresh noise of the rest: one path for all stages of a step.
+and every stage is such a step from a, with x0 constant or on the line through two answers. Its
+noise is that of the previous stage, carried forward, plus fresh noise for the rest: all stages
+of a step share one Brownian path.
 """
 
 from __future__ import annotations
@@ -35,19 +37,19 @@ from difftool.schedules.path import Path
 
 
 class _Seeds(NoisedSDE):
-    """The loop of the three methods."""
+    """The loop that the three methods share."""
 
     order: ClassVar[int] = 1
     reference = "Gonzalez et al. 2023, SEEDS, arXiv 2305.14267"
 
     @property
     def parts(self) -> tuple[float, ...]:
-        """Where the stages are, in parts of the step in half-log-snr."""
+        """The positions of the stages, as fractions of the step in half-log-SNR."""
         return ()
 
     @property
     def middle(self) -> float | None:
-        """Where the stage is by whose midpoint rule a step ends; None: by exact integration."""
+        """The position of the stage in the final midpoint rule; None: exact integration."""
         return None
 
     @property
@@ -79,14 +81,14 @@ class _Seeds(NoisedSDE):
     def _advance(
         self, x: State, now: Point, q: Point, known: History, path: Path, last: bool
     ) -> State:
-        """The state at q from x at now by the known answers, without the noise."""
+        """The state at q from x at now by the known answers, without noise."""
         gain, w = weights(now, q, nodes_of(known), path, X0, HALF_LOG_SNR, 1 + self.eta)
         if last and self.middle is not None and len(known) == 2:
             w = midpoint_inside(sum(w), self.middle)
         return combine(gain, x, w, known)
 
     def _noise(self, z: State | None, p: Point, q: Point, noise: NoiseSource) -> State | None:
-        """The noise of the step at q, from z at p: what is left of it, and fresh noise."""
+        """The step's noise at q: what is left of z, its noise at p, and fresh noise."""
         if z is not None:
             z = (q.sigma / p.sigma) * (q.level / p.level) ** self.eta * z
         if p == q:
@@ -105,17 +107,17 @@ class _Seeds(NoisedSDE):
 
 @dataclass(frozen=True)
 class Seeds1(_Seeds):
-    """SEEDS-1: x0 constant over a step of the reverse SDE, which is else exact.
+    """SEEDS-1: the exact solution of the reverse SDE with x0 held constant over each step.
 
     x_b = sigma_b / sigma_a e^(-eta h) x_a + alpha_b (1 - e^(-(1+eta) h)) x0 + sigma_b sqrt(1 - e^(-2 eta h)) z
 
-    The same as SDE-DPM-Solver++(1), for eta = 1 as DDPM with the small variance, for eta = 0 as DDIM. One evaluation
-    per step, order and weak order 1. Options:
+    The same as SDE-DPM-Solver++(1); with eta = 1, DDPM with the small variance; with eta = 0,
+    DDIM. One evaluation per step, order and weak order 1. Options:
 
-    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
+    eta: the noise (>= 0; 1 is the reverse SDE, 0 the ODE).
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -126,18 +128,18 @@ class Seeds1(_Seeds):
 
 @dataclass(frozen=True)
 class Seeds2(_Seeds):
-    """SEEDS-2: a stage at r of the step, then the step with both answers.
+    """SEEDS-2: a stage at fraction r of the step, then the whole step with both x0 estimates.
 
-    Two evaluations per step, order 2, weak order 2; a step into sigma = 0 or from alpha = 0 is of order 1. For eta = 0
-    it is DPM-Solver++(2S). Options:
+    Two evaluations per step, order 2, weak order 2; a step into sigma = 0 or from alpha = 0 is
+    of order 1. With eta = 0 it is DPM-Solver++(2S). Options:
 
-    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    r: where the stage is, in parts of the step in half-log-snr (0.01 <= r <= 1).
-    variant: `midpoint`, the answers weighted by 1 - 1/(2 r) and 1/(2 r), as the paper has it (phi_1 in ComfyUI), or
-        `exact`, the line through both, integrated exactly (phi_2).
+    eta: the noise (>= 0; 1 is the reverse SDE, 0 the ODE).
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    r: the position of the stage, as a fraction of the step in half-log-SNR (0.01 <= r <= 1).
+    variant: `midpoint`, the answers weighted by 1 - 1/(2 r) and 1/(2 r), as in the paper
+        (phi_1 in ComfyUI), or `exact`, the line through both, integrated exactly (phi_2).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -166,17 +168,18 @@ class Seeds2(_Seeds):
 
 @dataclass(frozen=True)
 class Seeds3(_Seeds):
-    """SEEDS-3: stages at r1 and r2 of the step, then the line through the first and the last answer.
+    """SEEDS-3: stages at r1 and r2, then the line through the first and last x0 estimate.
 
-    Three evaluations per step. Order 3 without noise, where it is DPM-Solver++(3S); with noise weak order 2 (measured
-    1.99). A step into sigma = 0 or from alpha = 0 is of order 1. Options:
+    Three evaluations per step. Order 3 without noise, where it is DPM-Solver++(3S); with noise,
+    weak order 2 (measured 1.99). A step into sigma = 0 or from alpha = 0 is of order 1.
+    Options:
 
-    eta: the noise (>= 0; 1 the reverse SDE, 0 the ODE).
-    s_noise: a factor of the noise (> 0); only with 1 the law is right.
-    r1, r2: where the stages are, in parts of the step in half-log-snr (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3, else
-        2).
+    eta: the noise (>= 0; 1 is the reverse SDE, 0 the ODE).
+    s_noise: noise multiplier (> 0); only 1 samples the right distribution.
+    r1, r2: the positions of the stages, as fractions of the step in half-log-SNR
+        (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3, else 2).
 
-    Raises `DifftoolError` for other values, and with noise for grids that run upwards.
+    Raises `DifftoolError` for other values, and for upward grids if there is noise.
     """
 
     eta: float = 1.0
@@ -206,10 +209,11 @@ class Seeds3(_Seeds):
 
 
 def exp_heun(eta: float = 0.0, s_noise: float = 1.0) -> Seeds2:
-    """Exponential Heun on x0: a step to the next point, then again with the line through both answers.
+    """Exponential Heun on x0: a step, redone with the line through the x0 at both ends.
 
-    The same as `seeds-2` with r = 1 and variant exact, two evaluations per step, order 2. Options: `eta`, the noise (0,
-    the ODE, is ComfyUI's exp_heun_2_x0, 1 its exp_heun_2_x0_sde), and `s_noise`, a factor of it. Sources: Hochbruck &
-    Ostermann 2005, exponential Runge-Kutta methods; Gonzalez et al. 2023, arXiv 2305.14267.
+    The same as `seeds-2` with r = 1 and variant exact. Two evaluations per step, order 2.
+    Options: `eta`, the noise (0, the ODE, is ComfyUI's exp_heun_2_x0, 1 its exp_heun_2_x0_sde),
+    and `s_noise`, its multiplier. Sources: Hochbruck & Ostermann 2005, exponential Runge-Kutta
+    methods; Gonzalez et al. 2023, arXiv 2305.14267.
     """
     return Seeds2(eta, s_noise, 1.0, "exact")

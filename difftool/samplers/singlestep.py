@@ -1,9 +1,10 @@
-"""DPM-Solver and DPM-Solver++, singlestep: all stages of a step lie inside it, at parts of it in half-log-snr.
+"""DPM-Solver and DPM-Solver++, singlestep: all stages lie inside the step, in half-log-SNR.
 
     order 2   one stage at r1 h;  order 3  stages at r1 h and r2 h, h the step in half-log-snr
 
-The answers (eps for DPM-Solver, x0 for DPM-Solver++) are interpolated linearly in half-log-snr through the first and
-the newest stage. For order 2 the paper replaces the exact integral by that of the midpoint rule.
+The answers (eps for DPM-Solver, x0 for DPM-Solver++) are interpolated linearly in half-log-SNR
+through the first and the newest stage. For order 2 the paper replaces the exact integral with
+that of the midpoint rule.
 """
 
 from __future__ import annotations
@@ -31,14 +32,18 @@ class Singlestep(Sampler):
               x_b = A x_a + c ((1 - 1/(2 r1)) q_a + 1/(2 r1) q_1)            c the weight of a constant answer
     order 3   stages at r1 and r2, then the line through q_a and q_2, integrated exactly
 
-    A step into sigma = 0 or from alpha = 0, where half-log-snr is infinite, is of order 1. Options:
+    A step into sigma = 0 or from alpha = 0, where half-log-SNR is infinite, is of order 1.
+    Options:
 
     order: 1, 2 or 3.
     interpolates: `x0` (DPM-Solver++) or `eps` (DPM-Solver).
-    r1, r2: where the stages are, in parts of the step in half-log-snr (0.01 <= r1 < r2 <= 1; none: 1/2 for order 2,
-        1/3 and 2/3 for order 3; with another r2 it is of order 2).
-    variant: `midpoint`, as the paper's order 2, or `exact`, the exact integral (res-2s: refined exponential).
-    ending: orders of the last steps (`2+1`: the last but one of order 2, the last of order 1), as DPM-Solver-fast.
+    r1, r2: the positions of the stages, as fractions of the step in half-log-SNR
+        (0.01 <= r1 < r2 <= 1; none: 1/2 for order 2, 1/3 and 2/3 for order 3; any other
+        r2 reduces order 3 to 2).
+    variant: `midpoint`, the paper's order 2, or `exact`, the exact integral (res-2s: refined
+        exponential).
+    ending: orders of the last steps, as in DPM-Solver-fast (`2+1`: order 2 in the last step but
+        one, order 1 in the last).
 
     Raises `DifftoolError` for other values.
     """
@@ -79,7 +84,7 @@ class Singlestep(Sampler):
 
     @property
     def first(self) -> float:
-        """r1."""
+        """The position r1 of the first stage."""
         if self.r1 is not None:
             return self.r1
         if self.order == 3:
@@ -88,7 +93,7 @@ class Singlestep(Sampler):
 
     @property
     def second(self) -> float:
-        """r2."""
+        """The position r2 of the second stage."""
         if self.r2 is None:
             return 2 / 3
         return self.r2
@@ -117,7 +122,7 @@ class Singlestep(Sampler):
         return self.interpolates == "eps"
 
     def orders(self, path: Path) -> list[int]:
-        """The order of every step."""
+        """The order of each step."""
         n = len(path) - 1
         wanted = [*[self.order] * max(n - len(self.ending), 0), *self.ending[-n:]][:n]
         finite = [math.isfinite(p.half_log_snr) for p in path]
@@ -137,7 +142,7 @@ class Singlestep(Sampler):
     def _step(
         self, model: Denoiser, x: State, now: Point, nxt: Point, path: Path, order: int
     ) -> State:
-        """One step of that order."""
+        """One step of the given order."""
         currency, parts = CURRENCIES[self.interpolates], self._parts(order)
         h = nxt.half_log_snr - now.half_log_snr
         stages = [path.at_half_log_snr(now.half_log_snr + r * h) for r in parts]
@@ -152,18 +157,18 @@ class Singlestep(Sampler):
         return y
 
     def _parts(self, order: int) -> tuple[float, ...]:
-        """Where the stages of a step of that order are, in parts of it in half-log-snr."""
+        """The stages of a step of the given order, as fractions of it in half-log-SNR."""
         if order == 1:
             return ()
         if order == 3:
             return (self.first, self.second)
         if self.order == 2:
             return (self.first,)
-        return (1 / 2,)  # of a step in the ending
+        return (1 / 2,)  # a step of the ending
 
 
 def dpm_solver_1() -> Singlestep:
-    """DPM-Solver-1: one evaluation per step; the same as DDIM.
+    """DPM-Solver-1: one evaluation per step; identical to DDIM.
 
     Source: Lu et al. 2022, arXiv 2206.00927, eq. 3.7.
     """
@@ -171,51 +176,58 @@ def dpm_solver_1() -> Singlestep:
 
 
 def dpm_solver_2(r1: float = 1 / 2) -> Singlestep:
-    """DPM-Solver-2: two evaluations per step on eps, a stage at r1 of it in half-log-snr.
+    """DPM-Solver-2: two evaluations per step on eps, the second at fraction r1 of it.
 
-    Option: `r1` (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 1.
+    Option: `r1`, the position of the stage as a fraction of the step in half-log-SNR
+    (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2206.00927, algorithm 1.
     """
     return Singlestep(2, "eps", r1)
 
 
 def dpm_solver_3(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
-    """DPM-Solver-3: three evaluations per step on eps, stages at r1 and r2 of it in half-log-snr.
+    """DPM-Solver-3: three evaluations per step on eps, two of them at fractions r1 and r2.
 
-    Options: `r1`, `r2` (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2206.00927,
-        algorithm 2.
+    Options: `r1`, `r2`, the positions of the stages as fractions of the step in half-log-SNR
+    (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2206.00927,
+    algorithm 2.
     """
     return Singlestep(3, "eps", r1, r2)
 
 
 def dpmpp_2s(r1: float = 1 / 2) -> Singlestep:
-    """DPM-Solver++(2S): two evaluations per step on x0, a stage at r1 of it in half-log-snr.
+    """DPM-Solver++(2S): two evaluations per step on x0, the second at fraction r1 of it.
 
-    Option: `r1` (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2211.01095, algorithm 1.
+    Option: `r1`, the position of the stage as a fraction of the step in half-log-SNR
+    (0.01 <= r1 <= 1). Source: Lu et al. 2022, arXiv 2211.01095, algorithm 1.
     """
     return Singlestep(2, "x0", r1)
 
 
 def dpmpp_3s(r1: float = 1 / 3, r2: float = 2 / 3) -> Singlestep:
-    """DPM-Solver++(3S): three evaluations per step on x0, stages at r1 and r2 of it in half-log-snr.
+    """DPM-Solver++(3S): three evaluations per step on x0, two of them at fractions r1 and r2.
 
-    Options: `r1`, `r2` (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2211.01095, appendix
-        B.
+    Options: `r1`, `r2`, the positions of the stages as fractions of the step in half-log-SNR
+    (0.01 <= r1 < r2 <= 1; order 3 for r2 = 2/3). Source: Lu et al. 2022, arXiv 2211.01095,
+    appendix B.
     """
     return Singlestep(3, "x0", r1, r2)
 
 
 def res_2s(r1: float = 1 / 2) -> Singlestep:
-    """Refined exponential solver of order 2, singlestep: the line through both answers, integrated exactly.
+    """Refined exponential solver of order 2 (RES), singlestep: two evaluations per step on x0.
 
-    Option: `r1`, where the stage is (0.01 <= r1 <= 1). Source: Zhang et al. 2023, RES, arXiv 2308.02157.
+    The line through both answers is integrated exactly. Option: `r1`, the position of the stage
+    as a fraction of the step in half-log-SNR (0.01 <= r1 <= 1). Source: Zhang et al. 2023, RES,
+    arXiv 2308.02157.
     """
     return Singlestep(2, "x0", r1, variant="exact")
 
 
 def dpm_fast(ending: tuple[int, ...] = (2, 1)) -> Singlestep:
-    """DPM-Solver-fast: order 3, with orders 2 and 1 in the last two steps; N steps cost 3 N - 3 evaluations.
+    """DPM-Solver-fast: order 3, ending with orders 2 and 1; N steps cost 3 N - 3 evaluations.
 
-    Option: `ending`, the orders of the last steps: 2+1, 1 or 2, so that any number of evaluations can be had. The
-    paper's grid is `half-log-snr`. Source: Lu et al. 2022, arXiv 2206.00927, section 3.4.
+    Option: `ending`, the orders of the last steps: 2+1, 1 or 2, so that any number of
+    evaluations is possible. The paper's grid is `half-log-snr`. Source: Lu et al. 2022, arXiv
+    2206.00927, section 3.4.
     """
     return Singlestep(3, "eps", ending=tuple(ending))

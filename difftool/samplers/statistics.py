@@ -1,11 +1,12 @@
-"""Empirical model statistics for DPM-Solver-v3: three numbers of a model at each of a range of half-log-SNRs.
+"""Empirical model statistics for DPM-Solver-v3: three values of a model at each half-log-SNR.
 
-A file of them is JSON:
+They are stored as JSON:
 
     {"format": "difftool-statistics", "version": 1, "half_log_snr": [..], "l": [..], "s": [..], "b": [..]}
 
-with half_log_snr = log(alpha / sigma) rising. In between they are cubic, beyond their ends constant. They are made by
-`difftool.study.ems` and by `difftool statistics`.
+with half_log_snr = log(alpha / sigma) rising. Between the points they are interpolated by
+cubics; beyond the first and the last they are constant. `difftool.study.ems` and `difftool
+statistics` compute them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ NAMES = ("half_log_snr", "l", "s", "b")
 
 
 class Curve:
-    """A function through known values: cubic between its knots with slopes by differences, constant beyond them.
+    """A function through known values: cubic between its knots, constant beyond them.
 
-    With no jump in its slope a method of order 3 keeps its order across the knots.
+    The slopes at the knots come from differences. The slope has no jump, so that a method of
+    order 3 keeps its order across the knots.
     """
 
     def __init__(self, knots: Sequence[float], values: Sequence[float]):
@@ -56,7 +58,7 @@ class Curve:
         return a + part * (m + part * (3 * (b - a) - 2 * m - n + part * (m + n - 2 * (b - a))))
 
     def integral(self, a: float, b: float) -> float:
-        """The integral from a to b, exactly."""
+        """The exact integral from a to b."""
         return self._from_first(b) - self._from_first(a)
 
     def _from_first(self, u: float) -> float:
@@ -70,7 +72,10 @@ class Curve:
         )
 
     def _place(self, u: float) -> tuple[int, float, float]:
-        """The knot below, the part of the way to the next one, and how far that is; 0 beyond the ends."""
+        """The knot below u, the fraction of the way to the next knot, and the knots' distance.
+
+        The last two are 0 beyond the ends.
+        """
         i = bisect_right(self.knots, u) - 1
         if i < 0 or i == len(self.knots) - 1:
             return max(i, 0), 0.0, 0.0
@@ -78,18 +83,23 @@ class Curve:
         return i, (u - self.knots[i]) / h, h
 
     def _ends(self, i: int, h: float) -> tuple[float, float, float, float]:
-        """Values and slopes (over a step of length 1) at both ends of a piece."""
+        """Values and slopes at both ends of a piece, its length scaled to 1."""
         return self.values[i], self.values[i + 1], h * self._slopes[i], h * self._slopes[i + 1]
 
 
 @dataclass(frozen=True, repr=False)
 class Statistics:
-    """l, s and b at rising half-log-SNRs; lists of the same length, at least 1.
+    """The statistics l, s and b of a model at rising half-log-SNRs.
 
-    l: the mean over elements of sigma d eps / d x, which is 1 in pure noise and 0 where x is clean (for most data).
-    s, b: df/dlambda = s f + b as well as it can, for f = (sigma eps - l x) / alpha along the probability flow.
+    Four lists of the same length, at least 1.
 
-    Raises `DifftoolError` for lists of other lengths, numbers that are not finite, half-log-SNRs that do not rise.
+    l: the mean over elements of sigma d eps / d x: 1 in pure noise, and 0 where x is clean (for
+        most data).
+    s, b: the best fit of df/dlambda = s f + b, for f = (sigma eps - l x) / alpha along the
+        probability flow.
+
+    Raises `DifftoolError` for lists of different lengths, numbers that are not finite, and
+    half-log-SNRs that do not rise.
     """
 
     half_log_snr: tuple[float, ...] = (0.0,)
@@ -103,10 +113,10 @@ class Statistics:
             object.__setattr__(self, name, values)
             if len(values) != len(lists[0]) or not values:
                 raise DifftoolError(
-                    f"statistics have as many {name} as half_log_snr, at least 1, got {len(values)}"
+                    f"statistics must have as many {name} as half_log_snr, at least 1, got {len(values)}"
                 )
         if any(b <= a for a, b in pairwise(self.half_log_snr)):
-            raise DifftoolError("the half_log_snr of statistics rise")
+            raise DifftoolError("the half_log_snr of statistics must rise")
 
     def __repr__(self) -> str:
         first, last = self.half_log_snr[0], self.half_log_snr[-1]
@@ -116,7 +126,7 @@ class Statistics:
 
     @cached_property
     def curves(self) -> tuple[Curve, Curve, Curve]:
-        """l, s and b as functions."""
+        """l, s and b as functions of half-log-SNR."""
         return (
             Curve(self.half_log_snr, self.l),
             Curve(self.half_log_snr, self.s),
@@ -130,14 +140,14 @@ class Statistics:
 
     @classmethod
     def load(cls, file: str | Path) -> Self:
-        """The statistics in a JSON file; `DifftoolError` if it cannot be read or is none."""
+        """Read statistics from a JSON file; `DifftoolError` if it has none or is unreadable."""
         try:
             data = json.loads(Path(file).read_text())
         except OSError as error:
             raise DifftoolError(f"cannot read {file}: {error.strerror}") from None
         except ValueError:
             raise DifftoolError(
-                f"{file} is not JSON; statistics are made by `difftool statistics`"
+                f"{file} is not valid JSON; create statistics with `difftool statistics`"
             ) from None
         if (
             not isinstance(data, dict)
@@ -145,16 +155,16 @@ class Statistics:
             or not set(NAMES) <= set(data)
         ):
             raise DifftoolError(
-                f"{file} holds no statistics; they are made by `difftool statistics`"
+                f"{file} holds no statistics; create them with `difftool statistics`"
             )
         if data.get("version") != VERSION:
             raise DifftoolError(
-                f"{file} has version {data.get('version')}, this difftool reads {VERSION}; update it"
+                f"{file} has version {data.get('version')}, this difftool reads {VERSION}; update difftool"
             )
         return cls(*(data[name] for name in NAMES))
 
     def save(self, file: str | Path, overwrite: bool = True) -> None:
-        """Write them to a JSON file; `DifftoolError` if that cannot be done."""
+        """Write the statistics to a JSON file; `DifftoolError` if that fails."""
         data = {
             "format": FORMAT,
             "version": VERSION,
@@ -169,8 +179,8 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         raise DifftoolError(
-            f"the {name} of statistics is a list of numbers, got {values!r:.80}"
+            f"the {name} of statistics must be a list of numbers, got {values!r:.80}"
         ) from None
     if not all(map(math.isfinite, numbers)):
-        raise DifftoolError(f"the {name} of statistics is not finite")
+        raise DifftoolError(f"the {name} of statistics must be finite")
     return numbers

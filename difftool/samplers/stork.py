@@ -1,17 +1,19 @@
-"""stork: stabilized Runge-Kutta stages between two evaluations, on answers extrapolated from the history.
+"""stork: stabilized Runge-Kutta stages between evaluations, on extrapolated answers.
 
-The stages of the Runge-Kutta-Gegenbauer method of order 2 (RKG2), for dy/du = f(u, y) over h with s stages,
+The stages of the Runge-Kutta-Gegenbauer method of order 2 (RKG2), for dy/du = f(u, y) over h
+with s stages,
 
     Y_0 = y,    Y_1 = y + w h f_0,    Y_j = mu Y_{j-1} + nu Y_{j-2} + (1 - mu - nu) y + mu w h f_{j-1} + gamma h f_0
 
     w = 6 / ((s + 4) (s - 1)),    mu = (2 j + 1) b_j / (j b_{j-1}),    nu = -(j + 1) b_j / (j b_{j-2}),
     gamma = -mu w (1 - j (j + 1) b_{j-1} / 2),    b_0 = 1,  b_1 = 1/3,  b_j = 4 (j-1) (j+4) / (3 j (j+1) (j+2) (j+3))
 
-at c_0 = 0, c_1 = c_2 and c_j = (j - 1) (j + 4) / ((s - 1) (s + 4)), have a stability interval that grows as s^2. None
-of them asks the network: its answer there is extrapolated from the answers at the points of the grid. In t that is eps,
-and the linear part f(t) y of the drift is what the stages stabilize. In the flow time, where dy/ds = eps - x0 is all
-there is, they have no y to stabilize: any stages integrate the extrapolated polynomial, exactly up to their order, and
-the method is Adams-Bashforth. Sources: Tan et al. 2025 (arXiv 2505.24210); Skaras et al. 2021.
+at c_0 = 0, c_1 = c_2 and c_j = (j - 1) (j + 4) / ((s - 1) (s + 4)), have a stability interval
+that grows as s^2. They do not evaluate the network: its answer there is extrapolated from the
+answers at the grid points. In t the answer is eps, and the stages stabilize the linear part
+f(t) y of the drift. In the flow time, dy/ds = eps - x0 has no linear part to stabilize: any
+stages integrate the extrapolated polynomial, exactly up to their order, and the method is
+Adams-Bashforth. Sources: Tan et al. 2025 (arXiv 2505.24210); Skaras et al. 2021.
 """
 
 from __future__ import annotations
@@ -35,15 +37,17 @@ Array = Any  # of numpy, float64: one number for each stage
 
 @dataclass(frozen=True)
 class Stork(ProbabilityFlow):
-    """Stabilized Taylor orthogonal Runge-Kutta of order 2 (STORK-2): RKG2 stages on extrapolated answers.
+    """STORK-2, stabilized Taylor orthogonal Runge-Kutta of order 2 on extrapolated answers.
 
-    One evaluation per step, of order 2: the first step knows one answer and is of order 1. The published code takes the
-    stages at c_j = (j^2 + j - 2) / (s^2 + s - 2), the times of another family (Legendre), and is of order 1: it misses
-    2% of the second-order term with 50 stages, 12% with 5. Here they are at the times that the recurrence has. Options:
+    One evaluation per step, order 2; the first step has only one answer and is of order 1. The
+    published code takes its RKG2 stages at c_j = (j^2 + j - 2) / (s^2 + s - 2), the times of
+    another family (Legendre), and has order 1: it misses 2% of the second-order term with
+    50 stages, 12% with 5. Here they are at the times of the recurrence itself. Options:
 
-    variable: `t`, eps extrapolated, or `flow`, the velocity: then it is `flow-ab` of order 2 if derivatives = 1.
-    stages: s, of each step (3 to 1000).
-    derivatives: degree of the extrapolation, 1, 2 or 3, less while the history is short.
+    variable: `t`, which extrapolates eps, or `flow`, which extrapolates the velocity and is
+        then `flow-ab` of order 2 if derivatives = 1.
+    stages: stages per step, s (3 to 1000).
+    derivatives: degree of the extrapolation, 1, 2 or 3; lower while the history is short.
 
     Raises `DifftoolError` for other values.
     """
@@ -155,11 +159,13 @@ def _b(j: int) -> float:
 
 
 def stork_4(derivatives: int | None = None) -> Adams:
-    """Stabilized Taylor orthogonal Runge-Kutta of order 4 (STORK-4) in the flow time, which is Adams-Bashforth.
+    """STORK-4 in the flow time, where its Runge-Kutta stages reduce to Adams-Bashforth.
 
-    Its ROCK4 stages integrate the extrapolated velocity, a polynomial of degree `derivatives` (1, 2 or 3; none: 2, or
-    less while the steps are fewer), exactly: it is `flow-ab` of order derivatives + 1. (The published code takes second
-    and third derivatives with the weights of equal steps.) Source: Tan et al. 2025, arXiv 2505.24210.
+    The ROCK4 stages of the stabilized Taylor orthogonal Runge-Kutta method of order 4 integrate
+    the extrapolated velocity, a polynomial of degree `derivatives` (1, 2 or 3; none: 2, or
+    lower in short runs), exactly: it is `flow-ab` of order derivatives + 1. (The published code
+    takes second and third derivatives with the weights of equal steps.) Source: Tan et al.
+    2025, arXiv 2505.24210.
     """
     check_order("stork-4", derivatives, range(1, 4), "derivatives")
     if derivatives is None:

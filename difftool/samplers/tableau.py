@@ -1,10 +1,11 @@
-"""Tableaux: explicit Runge-Kutta methods as data, and a step by one of them.
+"""Butcher tableaux: explicit Runge-Kutta methods as data, and a step by one of them.
 
     k_i = f(u + c_i h, y + h sum_j a_ij k_j),     y' = y + h sum_i b_i k_i,     c_i = sum_j a_ij
 
-in the variable u of `difftool.samplers.ode`. Nothing is known at sigma = 0, so that a step which ends there is taken by
-a method of one order less that does not look at its end (`inner`); the order of the run stays. Source: Butcher 2016,
-Numerical methods for ordinary differential equations.
+in the variable u of `difftool.samplers.ode`. The slope is not known at sigma = 0, so a step
+that ends there is taken by a method of one order less without a stage at its end (`inner`); the
+order of the run stays the same. Source: Butcher 2016, Numerical methods for ordinary
+differential equations.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class Tableau:
-    """The constants of an explicit method: the rows of a (row i has i entries, the first none) and b.
+    """The coefficients of an explicit method: the rows of a (row i has i entries) and b.
 
-    Raises `DifftoolError` if their lengths do not fit or b does not sum to 1.
+    Raises `DifftoolError` if their lengths do not match or b does not sum to 1.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -31,20 +32,22 @@ class Tableau:
     def __post_init__(self) -> None:
         if [len(row) for row in self.a] != [*range(len(self.b))]:
             raise DifftoolError(
-                f"a tableau of {len(self.b)} stages has rows of 0, 1, ... {len(self.b) - 1} entries, "
+                f"a tableau of {len(self.b)} stages must have rows of 0, 1, ... {len(self.b) - 1} entries, "
                 f"got {[len(row) for row in self.a]}"
             )
         if abs(sum(self.b) - 1) > 1e-9:
-            raise DifftoolError(f"the weights b of a tableau sum to 1, got {sum(self.b):g}")
+            raise DifftoolError(
+                f"the weights b of a tableau must sum to 1, got {sum(self.b):g}"
+            )
 
     @property
     def c(self) -> tuple[float, ...]:
-        """Where the stages are, in parts of the step."""
+        """The positions of the stages, as fractions of the step."""
         return tuple(sum(row) for row in self.a)
 
     @property
     def order(self) -> int:
-        """The order, by the conditions for orders 2, 3 and 4."""
+        """The order, from the order conditions up to 4."""
         rows, b, c = self.a, self.b, self.c
         ac = [sum(w * c[j] for j, w in enumerate(row)) for row in rows]
         ac2 = [sum(w * c[j] ** 2 for j, w in enumerate(row)) for row in rows]
@@ -83,7 +86,7 @@ RALSTON = Tableau(((), (2 / 3,)), (1 / 4, 3 / 4))
 HEUN3 = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4))
 KUTTA3 = Tableau(((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6))
 CLASSICAL = Tableau(((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
-# methods that do not look at the end of their step, by order
+# methods without a stage at the end of their step, by order
 INNER = {
     1: EULER,
     2: MIDPOINT,
@@ -92,7 +95,10 @@ INNER = {
 
 
 def inner(tableau: Tableau) -> Tableau:
-    """The method for a step into sigma = 0: itself, or one of an order less that does not look at its end."""
+    """The tableau for a step into sigma = 0.
+
+    The method itself, or one of one order less without a stage at the end of the step.
+    """
     if 1.0 not in tableau.c:
         return tableau
     return INNER[max(tableau.order - 1, 1)]
@@ -108,7 +114,7 @@ def rk_step(
     path: Path,
     x0: State | None = None,
 ) -> State:
-    """One step; x0 is the model's answer at `now` if it is known already."""
+    """Take one step; x0 is the model's answer at `now`, if already known."""
     u, h = ode.coordinate(now), ode.coordinate(nxt) - ode.coordinate(now)
     y = x / ode.scale(now)
     slopes: list[State] = []

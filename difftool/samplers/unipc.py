@@ -1,10 +1,11 @@
-"""UniPC: a predictor and a corrector that costs no evaluation, on x0 in half-log-snr.
+"""UniPC: a predictor, and a corrector without extra evaluations, on x0 in half-log-SNR.
 
     UniP-p   x_b from x_a by the p newest answers
-    UniC-p   x_b once more, by these and the answer at the predicted x_b, which is not asked again
+    UniC-p   x_b again, by these and the answer at the predicted x_b (not evaluated again)
 
-Both integrate the polynomial through the answers exactly; where one difference is all there is (UniP-2, UniC-1) the
-paper takes the weight 1/2 in front of B(h), with B = h (bh1) or e^h - 1 (bh2), h the step in half-log-snr.
+Both integrate the polynomial through the answers exactly. Where there is only one difference
+(UniP-2, UniC-1), the paper puts the weight 1/2 in front of B(h), with B = h (bh1) or
+e^h - 1 (bh2), h the step in half-log-SNR.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from difftool.schedules.path import Path
 
 @dataclass(frozen=True)
 class UniPC(Multistep):
-    """UniPC: UniP of order p and its corrector of order p + 1, one evaluation per step.
+    """UniPC: UniP of order p with its corrector of order p + 1, one evaluation per step.
 
-    x_b = sigma_b / sigma_a x_a + alpha_b (1 - e^-h) D_0 + alpha_b B(h) sum_m rho_m (D_m - D_0) / r_m, the rho_m such
-    that polynomials of degree p - 1 (with the corrector: p) are integrated exactly. The last step is not corrected.
-    Options:
+    x_b = sigma_b / sigma_a x_a + alpha_b (1 - e^-h) D_0 + alpha_b B(h) sum_m rho_m
+    (D_m - D_0) / r_m, with rho_m such that polynomials of degree p - 1 (with the corrector: p)
+    are integrated exactly. The last step is not corrected. Options:
 
-    order: p, 1 to 4; none: 3, or what the steps allow. The accuracy is p + 1 with the corrector, p without.
+    order: p, 1 to 4; none: 3, or the number of steps if smaller. The accuracy is p + 1 with the
+        corrector, p without.
     start, taper: how a run begins and ends, see `adams`.
     corrector: whether to correct (`unip`: no).
     bh: `bh1`, B = h, or `bh2`, B = e^h - 1; they differ in UniP-2 and UniC-1 only.
@@ -97,7 +99,7 @@ class UniPC(Multistep):
         return x
 
     def _advance(self, y: State, now: Point, nxt: Point, known: History, path: Path) -> State:
-        """The state at nxt from y at now by the known answers: in a corrector, also at nxt."""
+        """The state at nxt from y at now by the known answers; a corrector's include nxt."""
         nodes = nodes_of(known)
         gain, w = weights(now, nxt, nodes, path, X0, HALF_LOG_SNR)
         if len(known) == 2 and has_half_log_snr(nxt, *nodes):  # one difference: the paper's 1/2
@@ -114,9 +116,10 @@ def unip(
     taper: bool = False,
     bh: Literal["bh1", "bh2"] = "bh2",
 ) -> UniPC:
-    """UniP: the predictor of UniPC alone.
+    """UniP: the predictor of UniPC, without the corrector.
 
-    Options as of `unipc`; the accuracy is the order. UniP-2 with bh2 is DPM-Solver++(2M), UniP-3 its 3M with the factor
-    2, the second step of a run aside. Source: Zhao et al. 2023, arXiv 2302.04867.
+    Options as in `unipc`; the accuracy is the order. UniP-2 with bh2 is DPM-Solver++(2M),
+    UniP-3 its 3M with the factor 2, except in the second step of a run. Source: Zhao et al.
+    2023, arXiv 2302.04867.
     """
     return UniPC(order, start, taper, False, bh)

@@ -1,4 +1,4 @@
-"""The variables in which equations are solved and answers interpolated.
+"""The variables in which equations are solved and answers are interpolated.
 
     name            coordinate u                       scale c of y = x / c
     half-log-snr    log l = -half_log_snr              alpha
@@ -6,7 +6,8 @@
     flow            s = sigma / (alpha + sigma)        alpha + sigma
     t               t                                  1
 
-All grow with the noise; log l is infinite at both ends of a run, l at alpha = 0, s nowhere.
+All grow with the noise. log l is infinite at both ends of a run, l at alpha = 0; s is always
+finite.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ VariableName = Literal["half-log-snr", "level", "flow", "t"]
 
 @dataclass(frozen=True)
 class Variable:
-    """A coordinate u of the noise, and the scale of the state whose equation is written in it.
+    """A coordinate u of the noise, and the scale of the state whose equation is written in u.
 
     coordinate: u at a point, infinite where it is not defined. at_level: u at a noise level of
-    a path's schedule. time: t at a u of a path's schedule. scale: c at a point, of y = x / c.
+    a path's schedule. time: t at a value of u. scale: c at a point, of y = x / c.
     """
 
     name: VariableName

@@ -1,11 +1,13 @@
-"""Wrappers around the steps of another sampler: its steps downwards, and fresh noise upwards between them.
+"""Wrappers around another sampler: its steps go down, and fresh noise goes up between them.
 
-Adding noise is exact: with the noise level l = sigma / alpha, from the law of x_a to that of x_b at a higher level,
+Adding noise is exact: with the noise level l = sigma / alpha, it takes x_a to the distribution
+of x_b at a higher level,
 
     x_b = alpha_b / alpha_a x_a + s sqrt(sigma_b^2 - (alpha_b sigma_a / alpha_a)^2) z,    s = 1
 
-so that a step down by a solver of order p and a step up by noise have an error in law of O(h^(p+1)): the weak order of
-a wrapper is the order of its solver. With s (s_noise) other than 1 the law is lost, and so are these claims.
+A step down by a solver of order p, then up by noise, has a local error of O(h^(p+1)) in
+distribution: the weak order of a wrapper is the order of its solver. With s (`s_noise`) other
+than 1 the distribution is wrong, and the weak order is 0.
 """
 
 from __future__ import annotations
@@ -28,34 +30,37 @@ class Wrapper(Noised):
 
     solver: Sampler
 
-    option: ClassVar[str] = ""  # what scales the wrapper's noise
-    one_step: ClassVar[bool] = True  # False if the solver is given more than one step at a time
-    own_interval: ClassVar[bool] = (
-        False  # True if the ways and the noise of a step have its levels to themselves
-    )
+    option: ClassVar[str] = ""  # the option that scales the wrapper's noise
+    one_step: ClassVar[bool] = True  # False if the solver may take several steps at once
+    own_interval: ClassVar[bool] = False  # True if steps do not overlap in noise level
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.solver, Sampler):
-            raise DifftoolError(f"the solver of {self.name} is a sampler, got {self.solver!r}")
+            raise DifftoolError(
+                f"the solver of {self.name} must be a sampler, got {self.solver!r}"
+            )
         kind = type(self.solver).__name__
         if self.solver.adaptive or self.solver.evaluations is None:
             raise DifftoolError(
-                f"{self.name} takes a solver of fixed steps, {kind} chooses its own"
+                f"{self.name} takes a solver with fixed steps; {kind} chooses its own"
             )
         if self.one_step and not takes_single_steps(self.solver):
             raise DifftoolError(
-                f"{self.name} takes a solver of single steps (euler, heun, dpm-2, ..); those of {kind} hang together"
+                f"{self.name} takes a single-step solver (euler, heun, dpm-2, ..); {kind} keeps history between steps"
             )
 
     @property
     @abstractmethod
     def own_noise(self) -> bool:
-        """Whether the wrapper adds any."""
+        """Whether the wrapper itself adds noise."""
 
     @abstractmethod
     def ways(self, path: Path) -> Iterable[Path]:
-        """The ways down by the solver; where one does not begin at the end of the last, noise leads up to it."""
+        """The downward paths for the solver.
+
+        Where a path does not begin at the end of the previous one, noise leads up to its start.
+        """
 
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         if not self.own_noise:
@@ -132,7 +137,10 @@ class Wrapper(Noised):
 
 
 def takes_single_steps(sampler: Sampler) -> bool:
-    """Whether many steps at once are the same as one after another, tried on numbers; true if it takes tensors only."""
+    """Whether many steps in one call are the same as one step after another.
+
+    It is tried on numbers; True for samplers that only take tensors.
+    """
     path, x = Path(Flow(), tuple(0.95 - 0.1 * i for i in range(9))), 1.0
     model, noise = lambda x, p, **asked: 0.2 * x + p.t**2, lambda now=None, nxt=None: 0.1
     try:
@@ -145,18 +153,18 @@ def takes_single_steps(sampler: Sampler) -> bool:
 
 
 def _independent(noise: NoiseSource) -> NoiseSource:
-    """Noise of its own for every step: a path's increments would come again where steps overlap."""
+    """Independent noise per step: increments of one path would repeat where steps overlap."""
     return lambda now=None, nxt=None: noise(now)
 
 
 def time_at(level: float, path: Path) -> float:
-    """The time of a noise level, within the schedule's domain."""
+    """The time of a noise level, clamped to the schedule's domain."""
     low, high = path.schedule.domain
     return min(max(path.schedule.t_at_level(level), low), high)
 
 
 def raise_noise(x: State, now: Point, high: Point, s_noise: float, z: State) -> State:
-    """The state at the higher level `high`, from that at `now`, by fresh noise z."""
+    """The state at the higher level `high`, from that at `now`, by adding fresh noise z."""
     kept = high.alpha * now.sigma / now.alpha
     return (
         high.alpha / now.alpha * x

@@ -1,4 +1,4 @@
-"""`sample`: model, sampler, schedule and grid meet here and nowhere else."""
+"""`sample`: the only place where model, sampler, schedule and grid meet."""
 
 from difftool.sampling import default
 from difftool.sampling.beforehand import warn_beforehand

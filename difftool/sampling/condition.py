@@ -1,4 +1,4 @@
-"""Conditioning as a run takes it: tensors where the network is, with one row for each sample where they have rows."""
+"""Conditioning prepared for a run: tensors on the network's device, labels one per sample."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from difftool.models.base import as_rows
 
 
 def conditioning(
-    cond: Mapping[str, Any] | None, total: int, place: torch.device
+    cond: Mapping[str, Any] | None, total: int, device: torch.device
 ) -> dict[str, Any]:
-    """Arrays and lists of numbers as tensors, a `label` for each sample, in named conditions too. The rest as it is.
+    """Convert arrays and lists of numbers to tensors, and a `label` to one label per sample.
 
-    Raises `DifftoolError` if it is no mapping by name.
+    Named conditions are converted too; other values are kept. Raises `DifftoolError` unless
+    cond is a mapping from names.
     """
     if cond is not None and not (
         isinstance(cond, Mapping) and all(isinstance(name, str) for name in cond)
     ):
         raise DifftoolError(
-            f"cond is conditioning by name, {{'label': ...}}, got {type(cond).__name__}"
+            f"cond must be a mapping from names, {{'label': ...}}, got {type(cond).__name__}"
         )
     rows = as_rows(cond or {})
     if "label" in rows:
         rows["label"] = _labels(rows["label"], total)
     for name, value in rows.items():
         if isinstance(value, Mapping):
-            rows[name] = conditioning(value, total, place)
+            rows[name] = conditioning(value, total, device)
         elif isinstance(value, Tensor):
-            rows[name] = value.to(place)
+            rows[name] = value.to(device)
     return rows
 
 
 def _labels(value: Any, total: int) -> Any:
-    """(total,) of one label or one each, int64 if they are whole numbers; rows of features are left to the network."""
+    """Labels (total,), int64 if whole, from one or one per sample; other values are kept."""
     if isinstance(value, numbers.Real):
         value = torch.as_tensor(value)
     if not isinstance(value, Tensor) or value.ndim > 1 or value.is_complex():

@@ -1,6 +1,7 @@
-"""The decision of a run: which sampler walks which points, and how it ends.
+"""The decision about a run: which sampler runs along which points, and how the run ends.
 
-Every run whose plan is not given passes here: `sample`, recipes, `difftool plan`, evaluations, trajectories.
+Every run without a given plan goes through here: `sample`, recipes, `difftool plan`,
+evaluations, trajectories.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from difftool.sampling.default import choose
 from difftool.sampling.rule import as_grid, make_path, shifts_nothing, steps_for_nfe
 from difftool.schedules import Path, Schedule
 
-NAMED = "stochastic picks the sampler where none is named; leave it out, or the sampler"
+NAMED = "stochastic is for runs without a sampler; leave one of them out"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A sampler, the points that it walks, its last step.
+    """A sampler, the points along which it runs, and its last step.
 
-    grid: what the points were made by; None if the sampler chooses its own steps.
+    grid: the grid that the points come from; None if the sampler chooses its own steps.
     """
 
     sampler: Sampler
@@ -35,11 +36,11 @@ class Decision:
 
     @property
     def nfe(self) -> int | None:
-        """Evaluations of the model; None if they are only known after the run."""
+        """Number of model evaluations; None if it is known only after the run."""
         return nfe_of(self.sampler, self.path, self.last)
 
     def traced(self, noise: Noise) -> Plan:
-        """Its plan under that kind of noise; `NotAffine` if no plan can hold it."""
+        """The plan for the given kind of noise; `NotAffine` if the sampler has no plan."""
         return trace(
             self.sampler,
             self.path,
@@ -60,7 +61,7 @@ def decide(
     schedule: Schedule | None = None,
     last: Last | None = None,
 ) -> Decision:
-    """Sampler, grid, steps and last step where they are not named, and the points; options and errors as `sample`."""
+    """Decide sampler, points and last step of a run; options and errors as in `sample`."""
     grid = None if grid is None else as_grid(grid)
     if sampler is None:
         sampler, grid = choose(
@@ -69,7 +70,7 @@ def decide(
     elif stochastic:
         raise DifftoolError(NAMED)
     if last not in (None, "step", "mean"):
-        raise DifftoolError(f"last is step or mean, got {last!r}")
+        raise DifftoolError(f"last must be step or mean, got {last!r}")
     if steps is not None and nfe is not None:
         raise DifftoolError(f"give steps or nfe, not both; got steps={steps}, nfe={nfe}")
     if nfe is not None:

@@ -1,27 +1,32 @@
-"""What runs where no sampler is named, and why. Found on trained networks; docs/choosing.md has the figures.
+"""The default sampler and grid, with reasons. Measurements on networks: docs/choosing.md.
 
-A network's answers are steep and wrong, and both decide more than the order does. Guidance makes them steeper by its
-scale w, so that nearly everything below is said of N / w: steps per unit of guidance.
+A network's output is steep (it changes fast with x) and inexact, and both matter more than the
+order of a sampler. Guidance makes it steeper by its scale w, so most
+thresholds below are on N / w, the steps per unit of guidance.
 
-eps, score: an error of eps is an error of x0 times sigma / alpha, 157 at the start of DDPM's table. What such a network
-    says there has to be averaged over many answers: steps equal in log SNR, down to a level of 0.4 / N (0.02 below 20
-    steps), with UniPC-2, its end tapered. For N < 8 Adams-Bashforth-Moulton of order 1 on the velocity, which
-    extrapolates nothing. Under guidance DDIM for N < 8, then UniPC-1 below w^2 steps. A run that starts below a level
-    of 40 needs less of this: a line of x0 in the flow time for N < 8, from 16 steps on as v, of order 2; under
-    guidance, from w steps to 6.5 w, as v.
-x0: an error of x0 is one of the velocity over s, so that the end is steep: x0 is what is interpolated.
-v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in the flow time. Each order
-    halves what is stable (a Lipschitz constant of 1, 0.55, 0.30, 0.16 over the step, see `plan.stability`), so that the
-    order grows with log2 N: 2 below 8 w steps, 3 below 48 w, 4 above. Under guidance the corrector, which costs half
-    of the stability, is left out below 6.5 w steps: Adams-Bashforth. The fewer steps, the more of them near the data:
-    a data set of tight clusters is all detail, and an error at its end is there to stay.
-guidance: where the plan shows that a run would end several times as large as the data even so, DDIM runs, if it ends
-    smaller.
-stochastic: flow-sde, whose noise fades towards the data, half of it below 8 steps; for eps, in equal steps of log SNR
-    again, SDE-DPM-Solver++(2M) with half of the noise, and below 8 steps, wherever the run starts, ER-SDE, whose noise
-    is large where the level is.
+eps, score: an error of eps is multiplied by sigma / alpha in x0, 157 at the start of DDPM's
+    table. There the output has to be averaged over many evaluations: equal steps in log SNR,
+    down to a noise level of 0.4 / N (0.02 below 20 steps), with UniPC-2, tapered at the end.
+    For N < 8, Adams-Bashforth-Moulton of order 1 on the velocity, which does not extrapolate.
+    With guidance, DDIM for N < 8, then UniPC-1 below w^2 steps. A run that starts below level
+    40 needs less averaging: x0 linear in the flow time for N < 8, and from 16 steps on as v, of
+    order 2; with guidance, as v from w to 6.5 w steps.
+x0: an error of x0 is divided by s in the velocity, which makes it steep at the end, so x0 is
+    interpolated instead.
+v, flow, others: the velocity eps - x0 is regular at both ends, so Adams-Bashforth-Moulton in
+    the flow time. Each order halves the stability limit (a Lipschitz constant times the step of
+    1, 0.55, 0.30, 0.16; see `plan.stability`), so the order grows with log2 N: 2 below 8 w
+    steps, 3 below 48 w, 4 above. With guidance, the corrector, which costs half of the
+    stability, is left out below 6.5 w steps (Adams-Bashforth). The fewer the steps, the more of
+    them are near the data: tightly clustered data is all detail, and an error made at the end
+    remains.
+guidance: if the plan predicts that samples would still end up several times as large as the
+    data, DDIM runs instead, provided that its samples end up smaller.
+stochastic: flow-sde, whose noise fades toward the data, with half the noise below 8 steps. For
+    eps, SDE-DPM-Solver++(2M) with half the noise, again in equal steps of log SNR, and below 8
+    steps, at any starting level, ER-SDE, whose noise is large at large noise levels.
 
-No rule asks whether a model is exact.
+No rule depends on whether a model is exact.
 """
 
 from __future__ import annotations
@@ -40,13 +45,16 @@ from difftool.samplers.dpmpp import dpmpp_2m_sde
 from difftool.sampling.rule import DEFAULT_STEPS, as_grid, check_nfe, make_path
 from difftool.schedules import Schedule
 
-NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha
-STEEP = 40.0  # sigma / alpha at the start, from which on an error of eps there is what decides
+NOISE = "eps", "score"  # predictions whose error is multiplied by sigma / alpha in x0
+STEEP = 40.0  # sigma / alpha at the start, above which errors of eps dominate
 FEW = 8  # steps
-CORRECTED = 6.5  # steps per unit of guidance from which on a corrector's gain is more than what it costs of stability
-SMOOTH = 20  # steps per unit of guidance from which on the first steps may be smaller than equal ones in sqrt(s)
-ENOUGH = 20  # steps; with fewer the last level is as with these, for what lies below it is lost in one step
-LARGEST = 5.6  # times the size of the data: a guided run that ends larger than this runs away
+# steps per unit of guidance from which a corrector gains more than it costs in stability
+CORRECTED = 6.5
+# steps per unit of guidance from which first steps may be smaller than equal ones in sqrt(s)
+SMOOTH = 20
+# steps; with fewer, the last level is that of 20: what is below it is lost in one step
+ENOUGH = 20
+LARGEST = 5.6  # times the size of the data: guided samples that end up larger than this diverge
 
 Choice = tuple[Sampler, Grid]
 
@@ -60,20 +68,21 @@ def choose(
     schedule: Schedule | None = None,
     stochastic: bool = False,
 ) -> Choice:
-    """The sampler and the grid of a run in which no sampler is named.
+    """The default sampler and grid of a run.
 
-    It follows from what the model predicts, from the level its schedule starts at, from its guidance and from the
-    number of steps N (`steps`, or `nfe` over the evaluations of an answer, for all that is chosen asks once a step;
-    default 50; an explicit grid has its own), and from nothing else. grid: the one that was named; it is then the
-    second answer. schedule: that of the run, if not the model's own.
+    The choice depends only on what the model predicts, the noise level at which its schedule
+    starts, its guidance, and the number of steps N: `steps`, or `nfe` divided by the network
+    evaluations per step (all choices evaluate the model once per step); default 50, or as many
+    as an explicit grid has. grid: returned in place of the default grid. schedule: that of the
+    run, if not the model's own.
     """
     check_kind("model", model, Model)
     if nfe is not None:
         check_nfe(nfe)
-    named = None if grid is None else as_grid(grid)
+    requested = None if grid is None else as_grid(grid)
     n = DEFAULT_STEPS
-    if named is not None and named.own_steps is not None:
-        n = named.own_steps
+    if requested is not None and requested.own_steps is not None:
+        n = requested.own_steps
     elif nfe is not None:
         n = max(operator.index(nfe) // model.nfe, 1)
     elif steps is not None:
@@ -81,18 +90,18 @@ def choose(
     check_steps(n)
     n = operator.index(n)
     if stochastic:
-        sampler, own = _stochastic(model, n)
+        sampler, default = _stochastic(model, n)
     else:
-        sampler, own = _usual(model, n)
-    used = named
-    if used is None:
-        used = own
+        sampler, default = _usual(model, n)
+    chosen = requested
+    if chosen is None:
+        chosen = default
     if stochastic or model.guidance <= 1:
-        return sampler, used
-    growth = _growth(model, n, sampler, used, schedule)
-    if growth > LARGEST and _growth(model, n, DDIM(), used, schedule) < growth:
-        return DDIM(), used
-    return sampler, used
+        return sampler, chosen
+    growth = _growth(model, n, sampler, chosen, schedule)
+    if growth > LARGEST and _growth(model, n, DDIM(), chosen, schedule) < growth:
+        return DDIM(), chosen
+    return sampler, chosen
 
 
 def _stochastic(model: Model, n: int) -> Choice:
@@ -104,8 +113,8 @@ def _stochastic(model: Model, n: int) -> Choice:
 
 
 def _usual(model: Model, n: int) -> Choice:
-    """The choice for N steps, but for guidance under which it would run away."""
-    # below 0 it goes away from the condition, as steeply
+    """The deterministic choice for N steps, before the check whether guided samples diverge."""
+    # negative guidance is as steep, away from the condition
     scale = max(model.guidance, 1 - model.guidance, 1.0)
     if model.predicts == "x0":
         return FlowSDE(tau=0.0), FlowGrid(b=2.0)
@@ -132,7 +141,7 @@ def _bashforth(n: int) -> Sampler:
 
 
 def _averaging(n: int, scale: float) -> Choice:
-    """The choice for a network whose error of x0 at the start is a multiple of what it says."""
+    """The choice for a network whose error is greatly multiplied in x0 at the start."""
     if n < FEW:
         return (FlowABM(1) if scale == 1 else DDIM()), _log_snr(n)
     if n / scale < scale:
@@ -141,7 +150,7 @@ def _averaging(n: int, scale: float) -> Choice:
 
 
 def _less_noisy(n: int, scale: float) -> Choice:
-    """The choice for such a network where that multiple is not so large."""
+    """The choice for a network that predicts the noise and starts at a moderate level."""
     if scale > 1:
         if scale <= n < CORRECTED * scale:
             return (_bashforth(n), FlowGrid(a=5 / 4, b=9 / 4))
@@ -154,7 +163,7 @@ def _less_noisy(n: int, scale: float) -> Choice:
 
 
 def _noisy(model: Model) -> bool:
-    """Whether it predicts the noise, and starts where an error of that is a much larger one of x0."""
+    """Whether the model predicts the noise and starts where its errors are far larger in x0."""
     schedule = model.schedule
     if model.predicts not in NOISE or schedule is None:
         return False
@@ -162,13 +171,13 @@ def _noisy(model: Model) -> bool:
 
 
 def _log_snr(n: int, end: float = 0.4) -> Grid:
-    """Equal steps of log SNR to a level of end / N, and a last one into sigma = 0."""
+    """Equal steps in log SNR to a noise level of end / N, and a last step to sigma = 0."""
     return HalfLogSNR(level_min=float(f"{end / n:.4g}"))
 
 
 def _growth(
     model: Model, n: int, sampler: Sampler, grid: Grid, schedule: Schedule | None
 ) -> float:
-    """How large a guided run ends, see `plan.stability.guided_growth`."""
+    """How large the samples of a guided run end up, see `plan.stability.guided_growth`."""
     path = make_path(model, sampler, steps=n, grid=grid, schedule=schedule)
     return guided_growth(trace(sampler, path), model.guidance)

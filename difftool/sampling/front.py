@@ -1,4 +1,4 @@
-"""`sample`: samples of a model by a sampler."""
+"""`sample`: draw samples from a model."""
 
 from __future__ import annotations
 
@@ -43,45 +43,49 @@ def sample(
     callback: Callback | None = None,
     grad: bool = False,
 ) -> Tensor:
-    """Samples of the model, (B, ...), float32 (float64 if the network or x is).
+    """Draw samples from a model, (B, ...), in float32 (float64 if the network or x is).
 
-    sampler: a sampler, or a plan (which has steps, grid, schedule and last step in it); default: what `choose` takes
-        for this model and this many steps, with its grid unless one is named.
-    stochastic: let `choose` take a stochastic one.
-    shape: (B, ...), the number of samples and the shape of one. Left out if x is given.
-    steps: steps of the grid (default 50, or what an explicit grid has); adaptive samplers choose their own.
-    nfe: network evaluations, in place of steps.
-    grid: a grid, or the times themselves; default: that of `choose`, else the sampler's own, else uniform in the flow
-        time.
-    schedule: the sampling schedule; default: the model's own, else vp-linear.
-    x: the state to start from, (B, ...), at the first point of the grid; default: N(0, sigma^2) there.
-    last: how the run enters sigma = 0, a `step` of the sampler or the `mean` E[x_0 | x]; default: as the sampler says.
-    seed, noise: which numbers are drawn and how; sample i gets the same noise in every batch (independent, path noise).
-    cond: conditioning by name; tensors have one row for each sample and are cut with the batch.
-    batch_size: samples that run together; default: all.
-    device, dtype: of the network, which is moved there (default: where x is, else where the network is, and what it
-        is); the state is at least float32.
-    callback: called with a `Step` before every step of the grid, in order; by adaptive samplers at every evaluation.
-    grad: keep the graph for autograd; the sampler then runs as the plain loop.
+    sampler: a sampler, or a plan (which already contains steps, grid, schedule and last);
+        default: the one that `choose` picks for this model and number of steps, with its grid
+        unless one is given.
+    stochastic: let `choose` pick a stochastic sampler.
+    shape: (B, ...), the number of samples and the shape of each. Omit it if x is given.
+    steps: number of steps of the grid (default: 50, or as many as an explicit grid has).
+        Adaptive samplers choose their own.
+    nfe: number of network evaluations per sample, instead of steps; a guided one counts as two.
+    grid: a grid, or the times themselves; default: that of `choose`, else the sampler's own,
+        else uniform in the flow time.
+    schedule: the noise schedule to sample along; default: the model's own, else vp-linear.
+    x: the initial states (B, ...) at the first point of the grid; default: N(0, sigma^2) there.
+    last: how the run enters sigma = 0, by a `step` of the sampler or the `mean` E[x_0 | x];
+        default: set by the sampler.
+    seed, noise: the random seed and the kind of noise. With independent and path noise, sample
+        i gets the same noise whatever the batch size.
+    cond: conditioning by name; tensors have one row per sample and are split with the batches.
+    batch_size: number of samples that run together; default: all.
+    device, dtype: moves the network there; default: the device of x, else that of the network,
+        and the network's dtype. The state is at least float32.
+    callback: called with a `Step` before every step of the grid, in order; with adaptive
+        samplers at every evaluation.
+    grad: keep the autograd graph; the sampler then runs as a plain loop.
 
-    What a run will cost is `prepare(...).nfe`, with the same options.
+    `prepare(...).nfe`, with the same options, tells what a run will cost.
 
-    Raises `DifftoolError` for anything that does not fit, `NonFinite` if the model returns NaN or infinity. Finite
-    results that lie far outside of the data's range are a `DifftoolWarning` with their likely causes.
+    Raises `DifftoolError` for invalid or incompatible options, and `NonFinite` if the model
+    returns NaN or infinity. Finite results far outside the data's range cause a
+    `DifftoolWarning` that names likely causes.
     """
     if (shape is None) == (x is None):
-        raise DifftoolError(
-            "sample takes either shape=(number, ...) or the states x to start from"
-        )
+        raise DifftoolError("sample takes either shape=(number, ...) or the initial states x")
     if callback is not None and not callable(callback):
-        raise DifftoolError(f"callback is a function of a Step, got {callback!r}")
+        raise DifftoolError(f"callback must be a function that takes a Step, got {callback!r}")
     if x is not None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             if isinstance(x, Tensor):
                 kind = x.dtype
             else:
                 kind = type(x).__name__
-            raise DifftoolError(f"x is a tensor of floating numbers, got {kind}")
+            raise DifftoolError(f"x must be a floating-point tensor, got {kind}")
         shape, device = tuple(x.shape), device or x.device
     assert shape is not None
     job = prepare(

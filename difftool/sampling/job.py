@@ -1,6 +1,7 @@
-"""Jobs: runs about which everything is decided, but no number drawn. `prepare` makes them, `batch` draws samples.
+"""Jobs: runs ready to start. `prepare` creates them, `batch` draws samples.
 
-`Planned` runs a plan; `Loop` runs the sampler itself, where no plan can hold it or a graph is wanted.
+`Planned` runs a plan. `Loop` runs the sampler itself, if no plan can represent it or autograd
+needs a graph.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from difftool.schedules import Path, Point
 
 @dataclass(frozen=True)
 class _Start:
-    """What a batch starts from: its first sample's number, the model, the noise and the states."""
+    """The start of a batch: the index of its first sample, its model, noise and states."""
 
     first: int
     bound: BoundModel
@@ -38,7 +39,7 @@ class _Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Decided(ABC):
-    """A decided run: everything but the numbers.
+    """A run with everything decided and nothing drawn yet.
 
     decision: None if only a plan was given. shape: of one sample. dtype: of the state.
     """
@@ -84,36 +85,36 @@ class Decided(ABC):
     @property
     @abstractmethod
     def nfe(self) -> int | None:
-        """Network evaluations of a sample; for adaptive samplers those of the batch before, None until there is one."""
+        """Network evaluations per sample; if adaptive, those of the last batch, or None."""
 
     @property
     @abstractmethod
     def origin(self) -> Point:
-        """Where the run starts."""
+        """The point where the run starts."""
 
     @property
     @abstractmethod
     def end(self) -> Point:
-        """Where it ends."""
+        """The point where the run ends."""
 
     @property
     @abstractmethod
     def steps(self) -> int:
-        """Steps of the grid."""
+        """Number of steps of the grid."""
 
     @property
     def loop(self) -> Loop:
-        """The same run as the plain loop of its sampler."""
+        """The same run as a plain loop of its sampler."""
         if self.decision is None:
-            raise DifftoolError("a plan keeps no graph; for grad=True give the sampler itself")
+            raise DifftoolError("a plan keeps no graph; for grad=True pass the sampler itself")
         return Loop(**{f.name: getattr(self, f.name) for f in fields(Decided)})
 
     def in_double(self) -> Self:
-        """The same run with a state of float64, whatever the network computes in."""
+        """The same run with a float64 state, whatever the network's dtype."""
         return replace(self, dtype=torch.float64)
 
     def start(self, first: int, count: int) -> tuple[BoundModel, Source]:
-        """The model and the noise of the batch of samples first .. first + count."""
+        """The model and the noise for the batch of samples first .. first + count - 1."""
         if self.path is None:
             schedule = None
         else:
@@ -138,7 +139,10 @@ class Decided(ABC):
         callback: Callback | None = None,
         grad: bool = False,
     ) -> Tensor:
-        """The samples first .. first + count; from the states x if given. Raises `NonFinite` for NaN or infinity."""
+        """Draw the samples first .. first + count - 1, from the states x if given.
+
+        Raises `NonFinite` for NaN or infinity.
+        """
         with self.model.evaluating():
             bound, source = self.start(first, count)
             if x is None:
@@ -147,37 +151,37 @@ class Decided(ABC):
                 x = x.to(self.device, self.dtype)
             out = self._run(_Start(first, bound, source, x), callback, grad)
             if not bool(torch.isfinite(out).all()):
-                self._explain(first, count, x)
+                self._raise_non_finite(first, count, x)
             return out
 
     def _initial(self, source: Source) -> Tensor:
         """x_T ~ N(0, sigma_T^2)."""
         if self.end.flow > self.origin.flow:
             raise DifftoolError(
-                f"the run goes upwards (t={self.origin.t:g} to t={self.end.t:g}); let the grid fall, "
-                f"or give the states x to encode"
+                f"the run goes from data to noise (t={self.origin.t:g} to t={self.end.t:g}); reverse the grid, "
+                f"or pass x, the states to encode"
             )
         return self.origin.sigma * source.initial()
 
     @abstractmethod
     def _run(self, start: _Start, callback: Callback | None, grad: bool) -> Tensor:
-        """The result from the states of the start."""
+        """The result of a run from the given start."""
 
-    def _explain(self, first: int, count: int, x: Tensor) -> None:
-        """Runs the batch again with every answer looked at, and raises at the first one that is not finite."""
+    def _raise_non_finite(self, first: int, count: int, x: Tensor) -> None:
+        """Rerun the batch with every answer checked; raise at the first one not finite."""
         if not bool(torch.isfinite(x).all()):
-            raise NonFinite("the states x to start from are not finite")
+            raise NonFinite("the initial states x are not finite")
         start = _Start(first, *self.start(first, count), x)
         with torch.no_grad():
-            self._look(start)
+            self._run_checked(start)
         raise NonFinite(
-            "the result is not finite, though all answers of the model were when it was asked again: the sampler or "
-            "its start is at fault, or the model answers differently each time"
+            "the result is not finite, although all outputs of the model were finite when the run was repeated: the "
+            "sampler or its start is at fault, or the model is not deterministic"
         )
 
     @abstractmethod
-    def _look(self, start: _Start) -> None:
-        """Runs with every answer looked at, and raises at the first one that is not finite."""
+    def _run_checked(self, start: _Start) -> None:
+        """Run with every answer checked; raise at the first one that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +189,7 @@ class Planned(Decided):
     """The run of a plan."""
 
     plan: Plan
-    # the last one
+    # at most one: that of the last batch
     _runners: list[Runner] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -217,7 +221,7 @@ class Planned(Decided):
         return self._runner(start.bound)(start.x, start.source, callback=report)
 
     def _runner(self, bound: BoundModel) -> Runner:
-        """The plan made ready for a batch; what the batches share is done once."""
+        """The runner of the plan for a batch; work that batches share is done once."""
         before = self._runners[-1] if self._runners else None
         shared = not bound.cond and not bound.conditions
         if before is not None and shared and bound.model is before.model.model:
@@ -236,8 +240,8 @@ class Planned(Decided):
 
         return report
 
-    def _look(self, start: _Start) -> None:
-        """On raw answers, as `batch` does."""
+    def _run_checked(self, start: _Start) -> None:
+        """Run on raw answers, as `batch` does, and check them."""
         call, times = prepared(start.bound, self.plan.rows, start.x)
         execution = Execution(self.plan, noise=start.source, raw=start.bound)
         steps = execution.steps(start.x)
@@ -257,11 +261,11 @@ class Planned(Decided):
 
 @dataclass(frozen=True, kw_only=True)
 class Loop(Decided):
-    """The run of a sampler as its plain loop."""
+    """The run of a sampler as a plain loop."""
 
     decision: Decision
     plan: ClassVar[None] = None
-    # by the last batch
+    # network evaluations of the last batch
     _spent: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -296,7 +300,7 @@ class Loop(Decided):
         grad: bool,
         grid_index: Sequence[int | None] | None = None,
     ) -> Tensor:
-        """grid_index: as of `Watch`."""
+        """The result of a run from the given start; grid_index: as for `Watch`."""
         sampler, path, source = self.decision.sampler, self.decision.path, start.source
         watched = Watch(
             start.bound,
@@ -307,7 +311,7 @@ class Loop(Decided):
             grid_index=grid_index,
         )
         with torch.set_grad_enabled(grad):
-            x = start.x.clone()  # a loop may write into it
+            x = start.x.clone()  # a loop may modify it in place
             out = finish(sampler, watched, x, path, source, self.last)
             watched.close()
         if source.correlated and source.pointless:
@@ -315,7 +319,7 @@ class Loop(Decided):
         self._spent[:] = [watched.nfe * self.model.nfe]
         return out
 
-    def _look(self, start: _Start) -> None:
+    def _run_checked(self, start: _Start) -> None:
         sampler, path = self.decision.sampler, self.decision.path
         watched = Watch(start.bound, path, start.first, None, check=True)
         finish(sampler, watched, start.x, path, start.source, self.last)
@@ -325,8 +329,8 @@ Job = Planned | Loop
 
 
 def no_path(name: str) -> str:
-    """The line about path noise that is none."""
-    return f"{name} adds noise that belongs to no step: with path noise that part is independent, as without"
+    """The warning about path noise of which a part is independent."""
+    return f"{name} adds noise that belongs to no step: even with path noise, this part is independent"
 
 
 def batches(total: int, size: int | None) -> Iterator[tuple[int, int]]:

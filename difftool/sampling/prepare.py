@@ -1,4 +1,4 @@
-"""`prepare`: a run made ready, before the first number is drawn."""
+"""`prepare`: set up a run, before any random number is drawn."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Job:
-    """Everything that is decided before the first number is drawn; options and errors as `sample`."""
+    """Set up a run, before any random number is drawn; options and errors as in `sample`."""
     check_kind("model", model, Model)
     if sampler is not None:
         check_kind("sampler", sampler, (Sampler, Plan))
@@ -50,11 +50,11 @@ def prepare(
     check_kind("noise", noise, Noise)
     if dtype not in DTYPES:
         raise DifftoolError(
-            f"dtype is torch.float16, bfloat16, float32 or float64, got {dtype!r}"
+            f"dtype must be torch.float16, bfloat16, float32 or float64, got {dtype!r}"
         )
     shape = _checked_shape(shape, model)
-    place = _checked_device(model.device if device is None else device)
-    model = model.to(place, dtype)
+    target = _checked_device(model.device if device is None else device)
+    model = model.to(target, dtype)
     decision: Decision | None = None
     plan: Plan | None = None
     if isinstance(sampler, Plan):
@@ -62,7 +62,7 @@ def prepare(
             raise DifftoolError(NAMED)
         if not (steps is nfe is grid is schedule is last is None):
             raise DifftoolError(
-                "a plan has its steps, grid, schedule and last step in it; leave those options out"
+                "a plan already contains steps, grid, schedule and last; leave these options out"
             )
         plan = sampler
         _check_noise(plan, noise)
@@ -80,27 +80,27 @@ def prepare(
         with suppress(NotAffine):
             plan = decision.traced(noise)
     double = (dtype or model.dtype) == torch.float64
-    known: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "model": model,
         "decision": decision,
         "noise": noise,
         "seed": seed,
         "total": shape[0],
         "shape": shape[1:],
-        "cond": conditioning(cond, shape[0], place),
-        "device": place,
+        "cond": conditioning(cond, shape[0], target),
+        "device": target,
         "dtype": torch.float64 if double else torch.float32,
     }
     if plan is None:
-        return Loop(**known)
-    return Planned(plan=plan, **known)
+        return Loop(**settings)
+    return Planned(plan=plan, **settings)
 
 
 def _check_noise(plan: Plan, noise: Noise) -> None:
-    """Raise `DifftoolError` for a plan that was traced for another kind of noise."""
+    """Raise `DifftoolError` if the plan was traced for another kind of noise."""
     intervals = [key.interval is not None for key in plan.noises]
     if not noise.correlated and any(intervals):
-        raise DifftoolError("this plan was traced for path noise; give it noise=BrownianPath()")
+        raise DifftoolError("this plan was traced for path noise; pass noise=BrownianPath()")
     if noise.correlated and intervals and not any(intervals):
         raise DifftoolError(
             "this plan was traced for independent noise; trace it with correlated=True for path noise"
@@ -108,27 +108,29 @@ def _check_noise(plan: Plan, noise: Noise) -> None:
 
 
 def _checked_device(device: torch.device | str) -> torch.device:
-    """The device; `DifftoolError` if nothing can be computed there."""
+    """The device; `DifftoolError` if it does not exist or cannot compute."""
     try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).tolist()
+        target = torch.device(device)
+        torch.zeros(1, device=target).tolist()
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DifftoolError(
-            f"there is no device {str(device)!r} to compute on ({reason}); use cpu"
+            f"cannot compute on device {str(device)!r} ({reason}); use cpu"
         ) from None
-    return place
+    return target
 
 
 def _checked_shape(shape: Sequence[int], model: Model) -> tuple[int, ...]:
     try:
         sizes = tuple(operator.index(n) for n in shape)
     except (TypeError, ValueError):
-        raise DifftoolError(f"shape is (number, ...), whole numbers, got {shape!r}") from None
+        raise DifftoolError(
+            f"shape must be (number, ...), whole numbers, got {shape!r}"
+        ) from None
     if not sizes or any(n < 1 for n in sizes):
-        raise DifftoolError(f"shape is (number, ...), each at least 1, got {sizes}")
+        raise DifftoolError(f"shape must be (number, ...), each at least 1, got {sizes}")
     if model.shape is not None and sizes[1:] != model.shape:
         raise DifftoolError(
-            f"the shape asked for is {sizes}, the model takes ({', '.join(['...', *map(str, model.shape)])})"
+            f"shape must be ({', '.join(['number', *map(str, model.shape)])}) for this model, got {sizes}"
         )
     return sizes

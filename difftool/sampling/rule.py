@@ -1,8 +1,9 @@
 """The points of a run: one rule for all samplers.
 
-The sampling schedule is the one asked for, else the model's own, else vp-linear. A run starts at the end of its domain,
-or at alpha = 1e-3 if the sampler, the grid or the model divides by alpha, and never above the largest noise level that
-the model knows. It ends where the grid says, at sigma = 0 by default.
+The sampling schedule is the one given, else the model's own, else vp-linear. A run starts at
+the end of its domain, or at alpha = 1e-3 if the sampler, the grid or the model divides by
+alpha, and never above the largest noise level that the model accepts. It ends where the grid
+ends, by default at sigma = 0.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from difftool.schedules import Path, Schedule, Shifted, VPLinear
 DEFAULT_STEPS = 50
 MOST_NFE = 100_000
 ADAPTIVE_LEVEL = (
-    1e-3  # where an adaptive solver hands over to the mean, unless the grid says otherwise
+    1e-3  # noise level at which an adaptive solver ends with the mean, unless a grid is given
 )
 
 
@@ -46,7 +47,7 @@ def make_path(
     schedule: Schedule | None = None,
     last: Last | None = None,
 ) -> Path:
-    """The points of a run: the start and end rule, one for all samplers (see the module)."""
+    """The points of a run, by the rule of this module for its start and end."""
     schedule = schedule or model.schedule or VPLinear()
     check_kind("schedule", schedule, Schedule)
     if steps is not None:
@@ -55,7 +56,7 @@ def make_path(
     if grid is None and sampler.adaptive:
         if steps is not None:
             raise DifftoolError(
-                f"{name_of(sampler)} chooses its own steps; leave the number of steps out, or give it a grid"
+                f"{name_of(sampler)} chooses its own steps; leave the number of steps out, or give a grid"
             )
         low = schedule.t_at_level(ADAPTIVE_LEVEL)
         return Path(schedule, (start, low, schedule.domain[0]))
@@ -77,7 +78,7 @@ def make_path(
 
 
 def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
-    """Raise `DifftoolError` with the reason if the sampler or the model cannot go along that path."""
+    """Raise `DifftoolError` if the sampler or the model cannot run along the path."""
     name, needs, mean = (
         name_of(sampler),
         sampler.needs_steps,
@@ -86,7 +87,7 @@ def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
     steps = len(path) - 1 - mean
     if 1 < needs > steps and not sampler.adaptive:
         raise DifftoolError(
-            f"{name} with order {needs} takes at least {needs} steps, got {steps}{' before the mean' * mean}; give "
+            f"{name} with order {needs} needs at least {needs} steps, got {steps}{' before the mean' * mean}; give "
             f"{f'an order from 1 to {steps}, or none' if steps else 'more steps'}"
         )
     refuse_upwards(sampler, path)
@@ -97,13 +98,13 @@ def check_fit(model: Model, sampler: Sampler, path: Path, last: Last) -> None:
             raise undefined_at(name, path, p)
         if model.divides_by_alpha and p is path[0]:
             raise DifftoolError(
-                f"the model predicts the noise, which says nothing of x0 at zero terminal SNR (alpha = 0), "
+                f"the model predicts the noise, which does not determine x0 at zero terminal SNR (alpha = 0), "
                 f"{way_off(path, p)}, or use a model that predicts v or x0"
             )
 
 
 def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> str | None:
-    """The line about a shifted schedule with a grid whose noise levels are nearly the same without the shift."""
+    """The warning about a shifted schedule that hardly changes the grid's noise levels."""
     if not isinstance(schedule, Shifted) or grid.own_steps is not None:
         return None
     n = steps or DEFAULT_STEPS
@@ -114,13 +115,13 @@ def shifts_nothing(grid: Grid, schedule: Schedule | None, steps: int | None) -> 
     if not moved or median(moved) >= 0.1 * abs(math.log(schedule.shift)):
         return None
     return (
-        f"the shift of {schedule.shift:g} moves no step of the grid {grid.name}, which is made of noise levels; take a "
-        f"grid in t: uniform, normal, simple, trailing"
+        f"the shift of {schedule.shift:g} has no effect on the grid {grid.name}, which is defined by noise levels; use "
+        f"a grid in t: uniform, normal, simple, trailing"
     )
 
 
 def as_grid(grid: Grid | Sequence[float]) -> Grid:
-    """A grid as it is, or times as an explicit one; `DifftoolError` if they are no numbers."""
+    """A grid as it is, times as an explicit grid; `DifftoolError` if they are not numbers."""
     if isinstance(grid, str):
         check_kind("grid", grid, Grid)
     if isinstance(grid, Grid):
@@ -129,7 +130,7 @@ def as_grid(grid: Grid | Sequence[float]) -> Grid:
         times = tuple(float(t) for t in grid)
     except (TypeError, ValueError):
         raise DifftoolError(
-            f"a grid is a Grid or a sequence of times (numbers), got {grid!r}"
+            f"grid must be a Grid or a sequence of times (numbers), got {grid!r}"
         ) from None
     return Explicit(times=times)
 
@@ -146,26 +147,26 @@ def start_of(model: Model, sampler: Sampler, schedule: Schedule) -> float:
 def steps_for_nfe(
     model: Model, sampler: Sampler, nfe: int, last: Last | None = None, **options: Any
 ) -> int:
-    """The number of steps that costs exactly `nfe` network evaluations (guided answers: two each).
+    """The number of steps that costs exactly `nfe` network evaluations.
 
-    Raises `DifftoolError` if none does.
+    A guided evaluation counts as two. Raises `DifftoolError` if there is no such number.
     """
     check_nfe(nfe)
     nfe = operator.index(nfe)
     name = name_of(sampler)
     if sampler.adaptive or sampler.evaluations is None:
         raise DifftoolError(
-            f"{name} chooses its evaluations itself; it cannot be held to nfe={nfe}"
+            f"{name} chooses its own number of evaluations; it cannot be set to nfe={nfe}"
         )
 
     def cost(steps: int) -> int:
-        if steps < sampler.needs_steps:  # it does not run at all
+        if steps < sampler.needs_steps:  # too few to run at all
             return 0
         return _cost(model, sampler, steps, last, **options) or 0
 
-    own = _own_steps(options.get("grid"))
-    if own is not None:
-        near = [own]
+    fixed = _own_steps(options.get("grid"))
+    if fixed is not None:
+        near = [fixed]
     else:
         most = most_steps(cost, nfe)
         if most:
@@ -176,7 +177,7 @@ def steps_for_nfe(
     if nfe not in costs:
         listed = " or ".join(f"{c} (steps={steps})" for c, steps in costs.items())
         raise DifftoolError(
-            f"{name} cannot use exactly {nfe} evaluations here; near it: {listed}"
+            f"{name} cannot use exactly {nfe} evaluations here; the closest: {listed}"
         )
     return costs[nfe]
 
@@ -189,9 +190,10 @@ def steps_within(
     grid: Grid | None = None,
     schedule: Schedule | None = None,
 ) -> int:
-    """The most steps that cost at most `nfe` network evaluations; 0 if not even one does, or costs vary by the state.
+    """The largest number of steps that costs at most `nfe` network evaluations.
 
-    Raises `DifftoolError` if those steps are refused for the sampler, grid or schedule: too few for its order, say.
+    0 if one step costs more, or if the cost depends on the state. Raises `DifftoolError` if
+    sampler, grid or schedule reject that number of steps, e.g. as too few for the order.
     """
 
     def cost(steps: int) -> int:
@@ -203,13 +205,13 @@ def steps_within(
     def known(steps: int) -> int:
         try:
             return cost(steps)
-        except DifftoolError:  # too few steps for it: more may do
+        except DifftoolError:  # too few steps for the sampler: more may work
             return 0
 
-    own = _own_steps(grid)
-    if own is not None:
-        if cost(own) <= nfe:
-            return own
+    fixed = _own_steps(grid)
+    if fixed is not None:
+        if cost(fixed) <= nfe:
+            return fixed
         return 0
     most = most_steps(known, nfe)
     if most and cost(most):
@@ -220,7 +222,7 @@ def steps_within(
 def _cost(
     model: Model, sampler: Sampler, steps: int, last: Last | None = None, **options: Any
 ) -> int | None:
-    """Network evaluations of a run of so many steps; None if they are only known after it."""
+    """Network evaluations of a run with that many steps; None if known only after the run."""
     path = make_path(model, sampler, steps=steps, last=last, **options)
     answers = nfe_of(sampler, path, last or sampler.last)
     if answers is None:
@@ -229,15 +231,15 @@ def _cost(
 
 
 def most_steps(cost: Callable[[int], int], nfe: int) -> int:
-    """The most steps whose cost is within `nfe`; 0 if one step costs more.
+    """The largest number of steps whose cost is at most `nfe`; 0 if one step costs more.
 
-    A step more never costs less, and only the first step of an upward grid is free.
+    An additional step never costs less, and only the first step of an upward grid is free.
     """
     return bisect_right(range(1, nfe + 2), nfe, key=cost)
 
 
 def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
-    """The steps that a grid has of itself; None if it takes any number."""
+    """The fixed number of steps of a grid; None if it takes any number."""
     if grid is None:
         return None
     return as_grid(grid).own_steps
@@ -245,4 +247,4 @@ def _own_steps(grid: Grid | Sequence[float] | None) -> int | None:
 
 def check_nfe(nfe: object) -> None:
     """Raise `DifftoolError` unless nfe is a whole number of at least 1."""
-    check_whole("nfe is", nfe, 1, MOST_NFE)
+    check_whole("nfe must be", nfe, 1, MOST_NFE)

@@ -1,4 +1,4 @@
-"""Results that ran away, finite numbers far outside of where the data lie; and runs that will."""
+"""Warnings about divergence: samples far outside the data's range, and unstable plans."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from difftool.plan.stability import guided_growth, stability
 from difftool.sampling.default import LARGEST, NOISE, STEEP
 from difftool.sampling.job import Job
 
-UNKNOWN = 1e3  # |x0| that no data have whose range is not known: networks are trained on data of about unit size
-FEW = 0.01  # part of the samples that may lie outside twice the data's range
-FAR = 10.0  # half-widths of the range that not even one sample may lie outside it
+# largest |x0| if the data's range is not known: networks are trained on data of about unit size
+UNKNOWN = 1e3
+FEW = 0.01  # fraction of the samples that may lie outside twice the data's range
+FAR = 10.0  # half-widths of the range that no single sample may lie outside it
 
 
 def will_run_away(job: Job) -> str | None:
-    """The line about a guidance under which the plan is unstable, before a network is asked; None if it is not.
+    """The warning, before the run starts, if guidance makes the plan unstable; else None.
 
-    By `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a stable run draws together. It says
-    nothing of negative guidance, whose very flow grows, of models that are clipped, and of plans
-    that ask for more than x0.
+    Predicted by `plan.stability.guided_growth`: Gaussian classes in Gaussian data, which a
+    stable run contracts. Not predicted for negative guidance, whose flow itself grows, for
+    clipped models, and for plans that ask for more than x0.
     """
     scale, plan = job.model.guidance, job.plan
     if plan is None or scale <= 1 or _clipped(job.model, guided=True):
@@ -41,10 +42,10 @@ def will_run_away(job: Job) -> str | None:
     if found is None:
         known = ""
     else:
-        known = f", whose stability interval is {found.real:.2g}"
+        known = f" (stability interval {found.real:.2g})"
     return (
         f"guidance {scale:g} is unstable in {job.steps} steps of {job.sampler.name if job.sampler else 'this plan'}"
-        f"{known}: on Gaussian data the samples end {growth:.2g} times as large as the data; "
+        f"{known}: on Gaussian data the samples end up {growth:.2g} times as large as the data; "
         f"try {', '.join(['more steps', 'less guidance', *_no_noise(job), *_clipping(job.model)])}"
     )
 
@@ -54,10 +55,11 @@ def _no_noise(job: Job) -> list[str]:
 
 
 def ran_away(job: Job, x: Tensor) -> str | None:
-    """The line about samples x (B, ...) that lie far outside of what the data allow; None if they do not.
+    """The warning if samples x (B, ...) lie far outside the data's range; else None.
 
-    The range of the data is the model's `data_range`, else 1000 to both sides; where a run ends above sigma = 0 its
-    noise is allowed for. Said if more than 1% of the samples reach beyond twice the range, or one of them far beyond.
+    The range is the model's `data_range`, else -1000 to 1000, widened by the noise if the run
+    ends above sigma = 0. Warns if more than 1% of the samples exceed twice the range, or one of
+    them far exceeds it.
     """
     astray = Astray(job)
     astray.count(x)
@@ -66,7 +68,7 @@ def ran_away(job: Job, x: Tensor) -> str | None:
 
 @dataclass
 class Astray:
-    """What `ran_away` says of samples that come in batches."""
+    """The warning of `ran_away`, for samples that arrive in batches."""
 
     job: Job
     samples: int = 0
@@ -76,16 +78,16 @@ class Astray:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What the data keep within, as far as is known."""
+        """The range of the data, as far as known."""
         return self.job.model.data_range or (-UNKNOWN, UNKNOWN)
 
     @property
     def half(self) -> float:
-        """Half of its width."""
+        """Half the width of the range."""
         return (self.limits[1] - self.limits[0]) / 2
 
     def count(self, x: Tensor) -> None:
-        """Take note of a batch."""
+        """Count the samples of a batch."""
         (low, high), alpha, noise = self.limits, self.job.end.alpha, 6 * self.job.end.sigma
         flat = x.detach().reshape(len(x), -1)
         beyond = (flat.amax(1) - alpha * high).maximum(alpha * low - flat.amin(1)) - noise
@@ -95,7 +97,7 @@ class Astray:
         self.largest = max(self.largest, float(flat.abs().max()))
 
     def line(self) -> str | None:
-        """The line about all of them."""
+        """The warning about all batches so far; None if there is nothing to report."""
         if self.outside <= FEW * self.samples and self.furthest <= FAR * self.half:
             return None
         low, high = self.limits
@@ -104,30 +106,30 @@ class Astray:
         else:
             known = f"+-{UNKNOWN:g}"
         return (
-            f"{self.outside} of {self.samples} samples lie far outside of {known}: |x| reaches {self.largest:.3g}; "
+            f"{self.outside} of {self.samples} samples lie far outside {known}: |x| reaches {self.largest:.3g}; "
             f"{_ways_out(self.job)}"
         )
 
 
 def _ways_out(job: Job) -> str:
-    """What may have been the cause, and what to try."""
+    """Possible causes, and what to try."""
     model, steps = job.model, f"more steps than {job.steps}"
     ways = [steps if job.sampler is None or not job.sampler.adaptive else "tighter tolerances"]
     if abs(model.guidance) > 1:
-        ways.append(f"a guidance nearer to 1 than {model.guidance:g}")
+        ways.append(f"a guidance closer to 1 than {model.guidance:g}")
     if job.sampler is not None and (job.sampler.accuracy or 0) > 1:
         ways.append("a sampler of lower order than " + job.sampler.name)
     if model.predicts in NOISE and job.origin.level > STEEP:
-        worse = f"{job.origin.level:.0f} times an error of {model.predicts}"
         ways.append(
-            f"a later start than alpha = {job.origin.alpha:.2g}, where that of x0 is {worse}"
+            f"a later start than alpha = {job.origin.alpha:.2g}, where an error of {model.predicts} is multiplied by "
+            f"{job.origin.level:.0f} in x0"
         )
     ways += _clipping(model)
-    return f"try {', '.join(ways)}; or the network is not trained well enough"
+    return f"try {', '.join(ways)}; or the network is undertrained"
 
 
 def _clipping(model: Model) -> list[str]:
-    """Clipping, where the range is known; where it is done already, to leave it out: it costs orders above 1."""
+    """Advice on clipping: use it if the range is known; drop it if used, as it costs order."""
     if _clipped(model):
         return ["no clipping"]
     if model.data_range is None:
@@ -136,7 +138,7 @@ def _clipping(model: Model) -> list[str]:
 
 
 def _clipped(model: Model, guided: bool = False) -> bool:
-    """Whether its estimates are clipped; `guided`: after the guidance, not before it."""
+    """Whether the model's estimates are clipped; guided: clipped after guidance, not before."""
     while (
         isinstance(model, Wrapped)
         and not isinstance(model, Clipped)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: steps at grid points, evaluations counted, answers that are not finite."""
+"""Monitoring of a run: steps at grid points, evaluation counts, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from difftool.schedules import Path, Point
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees, before the step from `point` is taken; x is the live state: clone it to keep it,
-    and do not write to it (`Plan.steps` is for that). A grid point where the model is never asked (`churn` asks at
-    raised levels) has none.
+    """The argument of a callback, before the step from `point` is taken.
 
-    index: the grid point, 0 .. steps - 1 (None for samplers that choose their own steps). first: global index of the
-    batch's first sample. rows: which samples of the batch x holds (None: all); where each chooses its own steps,
-    `point` holds tensors (number, 1, ...) on the host.
+    x is the live state: clone it to keep it, and do not modify it (use `Plan.steps` for that).
+    There is no callback for grid points at which the model is not evaluated (`churn` evaluates
+    it at raised noise levels).
+
+    index: the grid point, 0 .. steps - 1 (None for samplers that choose their own steps).
+    first: global index of the batch's first sample. rows: which samples of the batch x holds
+    (None: all). With per-sample step sizes, `point` holds tensors (number, 1, ...) on the CPU.
     """
 
     index: int | None
@@ -40,7 +42,7 @@ class Step:
 
     @property
     def x0(self) -> Tensor:
-        """The model's estimate of x_0 here."""
+        """The model's estimate of x_0 at this point."""
         if self._bound:
             affine = self._bound.affine(self.point)
         else:
@@ -54,11 +56,12 @@ Callback = Callable[[Step], None]
 
 
 class Watch:
-    """A bound model that counts its evaluations, reports those at grid points and can refuse what is not finite.
+    """A bound model that counts evaluations, reports grid points and can detect NaN.
 
-    The last evaluation at a grid point is the one that counts. Where the sampler has a plan, `grid_index` says of every
-    evaluation which grid point's it is (None: none's); else it is reported when the sampler moves on (`close`: at the
-    end). An adaptive sampler's are reported at once, all of them.
+    Only the last evaluation at a grid point is reported. If the sampler has a plan,
+    `grid_index` gives the grid point of every evaluation (None: not one of the grid). Otherwise
+    a grid point is reported when the sampler moves on (the last one by `close`). With an
+    adaptive sampler, every evaluation is reported at once.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Watch:
         )
         self.adaptive, self.check, self.grid_index = adaptive, check, grid_index
         self.places = {p: i for i, p in enumerate(path[:-1])}
-        self.index = 0  # the grid point where the sampler is, or was last
+        self.index = 0  # the current grid point, or the latest one
         self.held: Step | None = None
         self.nfe = 0
 
@@ -87,22 +90,22 @@ class Watch:
         return self._ask(self.bound, None, x, p, **asked)
 
     def rows(self, index: Tensor, total: int) -> Callable[..., Tensor]:
-        """The model of the samples number `index` of a batch of `total`; all are counted and reported here."""
+        """The model for the samples `index` of a batch of `total`; evaluations count here."""
         return partial(self._ask, self.bound.rows(index, total), index.tolist())
 
     def _ask(
         self, bound: BoundModel, rows: list[int] | None, x: Tensor, p: Point, **asked: Any
     ) -> Any:
-        request, own = request_of(asked), one_each(p)
+        request, per_sample = request_of(asked), one_each(p)
         answers = bound.answer(x, p, request)
-        if not own and p.sigma == 0:
+        if not per_sample and p.sigma == 0:
             return answers
         self.nfe += 1
-        index = None if own else self.places.get(p)
+        index = None if per_sample else self.places.get(p)
         self.index = max(self.index, index or 0)
-        # samplers with a point for each sample notice by themselves, without waiting for the device, and go on as NaN
+        # samplers with per-sample points detect it without synchronizing and continue with NaN
         lost = None
-        if self.check or (self.adaptive and not own):
+        if self.check or (self.adaptive and not per_sample):
             lost = first_lost(request.parts(answers))
         if lost is not None and (self.check or bool(torch.isfinite(x).all())):
             text = not_finite(lost, p, self.index, self.steps, self.first, rows)
@@ -116,24 +119,24 @@ class Watch:
 
     def _report(self, step: Step, callback: Callback) -> None:
         if self.adaptive:
-            _tell(callback, replace(step, index=None))
+            _call(callback, replace(step, index=None))
         elif self.grid_index is not None:
             index = self.grid_index[self.nfe - 1]
             if index is not None:
-                _tell(callback, replace(step, index=index))
+                _call(callback, replace(step, index=index))
         elif step.index == self.index:
             if self.held is not None and self.held.index != step.index:
-                _tell(callback, self.held)
+                _call(callback, self.held)
             self.held = step
 
     def close(self) -> None:
-        """Reports what is still held."""
+        """Report the step that is still pending."""
         if self.callback is not None and self.held is not None:
-            _tell(self.callback, self.held)
+            _call(self.callback, self.held)
 
 
-def _tell(callback: Callback, step: Step) -> None:
-    """Calls it; `DifftoolError` if it writes into the state."""
+def _call(callback: Callback, step: Step) -> None:
+    """Call the callback; `DifftoolError` if it modifies the state in place."""
     version = version_of(step.x)
     callback(step)
     if version_of(step.x) != version:
@@ -141,14 +144,14 @@ def _tell(callback: Callback, step: Step) -> None:
 
 
 def first_lost(answers: tuple[Tensor, ...]) -> Tensor | None:
-    """The first of the answers to an evaluation that is not finite; None if all are."""
+    """The first answer of an evaluation that is not finite; None if all are finite."""
     return next((answer for answer in answers if not bool(torch.isfinite(answer).all())), None)
 
 
 def not_finite(
     answer: Tensor, p: Point, index: int, steps: int, first: int, rows: list[int] | None = None
 ) -> str:
-    """The line about an answer with NaN or infinity in it: which step, which sample."""
+    """The message about an answer with NaN or infinity: at which step, in which sample."""
     bad = ~torch.isfinite(answer).reshape(len(answer), -1).all(dim=1)
     row = int(bad.nonzero()[0])
     which = first + (row if rows is None else rows[row])

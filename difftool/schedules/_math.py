@@ -1,4 +1,4 @@
-"""Elementary functions of floats, numpy arrays and torch tensors alike, without importing either library first."""
+"""Elementary functions of floats, numpy arrays and torch tensors, with lazy imports of both."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def _elementary(name: str, numpy_name: str | None = None) -> Any:
     def function(x: Any) -> Any:
         if isinstance(x, (float, int)):
             return scalar(x)
-        # torch tensors have these as methods, numpy arrays do not
+        # these are methods of torch tensors, but not of numpy arrays
         method = getattr(x, name, None)
         if method is not None:
             return method()
         import numpy
 
-        with numpy.errstate(divide="ignore"):  # log(0) = -inf, as torch has it
+        with numpy.errstate(divide="ignore"):  # log(0) = -inf, as in torch
             return getattr(numpy, numpy_name or name)(x)
 
     function.__name__ = name
@@ -40,21 +40,21 @@ _log = _elementary("log")
 
 
 def log(x: Any) -> Any:
-    """Natural logarithm with log(0) = -inf, as arrays have it."""
+    """Natural logarithm with log(0) = -inf, as for arrays."""
     if isinstance(x, (float, int)) and x == 0:
         return -math.inf
     return _log(x)
 
 
 def ratio(a: Any, b: Any) -> Any:
-    """a / b with a / 0 = inf, as arrays have it."""
+    """a / b with a / 0 = inf, as for arrays."""
     if isinstance(b, (float, int)) and b == 0:
         return math.inf
     return a / b
 
 
 def log_alpha_vp(half_log_snr: Any) -> Any:
-    """log(alpha) of a variance-preserving point: -log(1 + exp(-2 lambda)) / 2, without overflow."""
+    """log(alpha) at a variance-preserving point: -log(1 + exp(-2 lambda)) / 2, no overflow."""
     x = -2 * half_log_snr
     positive = x * (x > 0)
     return -(positive + log1p(exp(x - 2 * positive))) / 2  # exp(-|x|)
@@ -68,7 +68,7 @@ def clip(x: Any, low: float, high: float) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition holds, else b."""
+    """a where the condition is true, else b."""
     if isinstance(condition, bool):
         if condition:
             return a
@@ -83,7 +83,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def as_dtype(x: Any, like: Any) -> Any:
-    """x in the dtype of `like`; floats stay as they are."""
+    """x in the dtype of `like`; floats are unchanged."""
     if hasattr(x, "to"):
         return x.to(like.dtype)
     if hasattr(like, "dtype") and hasattr(x, "astype"):

@@ -3,13 +3,13 @@
 Every other quantity follows from the two functions:
 
     noise level        l(t)      = sigma / alpha          (k-diffusion's and EDM's sigma)
-    half log SNR       lambda(t) = log(alpha / sigma)     (falls as t grows: more t is more noise)
+    half log SNR       lambda(t) = log(alpha / sigma)     (decreases in t: larger t is more noise)
     flow time          s(t)      = sigma / (alpha + sigma)
     drift              f(t)      = d log(alpha) / dt
     squared diffusion  g^2(t)    = 2 sigma^2 d log(sigma / alpha) / dt
 
-so that dx = f x dt + g dW has the marginals above (Song et al. 2021, arXiv 2011.13456; Kingma et al. 2021,
-arXiv 2107.00630).
+so that dx = f x dt + g dW has the marginals above (Song et al. 2021, arXiv 2011.13456; Kingma
+et al. 2021, arXiv 2107.00630).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from typing import Any, ClassVar, NamedTuple
 from difftool.errors import DifftoolError
 from difftool.schedules._math import clip, log, ratio, where
 
-ALPHA_MIN = 1e-3  # where a run starts if something divides by alpha
-NEAR_END = 1e-30  # a noise level below which it counts as 0, and above whose inverse as infinite, in arrays
+ALPHA_MIN = 1e-3  # alpha where a run starts if something divides by it
+# in arrays, lower noise levels count as 0, and those above its inverse as infinite
+NEAR_END = 1e-30
 
 
 class Point(NamedTuple):
-    """A place on a schedule: the time and its two coefficients.
+    """A point on a schedule: the time and its two coefficients.
 
-    Floats when sampling; tensors of shape (B, 1, ...) when training, and where each sample has a point of its own.
+    Floats when sampling; tensors (B, 1, ...) when training, and for per-sample points.
     """
 
     t: Any
@@ -52,27 +53,30 @@ class Point(NamedTuple):
 
 
 class Schedule(ABC):
-    """A noise schedule: `alpha(t)` and `sigma(t)` on `domain`, for floats, numpy arrays and torch tensors alike.
+    """A noise schedule: `alpha(t)` and `sigma(t)` on `domain`, for floats, numpy and torch.
 
-    A new schedule needs those two methods; all else has a default that follows from them (derivatives and inverses
-    in float64). More t is more noise; sigma is 0 at the lower end of the domain.
+    A new schedule implements these two methods; everything else has a default derived from them
+    (derivatives and inverses in float64). Larger t is more noise; sigma is 0 at the lower end
+    of the domain.
     """
 
     domain: tuple[float, float] = (0.0, 1.0)
-    entries: int = 1000  # of the table that networks which take whole timesteps were trained on, t = (i + 1) / entries
-    lowest: float = 0.0  # the lowest noise level above 0 that such a network knows; 0: any
+    # timesteps of networks trained on integer timesteps, t = (i + 1) / entries
+    entries: int = 1000
+    # the lowest noise level above 0 that such a network was trained on; 0: any
+    lowest: float = 0.0
     reference: ClassVar[str] = ""
 
     @abstractmethod
     def alpha(self, t: Any) -> Any:
-        """The signal coefficient, same type and shape as t."""
+        """The signal coefficient, with the type and shape of t."""
 
     @abstractmethod
     def sigma(self, t: Any) -> Any:
-        """The noise coefficient (standard deviation), same type and shape as t."""
+        """The noise coefficient (standard deviation), with the type and shape of t."""
 
     def at(self, t: Any, like: Any = None) -> Point:
-        """The point at t. With `like` = x of shape (B, ...), tensors t of shape (B,) become (B, 1, ...)."""
+        """The point at t; if `like` is a tensor (B, ...), t (B,) becomes (B, 1, ...)."""
         if like is not None and getattr(t, "ndim", 0) == 1:
             t = t.reshape(-1, *[1] * (like.ndim - 1))
         return Point(t, self.alpha(t), self.sigma(t))
@@ -91,7 +95,7 @@ class Schedule(ABC):
         return log(ratio(self.alpha(t), self.sigma(t)))
 
     def t_at_half_log_snr(self, value: Any) -> Any:
-        """The inverse of `half_log_snr`; by bisection in the domain where no closed form is known."""
+        """The inverse of `half_log_snr`; by default, bisection in the domain."""
         low, high = value * 0 + self.domain[0], value * 0 + self.domain[1]
         for _ in range(100):
             middle = (low + high) / 2
@@ -103,7 +107,7 @@ class Schedule(ABC):
         return (low + high) / 2
 
     def t_at_level(self, level: Any) -> Any:
-        """The time at which sigma / alpha = level; both ends (0 and infinity) included."""
+        """The time at which sigma / alpha = level, including 0 and infinity."""
         if isinstance(level, (int, float)):
             if level <= 0:
                 return self.domain[0]
@@ -131,7 +135,7 @@ class Schedule(ABC):
         )
 
     def t_start(self, divides_by_alpha: bool = False) -> float:
-        """Where a run starts: the end of the domain, or the last t with alpha >= 1e-3 for what divides by alpha."""
+        """Where a run starts: the last t, with alpha >= 1e-3 if something divides by it."""
         low, high = self.domain
         if not divides_by_alpha or self.alpha(high) >= ALPHA_MIN:
             return high
@@ -144,7 +148,7 @@ class Schedule(ABC):
         return low
 
     def _derivative(self, function: Any, t: Any) -> Any:
-        """Derivative of the quartic through five points that lie in the domain; float64, about ten digits."""
+        """Derivative of the quartic through five points in the domain; about ten digits."""
         if "float32" in str(getattr(t, "dtype", "")):
             if hasattr(t, "double"):
                 wide = t.double()
@@ -177,11 +181,11 @@ class Schedule(ABC):
 
 
 def check_in_domain(schedule: Schedule, t: float, what: str) -> None:
-    """Raise `DifftoolError` unless t is a finite time of the schedule's domain."""
+    """Raise `DifftoolError` unless t is a finite time in the schedule's domain."""
     low, high = schedule.domain
     if not (isinstance(t, (int, float)) and low <= t <= high):
         domain = f"{type(schedule).__name__} is defined for t in [{low:g}, {high:g}]"
         entries = f"entries of a table (t = (i + 1) / {schedule.entries})"
-        others = f"; for noise levels or {entries} say what=level or what=entry"
+        others = f"; for noise levels or {entries} use what=level or what=entry"
         is_time = isinstance(t, (int, float)) and t > high and what.startswith("time ")
         raise DifftoolError(f"{what} is {t!r}; {domain}{others if is_time else ''}")

@@ -11,7 +11,10 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Flow(Schedule):
-    """alpha = 1 - t, sigma = t; pure noise at t = 1 exactly. f = -1 / (1 - t), g^2 = 2 t / (1 - t)."""
+    """The flow-matching schedule, alpha = 1 - t and sigma = t, pure noise at exactly t = 1.
+
+    f = -1 / (1 - t), g^2 = 2 t / (1 - t).
+    """
 
     reference = (
         "Lipman et al. 2022, Flow matching for generative modeling, arXiv 2210.02747; "

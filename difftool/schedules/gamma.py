@@ -1,4 +1,4 @@
-"""Variance-preserving schedules given by a curve of alpha^2 or of the log SNR in t."""
+"""Variance-preserving schedules defined by alpha^2 or the log SNR as a function of t."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Sigmoid(Schedule):
-    """alpha^2 falls along a sigmoid: (S(e) - S(u)) / (S(e) - S(s)), u = (start + t (end - start)) / tau.
+    """A sigmoid, alpha^2 = (S(e) - S(u)) / (S(e) - S(s)), u = (start + t (end - start)) / tau.
 
-    S is the logistic function, s = start / tau, e = end / tau. Both alpha^2 and sigma^2 are computed as products of
-    hyperbolic functions, exact at both ends; alpha = 0 at t = 1.
+    S is the logistic function, s = start / tau, e = end / tau. alpha^2 and sigma^2 are computed
+    as products of hyperbolic functions, exact at both ends; alpha = 0 at t = 1.
 
-    Options: `start` < `end`, where on the sigmoid it begins and ends, and the temperature `tau` (> 0). Raises
-    `DifftoolError` for others.
+    Options: `start` < `end`, where on the sigmoid the schedule begins and ends, and the
+    temperature `tau` (> 0). Raises `DifftoolError` for invalid values.
     """
 
     start: float = -3.0
@@ -73,15 +73,15 @@ class Sigmoid(Schedule):
 
 @dataclass(frozen=True)
 class Laplace(Schedule):
-    """The log SNR of a uniform t follows a Laplace law: most training times lie at middle noise levels.
+    """The log SNR at uniform t is Laplace-distributed: most training is at medium noise levels.
 
     2 log(alpha / sigma) = mu - b sgn(1/2 - t) log(1 - 2 |t - 1/2|).
 
-    With b < 1 the rate g^2 is infinite at t = 0; noise levels of 1000 lie within 1e-12 of t = 1, where float64 can
-    hardly tell times apart.
+    If b < 1, g^2 is infinite at t = 0; noise levels of 1000 are within 1e-12 of t = 1, where
+    float64 can hardly resolve times.
 
-    Options: `mu`, the middle log SNR (-600 < mu < 600), and the width `b` (0 < b <= 100). Raises `DifftoolError` for
-    others.
+    Options: `mu`, the median log SNR (-600 < mu < 600), and the scale `b` (0 < b <= 100).
+    Raises `DifftoolError` for invalid values.
     """
 
     mu: float = 0.0

@@ -1,4 +1,4 @@
-"""The path of a run: the points that a sampler walks, and what it may ask about the places between them."""
+"""The path of a run: the points a sampler visits, and the schedule between them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, overload
 from difftool.errors import DifftoolError
 from difftool.schedules.base import Point, Schedule, check_in_domain
 
-ROUNDING = 1e-14  # parts of a domain that an inverse may be out of it
+ROUNDING = 1e-14  # how far outside the domain an inverse may be, relative to its length
 
 
 class Path(Sequence[Point]):
-    """The points of a run on the *sampling* schedule, from its start to its end; `len(path) - 1` steps.
+    """The points of a run on the *sampling* schedule, from start to end; `len(path) - 1` steps.
 
-    Times must be finite, strictly monotone (falling to sample, rising to encode) and in the schedule's domain, or out
-    of it by rounding only, else `DifftoolError`. A slice is a path again. Immutable.
+    Times must be finite, strictly monotone (decreasing to sample, increasing to encode) and in
+    the schedule's domain up to rounding, else `DifftoolError`. A slice is also a path.
+    Immutable.
     """
 
     def __init__(self, schedule: Schedule, times: Sequence[float]):
@@ -30,7 +31,7 @@ class Path(Sequence[Point]):
         return self.schedule.at(t)
 
     def at_half_log_snr(self, value: float) -> Point:
-        """The point whose log(alpha / sigma) is `value`; the nearer end of the domain if there is none."""
+        """The point where log(alpha / sigma) is `value`, clamped to the domain."""
         low, high = self.schedule.domain
         return self.schedule.at(min(max(self.schedule.t_at_half_log_snr(value), low), high))
 
@@ -79,9 +80,11 @@ def _checked(schedule: Schedule, times: Sequence[float]) -> tuple[float, ...]:
     try:
         values = tuple(float(t) for t in times)
     except (TypeError, ValueError):
-        raise DifftoolError(f"a grid is a sequence of times (numbers), got {times!r}") from None
+        raise DifftoolError(
+            f"a grid must be a sequence of times (numbers), got {times!r}"
+        ) from None
     if not values:
-        raise DifftoolError("a grid has at least one time, got none")
+        raise DifftoolError("a grid needs at least one time, got none")
     low, high = schedule.domain
     room = ROUNDING * (high - low)
     values = tuple(

@@ -1,8 +1,9 @@
-"""Schedules given as a table of noise levels, made continuous in t.
+"""Schedules defined by a table of noise levels, interpolated to continuous t.
 
-A table of N betas holds the points t = (i + 1) / N with alpha_bar_i = prod_{j <= i} (1 - beta_j). Between them
-log(sigma / alpha) is linear in t; below the first one sigma / alpha falls linearly to 0 at t = 0. So t = i / N names
-the i-th entry of the table exactly, and a network trained on integers i is told i = N t - 1.
+A table of N betas defines the points t = (i + 1) / N with
+alpha_bar_i = prod_{j <= i} (1 - beta_j). Between them log(sigma / alpha) is linear in t; below
+the first one sigma / alpha falls linearly to 0 at t = 0. Entry i of the table is exactly at
+t = (i + 1) / N, and a network trained on integers i gets i = N t - 1.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from difftool.schedules.base import Schedule
 
 
 class Table(Schedule):
-    """A variance-preserving schedule from a table of betas; a subclass gives `betas`, a tuple of at least two."""
+    """A variance-preserving schedule from a table of betas; a subclass defines `betas`."""
 
     @property
     @abstractmethod
     def betas(self) -> tuple[float, ...]:
-        """beta_0 .. beta_{N-1}, each in (0, 1)."""
+        """beta_0 .. beta_{N-1}, each in (0, 1); at least two."""
 
     @property
     def entries(self) -> int:  # type: ignore[override]
@@ -47,11 +48,11 @@ class Table(Schedule):
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:
-        """`log_levels` as arrays, by where they are."""
+        """`log_levels` as arrays, by device."""
         return {}
 
     def _levels_like(self, x: Any) -> Any:
-        """`log_levels` as an array of x's library, where x is; float64."""
+        """`log_levels` as a float64 array of x's library, on x's device."""
         if not (hasattr(x, "device") and hasattr(x, "long")):
             import numpy
 
@@ -72,7 +73,7 @@ class Table(Schedule):
         return self._levels_like(index)[index]
 
     def _segment(self, position: Any) -> tuple[Any, Any]:
-        """log(sigma / alpha) at position = N t - 1 on the line of its segment, and its rise over the segment."""
+        """log(sigma / alpha) at position = N t - 1, and its increase over the segment there."""
         # an entry belongs to the segment on its left
         i = clip(-(-position // 1) - 1, 0, len(self.log_levels) - 2)
         if isinstance(i, (float, int)):
@@ -127,7 +128,7 @@ class Table(Schedule):
         return -self.diffusion2(t) / 2
 
     def diffusion2(self, t: Any) -> Any:
-        """beta(t) = 2 sigma^2 d log(sigma / alpha) / dt; jumps at the table's entries (the left value there)."""
+        """beta(t) = 2 sigma^2 d log(sigma / alpha) / dt; jumps at entries (left-continuous)."""
         size = len(self.log_levels)
         _, rise = self._segment(t * size - 1)
         slope = where(t * size < 1, 1 / clip(t, 1e-30, 1.0), rise * size)
@@ -136,7 +137,7 @@ class Table(Schedule):
 
 @dataclass(frozen=True)
 class Betas(Table):
-    """Any table of betas, t = (i + 1) / N.
+    """A custom table of betas, t = (i + 1) / N.
 
     Option: `betas`, at least two, each in (0, 1). Raises `DifftoolError` for others.
     """
@@ -147,23 +148,24 @@ class Betas(Table):
 
     def __post_init__(self) -> None:
         if isinstance(self.betas, Iterable):
-            given = self.betas
+            values = self.betas
         else:
-            given = ()
-        object.__setattr__(self, "betas", tuple(given))
+            values = ()
+        object.__setattr__(self, "betas", tuple(values))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
-            text = f"betas takes at least two betas=b+b+..., each in (0, 1), got {_brief(self.betas)}"
+            text = f"betas takes at least two values, betas=b+b+..., each in (0, 1), got {_brief(self.betas)}"
             if len(self.betas) > 2 and self.betas[-1] == 1:
-                text += "; a last one of 1 is zero terminal SNR: leave it out, and take zero-terminal:schedule=..."
+                text += "; a last beta of 1 is zero terminal SNR: leave it out, and use zero-terminal:schedule=..."
             raise DifftoolError(text)
 
 
 @dataclass(frozen=True)
 class ScaledLinear(Table):
-    """The table of latent diffusion: betas whose square roots rise in equal steps, t = (i + 1) / length.
+    """The table of latent diffusion: betas with equally spaced roots, t = (i + 1) / length.
 
-    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, 2 to 100,000).
-    Raises `DifftoolError` for values out of range. It ends at alpha = 0.068, not in pure noise: see zero-terminal.
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length`
+    (entries, 2 to 100,000). Raises `DifftoolError` for values out of range. It ends at alpha =
+    0.068, not in pure noise: see zero-terminal.
     """
 
     beta_min: float = 0.00085
@@ -184,10 +186,11 @@ class ScaledLinear(Table):
 
 @dataclass(frozen=True)
 class DDPMLinear(Table):
-    """DDPM's table: `length` betas from `beta_min` to `beta_max` in equal steps, t = (i + 1) / length.
+    """The table of DDPM: equally spaced betas, t = (i + 1) / length.
 
-    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length` (entries, 2 to 100,000). Its
-    limit for many steps is vp-linear with rates beta * length. Raises `DifftoolError` for values out of range.
+    Options: `beta_min`, `beta_max` (rate per step, 0 < beta_min <= beta_max < 1), `length`
+    (entries, 2 to 100,000). Its limit for large `length` is vp-linear with rates beta * length.
+    Raises `DifftoolError` for values out of range.
     """
 
     beta_min: float = 1e-4
@@ -205,14 +208,14 @@ class DDPMLinear(Table):
 
 
 def _brief(betas: tuple[float, ...]) -> str:
-    """Few of them."""
+    """The betas as text, abbreviated."""
     if len(betas) <= 8:
         return str(betas)
     return f"{str(betas[:4])[:-1]}, ..., {betas[-1]})"
 
 
 def even(first: float, last: float, length: int) -> tuple[float, ...]:
-    """`length` numbers in equal steps."""
+    """`length` equally spaced numbers."""
     step = (last - first) / (length - 1)
     return tuple(first + i * step for i in range(length))
 

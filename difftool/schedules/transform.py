@@ -1,4 +1,4 @@
-"""Schedules made from another one: more noise at every time, or none of the signal at the end."""
+"""Schedules derived from another one: scaled noise levels, or zero terminal SNR."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def is_variance_preserving(schedule: Schedule) -> bool:
 
 @dataclass(frozen=True)
 class Shifted(Schedule):
-    """Any schedule with every noise level multiplied by `shift`, at the same t: half_log_snr falls by log(shift).
+    """A schedule with every noise level multiplied by `shift`; lambda falls by log(shift).
 
-    (alpha', sigma') = (alpha, shift sigma) n / n', where n and n' are the norms of (alpha, sigma) and of
-    (alpha, shift sigma) that the schedule keeps fixed: alpha + sigma on flow, alpha on variance-exploding ones, else
-    sqrt(alpha^2 + sigma^2). On flow, t' = shift t / (1 + (shift - 1) t); images of m pixels where n went well take
-    shift = sqrt(m / n) (SD3).
+    (alpha', sigma') = (alpha, shift sigma) n / n', with n and n' the norms of (alpha, sigma)
+    and of (alpha, shift sigma). The norm is the one that is constant along the schedule: alpha
+    + sigma on flow, alpha on variance-exploding schedules, else sqrt(alpha^2 + sigma^2). On
+    flow, t' = shift t / (1 + (shift - 1) t). For images of m pixels instead of n, SD3 takes
+    shift = sqrt(m / n).
 
     Options: `schedule`, and the factor `shift` (> 0). Raises `DifftoolError` for other factors.
     """
@@ -58,7 +59,7 @@ class Shifted(Schedule):
 
     @cached_property
     def _keeps(self) -> str:
-        """The norm that is fixed along the schedule."""
+        """The norm that is constant along the schedule."""
         low, high = self.schedule.domain
         inner = [self.schedule.at(low + u * (high - low)) for u in (0.3, 0.5, 0.7)]
         if all(abs(p.alpha + p.sigma - 1) < 1e-9 for p in inner):
@@ -106,10 +107,11 @@ class Shifted(Schedule):
 
 
 def shifted_cosine(size: int = 256, base: int = 64) -> Shifted:
-    """The cosine schedule for images of `size` pixels a side: its noise levels, times size / base.
+    """The cosine schedule for images of `size` pixels a side: noise levels times size / base.
 
-    Options: `size`, and `base`, the size at which the cosine schedule is right as it is (pixels, > 0).
-    Source: Hoogeboom et al. 2023, simple diffusion, arXiv 2301.11093, eq. 5. Raises `DifftoolError` for sizes below 1.
+    Options: `size`, and `base`, the size for which the cosine schedule is unchanged (pixels,
+    > 0). Source: Hoogeboom et al. 2023, simple diffusion, arXiv 2301.11093, eq. 5. Raises
+    `DifftoolError` for sizes below 1.
     """
     fit = not (size < 1 or base < 1)
     check_options(fit, "shifted-cosine takes sizes of at least 1 pixel", size=size, base=base)
@@ -118,12 +120,14 @@ def shifted_cosine(size: int = 256, base: int = 64) -> Shifted:
 
 @dataclass(frozen=True)
 class ZeroTerminal(Schedule):
-    """Any variance-preserving schedule, rescaled to end in pure noise: zero signal-to-noise ratio at the last t.
+    """A variance-preserving schedule, rescaled to end in pure noise, with zero terminal SNR.
 
-    alpha' = alpha_0 (alpha - alpha_T) / (alpha_0 - alpha_T), sigma'^2 = 1 - alpha'^2, with alpha_0 that of the first
-    entry of a table (below it nothing changes), else 1. Networks that predict eps are not defined at its end.
+    alpha' = alpha_0 (alpha - alpha_T) / (alpha_0 - alpha_T), sigma'^2 = 1 - alpha'^2, where
+    alpha_0 is that of the first entry of a table (below it nothing changes), else 1. Networks
+    that predict eps are not defined at its end.
 
-    Option: `schedule`. Raises `DifftoolError` unless it is variance preserving, alpha^2 + sigma^2 = 1.
+    Option: `schedule`. Raises `DifftoolError` unless it is variance preserving,
+    alpha^2 + sigma^2 = 1.
     """
 
     schedule: Schedule = field(default_factory=ScaledLinear)
@@ -133,7 +137,7 @@ class ZeroTerminal(Schedule):
     def __post_init__(self) -> None:
         if not is_variance_preserving(self.schedule):
             raise DifftoolError(
-                f"zero-terminal takes a variance-preserving schedule, {self.schedule!r} is none"
+                f"zero-terminal takes a variance-preserving schedule, got {self.schedule!r}"
             )
 
     @property
@@ -150,7 +154,7 @@ class ZeroTerminal(Schedule):
 
     @cached_property
     def _first(self) -> float:
-        """The time of the first entry, from which on alpha is rescaled."""
+        """The time of the first entry, above which alpha is rescaled."""
         if isinstance(self.schedule, Table):
             return 1 / len(self.schedule.betas)
         return self.domain[0]
@@ -162,7 +166,7 @@ class ZeroTerminal(Schedule):
         return p.alpha, p.sigma**2 / (1 + p.alpha), self.schedule.alpha(self.domain[1])
 
     def _rescaled(self, p: Point) -> tuple[Any, Any]:
-        """alpha' and 1 - alpha', the latter from 1 - alpha = sigma^2 / (1 + alpha), without cancellation."""
+        """alpha' and 1 - alpha', from 1 - alpha = sigma^2 / (1 + alpha), cancellation-free."""
         first, lost, last = self._ends
         return (
             first * clip(p.alpha - last, 0.0, 1.0) / (first - last),

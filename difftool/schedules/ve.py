@@ -1,4 +1,4 @@
-"""Variance-exploding schedules: alpha = 1, the data is only ever covered with noise, never scaled down."""
+"""Variance-exploding schedules: alpha = 1, so noise is added and the data is not scaled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class VE(Schedule):
-    """EDM's choice of time, sigma(t) = t and alpha = 1 on (0, sigma_max]; f = 0, g^2 = 2 t.
+    """The schedule of EDM, sigma(t) = t and alpha = 1 on (0, sigma_max]; f = 0, g^2 = 2 t.
 
-    Option: `sigma_max`, the largest noise level (in units of the data; > 0). Raises `DifftoolError` if it is not
-    positive and finite.
+    Option: `sigma_max`, the largest noise level (in units of the data; > 0). Raises
+    `DifftoolError` if it is not positive and finite.
     """
 
     sigma_max: float = 80.0
@@ -49,13 +49,13 @@ class VE(Schedule):
 
 @dataclass(frozen=True)
 class GeometricVE(Schedule):
-    """The VE SDE, dx = sigma_min r^t sqrt(2 log r) dW with r = sigma_max / sigma_min, from clean data on.
+    """The VE SDE, dx = sigma_min r^t sqrt(2 log r) dW with r = sigma_max / sigma_min.
 
-    alpha = 1, sigma(t)^2 = sigma_min^2 (r^(2 t) - 1). The paper keeps only the first term, which leaves noise of
-    sigma_min at t = 0 and is the same elsewhere.
+    It starts from clean data: alpha = 1, sigma(t)^2 = sigma_min^2 (r^(2 t) - 1). The paper
+    drops the -1, which leaves noise of sigma_min at t = 0 and is nearly the same elsewhere.
 
-    Options: `sigma_min`, `sigma_max`, the noise levels at both ends (in units of the data; 0 < sigma_min < sigma_max).
-    Raises `DifftoolError` for others.
+    Options: `sigma_min`, `sigma_max`, the noise levels at both ends (in units of the data; 0 <
+    sigma_min < sigma_max). Raises `DifftoolError` for invalid values.
     """
 
     sigma_min: float = 0.01

@@ -1,7 +1,7 @@
-"""Variance-preserving schedules, alpha^2 + sigma^2 = 1, so g^2 = -2 f = beta(t); and sub-VP, with the same alpha.
+"""Variance-preserving schedules, alpha^2 + sigma^2 = 1 and g^2 = -2 f = beta(t); and sub-VP.
 
-sigma is computed from the small quantity itself (expm1, product of sines), never as 1 - alpha^2: near t = 0 that
-difference has no correct digit in float32.
+Sub-VP has the alpha of vp-linear. sigma is computed directly (expm1, product of sines), never
+from 1 - alpha^2: near t = 0 that difference has no correct digit in float32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from difftool.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class _LinearRate(Schedule):
-    """alpha of the rate beta(t) = beta_min + t (beta_max - beta_min)."""
+    """alpha for the linear rate beta(t) = beta_min + t (beta_max - beta_min)."""
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -53,12 +53,12 @@ class _LinearRate(Schedule):
 
 @dataclass(frozen=True)
 class VPLinear(_LinearRate):
-    """The VP SDE with a linear rate, beta(t) = beta_min + t (beta_max - beta_min), in closed form.
+    """The VP SDE with the linear rate beta(t) = beta_min + t (beta_max - beta_min).
 
     log(alpha) = -t^2 (beta_max - beta_min) / 4 - t beta_min / 2,   sigma^2 = -expm1(2 log(alpha)).
 
-    Options: `beta_min`, `beta_max`, the rate at t = 0 and t = 1 (per unit of t; 0 < beta_min <= beta_max).
-    Raises `DifftoolError` for rates out of that range.
+    Options: `beta_min`, `beta_max`, the rate at t = 0 and t = 1 (per unit of t; 0 < beta_min <=
+    beta_max). Raises `DifftoolError` for rates out of that range.
     """
 
     reference = (
@@ -77,7 +77,9 @@ class VPLinear(_LinearRate):
 
 @dataclass(frozen=True)
 class SubVP(_LinearRate):
-    """The sub-VP SDE with a linear rate: alpha as vp-linear, sigma = 1 - alpha^2, g^2 = beta (1 - alpha^4).
+    """The sub-VP SDE with a linear rate: alpha as in vp-linear, sigma = 1 - alpha^2.
+
+    g^2 = beta (1 - alpha^4).
 
     Options: `beta_min`, `beta_max`, the rate at t = 0 and t = 1 (per unit of t;
     0 < beta_min <= beta_max). Raises `DifftoolError` for rates out of that range.
@@ -98,12 +100,14 @@ class SubVP(_LinearRate):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """The cosine schedule, alpha = cos(theta) / cos(theta_0) with theta = (pi/2) (t + s) / (1 + s).
+    """The cosine schedule, alpha = cos(theta) / cos(theta_0), theta = (pi/2) (t + s) / (1 + s).
 
-    sigma^2 = sin(theta - theta_0) sin(theta + theta_0) / cos^2(theta_0). alpha is exactly 0 at t = 1 (the paper clips
-    its discrete betas there; here the start rule of a run takes that part).
+    sigma^2 = sin(theta - theta_0) sin(theta + theta_0) / cos^2(theta_0). alpha is exactly 0 at
+    t = 1 (the paper clips its discrete betas there; in difftool the start rule of a run avoids
+    it).
 
-    Option: `s`, the offset that keeps the first steps from being too small (s >= 0). Raises `DifftoolError` for s < 0.
+    Option: `s`, the offset that keeps the first steps from being too small (s >= 0). Raises
+    `DifftoolError` for s < 0.
     """
 
     s: float = 0.008
@@ -137,7 +141,7 @@ class Cosine(Schedule):
         return (theta - self._theta0) / self._rate
 
     def drift(self, t: Any) -> Any:
-        # of theta; inf at t = 1
+        # tan(theta); inf at t = 1
         tangent = ratio(sin(self._rate * t + self._theta0), sin(self._rate * (1 - t)))
         return -self._rate * tangent
 

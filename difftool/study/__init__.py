@@ -1,4 +1,4 @@
-"""How good a sampler is: what the truth would have been, how far from it a run ends, and how little chance leaves."""
+"""How accurate a sampler is: exact references, errors of end points, and sampling noise."""
 
 from difftool.metrics import Distance
 from difftool.study.errors import Errors, errors

@@ -1,9 +1,10 @@
-"""The error of end points: how far each sample is from its reference, and the figures made of that.
+"""The error of end points: the distance of each sample from its reference, and summaries of it.
 
     e_b = sqrt( mean_d (x_bd - r_bd)^2 )        the error of sample b, over its d elements
     rms = sqrt( mean_b e_b^2 ),  median,  max   over the samples
 
-A few samples that end in another mode of the data rule the RMS; the median does not see them. Look at both.
+A few samples that end in another mode of the data dominate the RMS and do not affect the
+median: check both.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from difftool.errors import DifftoolError
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """rms, median and max over the samples, and the error of each, (B,), float64; in units of the data."""
+    """rms, median, max over samples; per_sample (B,), float64; in units of the data."""
 
     rms: float
     median: float
@@ -28,19 +29,17 @@ class Errors:
 
 
 def errors(out: Tensor, ref: Tensor) -> Errors:
-    """The errors of the end points `out`, (B, ...), against the reference `ref`, of the same shape.
+    """The errors of the end points `out`, (B, ...), against the reference `ref`.
 
-    A sample of `out` that is not finite counts as infinitely far. Raises `DifftoolError` if the shapes differ, there is
-    no sample, or the reference is not finite.
+    A sample of `out` that is not finite has infinite error. Raises `DifftoolError` if the
+    shapes differ, there are no samples, or the reference is not finite.
     """
     if out.shape != ref.shape:
         raise DifftoolError(
             f"the result has shape {tuple(out.shape)}, the reference {tuple(ref.shape)}"
         )
     if not out.numel():
-        raise DifftoolError(
-            f"the result has shape {tuple(out.shape)}: there is no sample to compare"
-        )
+        raise DifftoolError(f"the result has shape {tuple(out.shape)}, no samples to compare")
     if not bool(torch.isfinite(ref).all()):
         raise DifftoolError("the reference is not finite")
     away = out.detach().cpu().double() - ref.detach().cpu().double()

@@ -1,15 +1,19 @@
-"""How far a set of samples is from the law it should have, beside what as many exact samples would show.
+"""How far samples are from the exact distribution, compared with as many exact samples.
 
-    moments   W2 between the Gaussian with the law's mean and covariance (U, lambda_d) and that with the samples' means
-              and variances along the same axes, z = U^T x:
+    moments   W2 between the Gaussian with the exact mean and covariance (U, lambda_d) and the one
+              with the means and variances of the samples along the same axes, z = U^T x:
                   W2^2 = sum_d (mean(z_d) - m_d)^2 + (std(z_d) - sqrt(lambda_d))^2
-              For Gaussian data it is the distance of the laws; else it sees only the first two moments.
-    sliced    the sliced Wasserstein distance to many exact samples (`difftool.metrics`): sees everything, a little.
-    spread    the RMS distance to the nearest centre of the mixture, over that of exact samples: below 1 the samples are
-              too smooth, above 1 noise is left in them. The two distances hardly see it.
+              For Gaussian data it is the distance of the distributions; otherwise it depends on
+              the first two moments only.
+    sliced    the sliced Wasserstein distance to many exact samples (`difftool.metrics`): detects
+              any difference, with low sensitivity.
+    spread    the RMS distance to the nearest center of the mixture, relative to exact samples:
+              below 1 the samples are too smooth, above 1 they have residual noise. The two
+              distances hardly detect this.
 
-No finite set of samples has distance 0. The floor says what chance leaves: a method is at it, not better than it.
-The exact law of a plan on Gaussian data, which has no floor, is `difftool.plan.analysis.error`.
+No finite set of samples has distance 0. The floor is the distance of exact samples: a method
+can reach it, not beat it. `difftool.plan.analysis.error` is exact on Gaussian data, without a
+floor.
 """
 
 from __future__ import annotations
@@ -26,42 +30,39 @@ from difftool.metrics import Distance, SlicedDistance
 from difftool.metrics.floor import SETS
 from difftool.models import GaussianMixture
 
-REFERENCE = 16  # exact samples in the reference for each sample that is compared
-LEAST = 65536  # of them at least
+REFERENCE = 16  # exact samples in the reference per compared sample
+LEAST = 65536  # exact samples in the reference, at least
 
 
 class SampleLaw:
-    """Figures of sets of `count` samples against the exact law of a mixture; the reference is drawn once.
+    """Metrics of `count` samples against the exact distribution of a mixture.
 
-    Options: `count` (>= 2), `seed` of the exact samples, `directions` of the sliced distance. Raises `DifftoolError`
-    for other numbers of samples, samples of another size, and samples that are not finite.
+    Options: `count` (>= 2), `seed` of the exact samples, `directions` of the sliced distance.
+    The reference is drawn once. Raises `DifftoolError` for the wrong number or size of samples,
+    and for samples that are not finite.
     """
 
     def __init__(
         self, exact: GaussianMixture, count: int, *, seed: int = 0, directions: int = 128
     ):
-        count = check_whole("the number of samples is", count, 2)
+        count = check_whole("the number of samples must be", count, 2)
         self.exact, self.count, self.seed, self.directions = exact, count, seed, directions
-        self._centres = exact.means.reshape(len(exact.means), -1)
+        self._centers = exact.means.reshape(len(exact.means), -1)
         self._floors: dict[str, list[float]] = {}
 
     def moments(self, x: Tensor) -> Distance:
         """W2 of the first two moments."""
-        return self._beside_floor("moments", self._moments, x)
+        return self._with_floor("moments", self._moments, x)
 
     def sliced(self, x: Tensor) -> Distance:
         """The sliced Wasserstein distance."""
-        return self._beside_floor("sliced", self._sliced, x)
+        return self._with_floor("sliced", self._sliced, x)
 
     def spread(self, x: Tensor) -> Distance:
-        """The RMS distance to the nearest centre, over the true one."""
-        return self._beside_floor(
-            "spread", lambda x: self._residual(x) / self._true_residual, x
-        )
+        """The RMS distance to the nearest center, relative to exact samples."""
+        return self._with_floor("spread", lambda x: self._residual(x) / self._true_residual, x)
 
-    def _beside_floor(
-        self, name: str, figure: Callable[[Tensor], float], x: Tensor
-    ) -> Distance:
+    def _with_floor(self, name: str, figure: Callable[[Tensor], float], x: Tensor) -> Distance:
         value = figure(self._checked(x))
         if name not in self._floors:
             self._floors[name] = [
@@ -71,7 +72,7 @@ class SampleLaw:
 
     def _checked(self, x: Tensor) -> Tensor:
         flat = x.detach().cpu().double().reshape(len(x), -1)
-        size = self._centres.shape[1]
+        size = self._centers.shape[1]
         if flat.shape != (self.count, size):
             raise DifftoolError(
                 f"the samples have shape {tuple(x.shape)}, expected ({self.count}, ...) with {size} elements each"
@@ -90,13 +91,13 @@ class SampleLaw:
 
     def _residual(self, x: Tensor) -> float:
         each = [
-            torch.cdist(part, self._centres).min(1).values.square() for part in x.split(4096)
+            torch.cdist(part, self._centers).min(1).values.square() for part in x.split(4096)
         ]
         return float(torch.cat(each).mean().sqrt())
 
     @cached_property
     def _axes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The law's mean and standard deviations along its principal axes (columns)."""
+        """The exact mean and standard deviations along the principal axes (columns)."""
         mean, covariance = self.exact.moments()
         values, axes = torch.linalg.eigh(covariance)
         return mean @ axes, values.clip(min=0).sqrt(), axes

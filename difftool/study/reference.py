@@ -1,21 +1,26 @@
-"""Where the probability flow ends: the truth that a deterministic sampler is measured against.
+"""End points of the probability flow: the reference for deterministic samplers.
 
-In the flow time s = sigma / (alpha + sigma) and y = x / (alpha + sigma) the flow is the same along every schedule,
+With flow time s = sigma / (alpha + sigma) and y = x / (alpha + sigma), the flow is the same
+along every schedule,
 
     dy/ds = eps - x0 = (y - x0) / s = -(y + s score) / (1 - s),        y = (1 - s) x0 + s eps,
 
-and regular from pure noise to sigma = 0, so that the two ends of a path say all. What is done follows from the model:
+and regular from pure noise to sigma = 0, so only the two ends of a path matter. The method
+depends on the model:
 
-    one Gaussian N(m, v)    in closed form: (x - alpha m) / sqrt(alpha^2 v + sigma^2) stays what it is
-    a Gaussian mixture      DOP853 in float64, by the score below s = 1/2
-    any other model         the classical Runge-Kutta method, its N steps doubled until the end stands still: a third of
-                            the points at s_i ~ (1 - i/N)^2; a third at t_i ~ (1 - i/N)^2, for a network's answer is
-                            smooth in the t that it is told, of which s near 1 has little; a third in equal steps of
-                            log SNR, for eps networks are steep in it at high noise; a last step into sigma = 0 is the
-                            mean, of local error s_{N-1}^2 ~ N^-4 as the others
+    one Gaussian N(m, v)    closed form: (x - alpha m) / sqrt(alpha^2 v + sigma^2) is constant
+    a Gaussian mixture      DOP853 in float64, using the score below s = 1/2
+    any other model         the classical Runge-Kutta method, with N doubled until the end point
+                            converges. A third of the points is at s_i ~ (1 - i/N)^2; a third at
+                            t_i ~ (1 - i/N)^2, because a network is smooth in its time t, which
+                            the first third resolves poorly near s = 1; a third in equal steps of
+                            log SNR, because eps networks are steep in it at high noise. The last
+                            step, into sigma = 0, is the mean, with local error s_{N-1}^2 ~ N^-4
+                            like the others
 
-Sources: Prince & Dormand 1981 (DOP853: Hairer, Norsett & Wanner 1993, Solving ordinary differential equations I);
-Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman et al. 2022, arXiv 2210.02747.
+Sources: Prince & Dormand 1981 (DOP853: Hairer, Norsett & Wanner 1993, Solving ordinary
+differential equations I); Kutta 1901. The flow: Song et al. 2021, arXiv 2011.13456; in s: Lipman
+et al. 2022, arXiv 2210.02747.
 """
 
 from __future__ import annotations
@@ -36,12 +41,12 @@ from difftool.models.base import BoundModel, Model
 from difftool.schedules import Path, Point
 from difftool.study.errors import Errors, errors
 
-RTOL = 1e-10  # of DOP853, absolute: a hundredth of it; its error is taken from a run with 30 times as much
+RTOL = 1e-10  # of DOP853; atol is RTOL / 100; the error is estimated by a run at 30 RTOL
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """End points (B, ...), float64; their estimated errors; how they were found: `exact`, `dop853` or `doubling`."""
+    """End points (B, ...), float64; estimated errors; how: `exact`, `dop853` or `doubling`."""
 
     x: Tensor
     error: Errors
@@ -58,17 +63,19 @@ def reference(
     most: int = 1024,
     strict: bool = True,
 ) -> Reference:
-    """The end points of the probability flow of `model` from the states x, (B, ...), at the start of `path`.
+    """The end points of the probability flow of `model` from states x (B, ...) along `path`.
 
-    path: only its two ends count; it may run upwards. cond: conditioning, as `sample` takes it.
-    tolerance: for models that are no mixture, the RMS over all elements, in units of the data, by which the end points
-        may still move when the number of steps is doubled (the error left is smaller: about 1/15 of it where the model
-        is smooth). most: the largest number of steps, of four evaluations each. strict: whether to raise if the
-        tolerance is not reached with them; the estimated error tells it otherwise.
+    path: only its two ends matter; it may run upwards. cond: conditioning, as in `sample`.
+    tolerance: for models other than mixtures: the largest RMS change of the end points, in
+        units of the data, when the number of steps is doubled (the remaining error is smaller:
+        about 1/15 of it if the model is smooth).
+    most: the largest number of steps, of four evaluations each.
+    strict: whether to raise if that does not reach the tolerance; if not, see the estimated
+        error.
 
-    Float64 throughout but for what a network computes in. The error of `exact` is 0, that of `dop853` what 30 times the
-    tolerance changes, that of `doubling` the last change. Raises `DifftoolError` if the tolerance is not reached, with
-    the change that was, and for bad options.
+    Everything is in float64, except inside a network. The error estimate of `exact` is 0, of
+    `dop853` the change at 30 times the tolerance, of `doubling` the last change. Raises
+    `DifftoolError` if the tolerance is not reached, with the last change, and for bad options.
     """
     if not (0 < tolerance < math.inf and isinstance(most, int) and most >= 32):
         raise DifftoolError(
@@ -84,7 +91,9 @@ def reference(
         assert isinstance(model, GaussianMixture)
         if len(model.means) == 1 and not cond:
             return _closed(model, x, path[0], path[-1])
-        model.bind(path.schedule, cond)(x, path[0])  # refuses conditioning that is not its own
+        model.bind(path.schedule, cond)(
+            x, path[0]
+        )  # raises for conditioning that it does not take
         return _dop853(model, x, path[0], path[-1], (cond or {}).get("label"))
 
 
@@ -158,7 +167,7 @@ def _doubled(
 
 
 def _runge_kutta(model: Callable[[Tensor, Point], Tensor], x: Tensor, path: Path) -> Tensor:
-    """The classical method of order 4 on dy/ds."""
+    """The classical Runge-Kutta method of order 4 for dy/ds."""
 
     def slope(y: Tensor, p: Point) -> Tensor:
         x0 = model((p.alpha + p.sigma) * y, p)

@@ -1,4 +1,4 @@
-"""Work and precision: the errors of samplers at given numbers of network evaluations."""
+"""Work-precision: the errors of samplers at given numbers of function evaluations."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ Method = tuple[Sampler | None, Grid | None]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One run of `name`: the evaluations it could have, those it used, its steps, its errors; or why it could not be.
+    """One run of method `name`: budget and use of evaluations, steps, and errors.
 
-    A run that came to no finite result has infinite errors; one that was refused has none, and a `note`.
+    A run without a finite result has infinite errors; a run that was refused has no errors, and
+    the reason in `note`.
     """
 
     name: str
@@ -38,9 +39,9 @@ class Cell:
 
 
 class References:
-    """References of one model from one set of unit noises z, (B, ...), by where a run starts and ends.
+    """References of one model for one set of unit noise z, (B, ...), cached by start and end.
 
-    A run starts in x = sqrt(alpha^2 + sigma^2) z. Options are those of `reference`.
+    A run starts at x = sqrt(alpha^2 + sigma^2) z. Options are those of `reference`.
     """
 
     def __init__(self, model: Model, z: Tensor, **options: Any):
@@ -48,7 +49,7 @@ class References:
         self._known: dict[Any, Reference] = {}
 
     def start(self, path: Path) -> Tensor:
-        """The states that a run along `path` starts from."""
+        """The initial states of a run along `path`."""
         return math.hypot(path[0].alpha, path[0].sigma) * self.z
 
     def __call__(self, path: Path) -> Reference:
@@ -66,17 +67,17 @@ def sweep(
     *,
     schedule: Schedule | None = None,
 ) -> Iterator[Cell]:
-    """Every method at every budget of evaluations, in the most steps whose cost is within it.
+    """Run every method at every budget of evaluations, with the most steps that fit into it.
 
-    methods: by name, a deterministic sampler (None: what `choose` takes) and its grid (None: the default). Adaptive
-    samplers choose their cost: they run once and count for every budget that covers it. Budgets that no step fits into
-    are left out. Raises
+    methods: by name, a deterministic sampler (None: as `choose` does) and its grid (None: the
+    default). Adaptive samplers determine their own cost: they run once and count for every
+    budget that covers it. Budgets too small for a single step are left out. Raises
     `DifftoolError` for stochastic samplers, and if there is no reference.
     """
     for name, (sampler, grid) in methods.items():
         if sampler is not None and sampler.stochastic:
             raise DifftoolError(
-                f"{name} draws noise; a sweep compares end points, study.SampleLaw compares laws"
+                f"{name} draws noise; a sweep compares end points, study.SampleLaw compares distributions"
             )
         options = {"grid": grid, "schedule": schedule}
         adaptive = sampler is not None and sampler.adaptive

@@ -1,7 +1,8 @@
-"""Checkpoints: one safetensors file of the weights, their moving average and the optimizer's state, JSON in its head.
+"""Checkpoints: a safetensors file with weights, moving average, optimizer state and JSON facts.
 
-The JSON rebuilds network, schedule and objective from their names; nothing is pickled. A file is written to a temporary
-name and renamed, so that the one before stays whole until the new one is.
+The JSON, in the file's metadata, rebuilds network, schedule and objective from their names;
+nothing is pickled. A file is written under a temporary name and renamed, so that the previous
+one stays intact until the new one is complete.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from torch import Tensor, nn
 from difftool.errors import DifftoolError
 from difftool.files.writing import CHECKPOINT, writing
 
-# 1 told networks on any table the entries of one of 1000
+# version 1 passed indices into a table of 1000 entries to networks, whatever their table
 FORMAT, VERSION = "difftool-checkpoint", 2
 
 
 @dataclass
 class Checkpoint:
-    """What a file holds: tensors by part (`net`, `ema`, `optimizer`), and facts as JSON."""
+    """The contents of a file: tensors by part (`net`, `ema`, `optimizer`), facts as JSON."""
 
     facts: dict[str, Any]
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def save(self, file: Path) -> None:
-        """Write it whole or not at all; `DifftoolError` if that cannot be done."""
+        """Write the file atomically; `DifftoolError` if that fails."""
         from safetensors.torch import save_file
 
         flat = {
@@ -42,12 +43,12 @@ class Checkpoint:
         with writing(file) as temporary:
             try:
                 save_file(flat, temporary, {"difftool": head})
-            except Exception as error:  # safetensors' own errors, a full disk among them
+            except Exception as error:  # safetensors' own errors, such as for a full disk
                 raise DifftoolError(f"cannot write {file}: {error}") from None
 
     @classmethod
     def load(cls, path: Path, parts: tuple[str, ...] = ("net", "ema", "optimizer")) -> Self:
-        """The checkpoint in a file, or in a training's folder; `DifftoolError` if it cannot be read or is none."""
+        """Load a checkpoint from a file or a training's folder; `DifftoolError` if invalid."""
         from safetensors import SafetensorError, safe_open
 
         if path.is_dir():
@@ -62,12 +63,13 @@ class Checkpoint:
                 names = [name for name in opened.keys() if name.partition(".")[0] in parts]  # noqa: SIM118
                 flat = {name: opened.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError) as error:
-            raise DifftoolError(f"{file} is no whole checkpoint: {error}") from None
+            raise DifftoolError(f"{file} is not a complete checkpoint: {error}") from None
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-            raise DifftoolError(f"{file} is a safetensors file, but no checkpoint of difftool")
+            raise DifftoolError(f"{file} is a safetensors file, but not a difftool checkpoint")
         if facts.get("version") not in (1, VERSION):
             raise DifftoolError(
-                f"{file} has version {facts.get('version')}, this difftool reads {VERSION}; update it"
+                f"{file} has version {facts.get('version')}, this difftool reads up to {VERSION}; "
+                f"update it"
             )
         tensors: dict[str, dict[str, Tensor]] = {}
         for name, v in flat.items():
@@ -77,7 +79,7 @@ class Checkpoint:
 
 
 def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """Put the weights into the network; `DifftoolError` if they are those of another one."""
+    """Load weights into a network; `DifftoolError` if they belong to another one."""
     own = net.state_dict()
     odd = sorted(own.keys() ^ weights.keys())
     odd += sorted(
@@ -85,13 +87,14 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     )
     if odd:
         raise DifftoolError(
-            f"{what} is of another network: {len(odd)} of its weights do not fit, {odd[0]} the first of them"
+            f"{what} belongs to another network: {len(odd)} weights do not match, "
+            f"the first is {odd[0]}"
         )
     net.load_state_dict(weights)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors by number of the parameter and name."""
+    """The optimizer's tensors, by index of the parameter and name."""
     state = optimizer.state_dict()["state"]
     return {
         f"{i}.{name}": torch.as_tensor(v)
@@ -101,7 +104,11 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors back, laid out in memory as their parameters are: fused optimizers read both in one sweep."""
+    """Restore the optimizer's tensors.
+
+    Their memory layout is that of their parameters, since fused optimizers read both in one
+    pass.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, v in tensors.items():

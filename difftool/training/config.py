@@ -1,4 +1,4 @@
-"""A training as plain words and numbers: what `difftool train` is told, and what a checkpoint says of itself."""
+"""A training as plain values: the options of `difftool train`, stored in its checkpoints."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from difftool.training.objective import Objective
 from difftool.training.trainer import Hyperparameters
 from difftool.training.variance import Hybrid
 
-# times that follow from the number of entries of the schedule's table
+# network times that depend on the number of entries of the schedule's table
 TABLE_TIMES = "index", "rounded-index"
 
 
 @dataclass(frozen=True)
 class Training:
-    """Names with options, and the numbers of the loop. Raises `DifftoolError` for what does not fit.
+    """A training as names with options, and hyperparameters.
 
-    network: None stands for `mlp` for points, for pictures a `unet` by their size (widths w, 2w and 4w,
-        w from 16 at 8x8 to 64 from 32x32 on); what it has to know of the data is filled in.
-    weighting: None stands for `simple` for eps and score, else `output`.
-    conditional: whether the network is told the classes and texts that the data has.
-    learn_variance: whether it learns the variance of a step as well, for `ddpm:variance=learned`.
-    samples: how many of the data set's are used, drawn at random; none: all.
-    epochs: how often each of them is seen, in place of the steps of `numbers`; none: as those say.
+    network: default: `mlp` for points, for pictures a `unet` scaled to their size (widths w, 2w
+        and 4w, w from 16 at 8x8 to 64 from 32x32 on). Options that depend on the data are
+        filled in.
+    weighting: default: `simple` for eps and score, else `output`.
+    conditional: whether the network is conditioned on the data's classes and texts.
+    learn_variance: whether it also learns the variance of a step, for `ddpm:variance=learned`.
+    samples: the number of samples to use, a random subset of the data set; default: all.
+    epochs: passes over the data, in place of the steps in `numbers`; default: those steps.
+
+    Raises `DifftoolError` for values that do not fit.
     """
 
     data: str = "digits"
@@ -54,7 +57,7 @@ class Training:
     numbers: Hyperparameters = field(default_factory=Hyperparameters)
 
     def objective(self) -> Objective:
-        """What the network is trained on."""
+        """The training objective."""
         if self.weighting is None:
             weighting = None
         else:
@@ -66,20 +69,20 @@ class Training:
         )
 
     def dataset(self) -> Dataset:
-        """What it is trained on."""
+        """The training data."""
         whole: Dataset = make("datasets", self.data)
         if self.samples is None:
             return whole
         return Part(whole, self.samples)
 
     def filled(self, data: Dataset) -> Training:
-        """The same with a network that fits the data, and with epochs as steps."""
+        """This training with a network that fits the data, and epochs converted to steps."""
         spec = self.network or _usual(data.shape)
-        name, given = parse(spec)
+        name, options = parse(spec)
         has = {option.name for option in options_of(registry().find("networks", name).load())}
         if self.learn_variance and "outputs" not in has:
             raise DifftoolError(
-                f"the network {name!r} cannot learn a variance: it has no option outputs"
+                f"network {name!r} cannot learn a variance: it has no option outputs"
             )
         known = {"size" if len(data.shape) == 1 else "channels": data.shape[0]}
         if self.conditional:
@@ -92,67 +95,70 @@ class Training:
             known["time_scale"] = 1
         if self.learn_variance:
             known["outputs"] = 2 * data.shape[0]
-        told = {
-            key: str(value) for key, value in known.items() if key in has and key not in given
+        inferred = {
+            key: str(value) for key, value in known.items() if key in has and key not in options
         }
         numbers = self.numbers
         if self.epochs is not None:
-            epochs = check_whole("epochs is", self.epochs, 1)
+            epochs = check_whole("epochs must be", self.epochs, 1)
             steps = math.ceil(epochs * len(data) / numbers.batch_size)
             numbers = replace(numbers, steps=steps)
         return replace(
-            self, network=write(name, {**given, **told}), epochs=None, numbers=numbers
+            self, network=write(name, {**options, **inferred}), epochs=None, numbers=numbers
         )
 
     def net(self) -> nn.Module:
-        """The network, with weights drawn anew from torch's generator."""
+        """The network, with random weights from torch's generator."""
         if self.network is None:
-            raise DifftoolError("this training does not name its network")
+            raise DifftoolError("this training has no network; call filled(data) first")
         return make("networks", self.network)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
+        """The training as JSON-serializable values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Any, what: str = "the training") -> Self:
-        """The training that `to_dict` wrote; `DifftoolError` if it is not whole."""
-        try:  # what is not said has its default
+        """The training from the output of `to_dict`; `DifftoolError` if that is not valid."""
+        try:  # missing values have their defaults
             return cls(**{**data, "numbers": Hyperparameters(**data["numbers"])})
         except (KeyError, TypeError) as error:
             raise DifftoolError(
-                f"{what} is not described as this difftool does it: {error}"
+                f"{what} was written by an incompatible version of difftool: {error}"
             ) from None
 
     @classmethod
     def of(cls, saved: Checkpoint, what: str) -> Self:
-        """The training of a checkpoint; `DifftoolError` if it is not whole, or was told times of another table."""
+        """The training of a checkpoint; `DifftoolError` if it is not valid, or too old."""
         training = cls.from_dict(saved.facts.get("training"), what)
         if saved.facts.get("version") == 1 and training.time in TABLE_TIMES:
             entries = training.objective().schedule.entries
             if entries != 1000:
                 raise DifftoolError(
-                    f"{what} was told the entries of a table of 1000 on one of {entries}, as difftool once did; train "
-                    f"it again"
+                    f"{what} was trained with times of a table of 1000 entries on one of "
+                    f"{entries}, by an old version of difftool; train it again"
                 )
         return training
 
 
 def _usual(shape: Sequence[int]) -> str:
-    """The network for data of that shape where none is named."""
+    """The default network for data of that shape."""
     if len(shape) == 1:
         return "mlp"
-    width = 8 * max(2, min(8, max(shape[1:]) // 4))  # two for a pixel of a side
+    width = 8 * max(2, min(8, max(shape[1:]) // 4))  # two channels per pixel of a side
     return f"unet:widths={width}+{2 * width}+{4 * width}"
 
 
 def load_model(path: Path, weights: str = "ema") -> NetworkModel:
-    """A trained network: the checkpoint of `difftool train`, in a file or a training's folder.
+    """Load a trained network from a checkpoint of `difftool train`.
 
-    path: a file or a folder; weights: `ema` (their moving average) or `net` (as they are). Nothing is unpickled. Raises
-    `DifftoolError` for what is no whole checkpoint, and for one of another network.
+    path: a file or a folder.
+    weights: `ema` (their moving average) or `net` (the weights themselves).
+
+    Nothing is unpickled. Raises `DifftoolError` for files that are not complete checkpoints, or
+    whose weights do not match their network.
     """
-    check_choice("weights are", weights, ("ema", "net"))
+    check_choice("weights must be", weights, ("ema", "net"))
     saved = Checkpoint.load(Path(path), parts=(weights,))
     training = Training.of(saved, str(path))
     net = training.net()

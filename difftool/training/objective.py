@@ -1,10 +1,11 @@
-"""What a network is trained on: the squared error of its answer, at times and with weights of your choice.
+"""The training objective: the squared error of a network's output, at random times, weighted.
 
     t ~ times,    eps ~ N(0, I),    x_t = alpha x_0 + sigma eps
     loss = w(t) |F(c_in x_t, time(t)) - F*|^2,    F* = a x_0 + b eps
 
-with c_in, a and b of the parametrization, mean over the elements of a sample. One call in a training loop of your own.
-A network that learns its variance as well has a term for that, see `variance`.
+with c_in, a and b of the parametrization, averaged over the elements of a sample. In a custom
+training loop it is one call. A network that also learns its variance has another term, see
+`variance`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from difftool.errors import DifftoolError
 from difftool.models.base import like
-from difftool.models.network import NetworkModel, halves, tell
-from difftool.models.parametrization import PARAMETRIZATIONS, time_told
+from difftool.models.network import NetworkModel, halves, time_tensor
+from difftool.models.parametrization import PARAMETRIZATIONS, network_time
 from difftool.schedules.base import Point, Schedule
 from difftool.training.times import Times, UniformTimes
 from difftool.training.variance import Hybrid
@@ -33,11 +34,13 @@ class Objective:
 
     schedule: the noise schedule.
     predicts: what the network returns, `eps`, `x0`, `v`, `flow`, `score` or `edm`.
-    time: what it is told as time, as `NetworkModel` takes it.
-    weighting: how much an error counts; default: `Simple()` for eps and score, else `Output()`.
-    times: the law of training times.
+    time: the time that is passed to the network, as in `NetworkModel`.
+    weighting: the weight of errors by noise level; default: `Simple()` for eps and score, else
+        `Output()`.
+    times: the distribution of training times.
     data_std: the standard deviation of the data, for `edm`.
-    hybrid: the term for a learned variance; the network returns twice the channels then. Default: not learned.
+    hybrid: the term for a learned variance, with which the network returns twice the channels;
+        default: not learned.
 
     Raises `DifftoolError` for an unknown parametrization or time.
     """
@@ -51,12 +54,12 @@ class Objective:
     hybrid: Hybrid | None = None
 
     def __post_init__(self) -> None:
-        self.model(lambda x, time: x)  # refuses what does not fit
+        self.model(lambda x, time: x)  # raises for unknown values
         for name, kind in (("weighting", Weighting), ("times", Times), ("hybrid", Hybrid)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise DifftoolError(
-                    f"{name} is an object of the kind {kind.__name__}, got {value!r}"
+                    f"{name} must be an instance of {kind.__name__}, got {value!r}"
                 )
 
     def model(
@@ -70,13 +73,13 @@ class Objective:
 
     @cached_property
     def _last(self) -> float:
-        """The largest time that is trained: alpha = 1e-3 for a network that is not defined at 0, as in sampling."""
+        """The largest training time, with alpha >= 1e-3 if the network needs alpha > 0."""
         start: float = self.schedule.t_start(self.model(lambda x, time: x).divides_by_alpha)
         return start
 
     @property
     def weight(self) -> Weighting:
-        """The weighting, named or not."""
+        """The weighting in use, by default that of the parametrization."""
         return self.weighting or (Simple() if self.predicts in ("eps", "score") else Output())
 
     def loss(
@@ -87,7 +90,11 @@ class Objective:
         t: Tensor | None = None,
         eps: Tensor | None = None,
     ) -> Tensor:
-        """The loss of each sample, (B,). x0: (B, ...); cond: conditioning by name; t (B,) and eps: default, drawn."""
+        """The loss of each sample, (B,).
+
+        x0: clean samples (B, ...). cond: conditioning by name. t, (B,), and eps: drawn by
+        default.
+        """
         t = (self.times.draw(len(x0), self.schedule) if t is None else t.double()).clamp(
             max=self._last
         )
@@ -102,8 +109,8 @@ class Objective:
             like(v, x0) for v in (p.alpha, p.sigma, skip, out, scale, a, b, weight)
         )
         x = alpha * x0 + sigma * eps
-        time = time_told(self.time, self.schedule)
-        answer = net(x * scale, tell(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
+        time = network_time(self.time, self.schedule)
+        answer = net(x * scale, time_tensor(time, p, x0, x0.dtype), **(cond or {})).to(x0.dtype)
         if self.hybrid is not None:
             answer, r = halves(answer, x0)
         if answer.shape != x0.shape:

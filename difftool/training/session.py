@@ -1,10 +1,10 @@
-"""A training on disk: a folder with checkpoint, logs and pictures, that can be stopped at any time and gone on with.
+"""A training in a folder, with checkpoint, logs and pictures; it can be stopped and resumed.
 
-checkpoint.safetensors   weights, moving average, optimizer; written whole every `save_every` steps, and at the end
-model.safetensors        the moving average alone: what is needed to sample, a file to pass on
-training.json            what was asked for, for people to read
-logs/                    loss, learning rate and speed for TensorBoard
-samples/step-*.png       samples by the moving average, from the same noise each time
+checkpoint.safetensors   weights, average, optimizer; every `save_every` steps and at the end
+model.safetensors        the moving average alone: all that sampling needs, for sharing
+training.json            the configuration, for people to read
+logs/                    loss, learning rate and speed, for TensorBoard
+samples/step-*.png       samples of the moving average, from the same noise each time
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optim
 from difftool.training.config import Training
 from difftool.training.trainer import Trainer
 
-# samples of one picture at most, and in a row where the classes fit into it
+# most samples in one picture, and in a row if the classes fit
 SHOWN, ACROSS = 64, 8
-POINTS = 2000  # of one picture
+POINTS = 2000  # in one picture
 NFE = 20
 ADVICE = "try a smaller learning rate, a smaller clip or another precision"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where a training stands: step of steps, the mean loss since the last report, samples per second."""
+    """The progress of a training: step, mean loss since the last report, samples per second."""
 
     step: int
     steps: int
@@ -53,8 +53,8 @@ class Report:
 class Session:
     """A training in a folder.
 
-    folder: made if it is not there; one that has a checkpoint is gone on with by `resumed`. Raises `DifftoolError` for
-    what does not fit.
+    folder: created if it does not exist; use `resumed` if it has a checkpoint. Raises
+    `DifftoolError` if data, network and options do not fit together.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Session:
         self.folder = folder
         if saved is None and (folder / CHECKPOINT).exists():
             raise DifftoolError(
-                f"{folder} has a training in it; go on with --resume {folder}, or name another folder"
+                f"{folder} already holds a training; resume it with --resume {folder}, "
+                f"or choose another folder"
             )
         data = training.dataset()
         self.training = training.filled(data)
@@ -89,15 +90,16 @@ class Session:
 
     @classmethod
     def resumed(cls, folder: Path, *, steps: int | None = None, device: str = "auto") -> Self:
-        """The training in a folder, at its checkpoint; steps: how many it is to have in all, if not as before."""
-        # its checkpoint was named
+        """The training in a folder, at its checkpoint. steps: a new total number of steps."""
+        # the checkpoint itself was given
         if folder.is_file():
             folder = folder.parent
         saved = Checkpoint.load(folder)
         training = Training.of(saved, str(folder))
         if steps is not None and steps < saved.facts["step"]:
             raise DifftoolError(
-                f"the training in {folder} is at step {saved.facts['step']}, beyond steps={steps}"
+                f"the training in {folder} is already at step {saved.facts['step']}, "
+                f"beyond steps={steps}"
             )
         if steps is not None:
             before = training.numbers
@@ -107,14 +109,15 @@ class Session:
             )
             if before.decay == "cosine" and now > 2 * then + 0.01:
                 warn(
-                    f"the learning rate had fallen to {then:.2g} of its height and rises to {now:.2g}: its cosine now "
-                    f"ends at step {steps}; the losses rise with it for a while"
+                    f"the learning rate had decayed to {then:.2g} of its peak and rises to "
+                    f"{now:.2g}, since its cosine now ends at step {steps}; "
+                    f"the loss will rise for a while"
                 )
         return cls(training, folder, device=device, saved=saved)
 
     @property
     def main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process is the one that writes files."""
         return bool(self.trainer.accelerator.is_main_process)
 
     def run(
@@ -125,7 +128,7 @@ class Session:
         save_every: int = 1000,
         sample_every: int | None = 1000,
     ) -> None:
-        """Train to the end; on Ctrl-C the step is ended and the checkpoint written. `NonFinite` for bad losses."""
+        """Train to the end; Ctrl-C finishes the step and saves. `NonFinite` for bad losses."""
         if self.main:
             self.folder.mkdir(parents=True, exist_ok=True)
             with writing(self.folder / "training.json") as file:
@@ -144,7 +147,7 @@ class Session:
                 )
                 stopped = self.trainer.processes == 1 and bool(interrupted)
                 if logged or saved or drawn or stopped:
-                    self._tell(self._report(step), logs, report)
+                    self._publish(self._report(step), logs, report)
                     stopped = self.trainer.any(bool(interrupted))
                 if saved or stopped:
                     self.save()
@@ -155,19 +158,20 @@ class Session:
                     if logs is not None:
                         logs.picture(picture, step)
 
-    def _tell(
-        self, told: Report, logs: _Logs | None, report: Callable[[Report], None] | None
+    def _publish(
+        self, current: Report, logs: _Logs | None, report: Callable[[Report], None] | None
     ) -> None:
         if logs is not None:
             logs.write(
-                told,
-                self.trainer.numbers.learning_rate * self.trainer.numbers.rate(told.step - 1),
+                current,
+                self.trainer.numbers.learning_rate
+                * self.trainer.numbers.rate(current.step - 1),
             )
         if report is not None and self.main:
-            report(told)
+            report(current)
 
     def save(self) -> None:
-        """Write the checkpoint, in place of the one before; `NonFinite` if the weights are not finite."""
+        """Write the checkpoint over the previous one; `NonFinite` if weights are not finite."""
         trainer = self.trainer
         if not self.main:
             return
@@ -184,9 +188,10 @@ class Session:
         Checkpoint(facts, {"ema": tensors["ema"]}).save(self.folder / MODEL)
 
     def draw(self) -> Path | None:
-        """Samples by the moving average, always from the same noise, as a picture; None if they make none.
+        """Draw samples of the moving average as a picture; None if they cannot be drawn.
 
-        As `difftool sample` draws them where nothing else is asked: estimates of pictures are clipped.
+        Always from the same noise, with the defaults of `difftool sample`: estimates of
+        pictures are clipped.
         """
         data = self.trainer.data
         if not is_picture(data.shape):
@@ -235,7 +240,7 @@ class Session:
         for part in ("net", "ema", "optimizer"):
             if part not in saved.tensors:
                 raise DifftoolError(
-                    f"{what} has only weights for sampling; it cannot be gone on with"
+                    f"{what} has only weights for sampling; it cannot be resumed"
                 )
         now = self._facts
         odd = next(
@@ -243,7 +248,8 @@ class Session:
         )
         if odd is not None:
             raise DifftoolError(
-                f"{what} was trained on data with {odd}={saved.facts[odd]}, now it is {now[odd]}; bring the data back"
+                f"{what} was trained on data with {odd}={saved.facts[odd]}, "
+                f"now it is {now[odd]}; restore the data"
             )
         fill(trainer.net, saved.tensors["net"], what)
         fill(trainer.ema.net, saved.tensors["ema"], what)
@@ -257,7 +263,7 @@ class Session:
         return Report(step, self.training.numbers.steps, loss, speed)
 
     def _mean_loss(self) -> float:
-        """The mean of the losses since the last report, of all processes; raises `NonFinite` at the first bad one."""
+        """The mean loss since the last report in all processes; `NonFinite` if one is bad."""
         values = self.trainer.accelerator.reduce(torch.stack(self.losses), "mean").tolist()
         first = self.trainer.step - len(values) + 1
         self.losses = []
@@ -275,7 +281,7 @@ class Session:
 
 
 def _facts(data: Dataset) -> dict[str, Any]:
-    """What a checkpoint says of its data."""
+    """The facts about the data that a checkpoint stores."""
     shape = {
         "samples": len(data),
         "shape": [*data.shape],
@@ -300,7 +306,7 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 class _Logs:
-    """What TensorBoard shows."""
+    """Logs for TensorBoard."""
 
     def __init__(self, folder: Path):
         try:

@@ -1,4 +1,7 @@
-"""Which times a network is trained at: `draw(n, schedule)` gives n, by torch's generator, float64 on the host."""
+"""Distributions of training times: `draw(n, schedule)` returns n, float64 on the CPU.
+
+They are drawn from torch's global generator.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,29 @@ from difftool.errors import DifftoolError
 from difftool.errors.validation import check_options
 from difftool.schedules.base import Schedule
 
-NEAREST = 1e-5  # of the way to the clean data: the time nearest to it that is drawn
+NEAREST = 1e-5  # smallest distance from clean data, as a fraction of the domain
 
 
 class Times(ABC):
-    """A law of training times."""
+    """A distribution of training times."""
 
     @abstractmethod
     def draw(self, n: int, schedule: Schedule) -> Tensor:
-        """n times of the schedule's domain, none of them at sigma = 0."""
+        """Draw n times in the schedule's domain, none of them at sigma = 0."""
 
 
 def _on(schedule: Schedule, u: Tensor) -> Tensor:
-    """Parts u of the way from clean data to the end, as times."""
+    """Times at fractions u of the domain, from clean data to noise."""
     low, high = schedule.domain
     return low + (high - low) * u.clamp(NEAREST, 1.0)
 
 
 @dataclass(frozen=True)
 class UniformTimes(Times):
-    """t uniform on the schedule's domain. Source: Song et al. 2021, arXiv 2011.13456."""
+    """t uniform on the schedule's domain.
+
+    Source: Song et al. 2021, arXiv 2011.13456.
+    """
 
     def draw(self, n: int, schedule: Schedule) -> Tensor:
         return _on(schedule, torch.rand(n, dtype=torch.float64))
@@ -40,7 +46,10 @@ class UniformTimes(Times):
 
 @dataclass(frozen=True)
 class StratifiedTimes(Times):
-    """t = (u + i / n) mod 1, one u for all: even within a batch. Source: Kingma et al. 2021, arXiv 2107.00630."""
+    """t = (u + i / n) mod 1 with one u: evenly spaced in a batch.
+
+    Source: Kingma et al. 2021, arXiv 2107.00630.
+    """
 
     def draw(self, n: int, schedule: Schedule) -> Tensor:
         even = torch.arange(n, dtype=torch.float64) / n
@@ -49,16 +58,17 @@ class StratifiedTimes(Times):
 
 @dataclass(frozen=True)
 class TableTimes(Times):
-    """t = k / length, k uniform on the integers from 1 to length. Source: Ho et al. 2020, 2006.11239, algorithm 1.
+    """t = k / length, k uniform on the integers from 1 to length.
 
-    Option: `length`, entries of the table (>= 1; none: the schedule's).
+    Option: `length`, the number of entries (>= 1; default: that of the schedule's table).
+    Source: Ho et al. 2020, 2006.11239, algorithm 1.
     """
 
     length: int | None = None
 
     def __post_init__(self) -> None:
         if self.length is not None and (not isinstance(self.length, int) or self.length < 1):
-            raise DifftoolError(f"table times take a length of at least 1, got {self.length!r}")
+            raise DifftoolError(f"table times need a length of at least 1, got {self.length!r}")
 
     def draw(self, n: int, schedule: Schedule) -> Tensor:
         length = self.length or schedule.entries
@@ -67,9 +77,10 @@ class TableTimes(Times):
 
 @dataclass(frozen=True)
 class LogitNormalTimes(Times):
-    """logit(s) ~ N(mean, std^2) for the flow time s = sigma / (alpha + sigma). Source: Esser et al. 2024, 2403.03206.
+    """logit(s) ~ N(mean, std^2) for the flow time s = sigma / (alpha + sigma).
 
     Options: `mean`, and `std` (> 0).
+    Source: Esser et al. 2024, 2403.03206.
     """
 
     mean: float = 0.0
@@ -85,9 +96,10 @@ class LogitNormalTimes(Times):
 
 @dataclass(frozen=True)
 class LogNormalTimes(Times):
-    """log(sigma / alpha) ~ N(mean, std^2). Source: Karras et al. 2022, arXiv 2206.00364, table 1.
+    """log(sigma / alpha) ~ N(mean, std^2).
 
     Options: `mean`, and `std` (> 0).
+    Source: Karras et al. 2022, arXiv 2206.00364, table 1.
     """
 
     mean: float = -1.2
@@ -109,7 +121,7 @@ def _within(schedule: Schedule, t: Tensor) -> Tensor:
 def _check(name: str, mean: float, std: float) -> None:
     check_options(
         math.isfinite(mean) and 0 < std < math.inf,
-        f"{name} times take a finite mean and std > 0",
+        f"{name} times need a finite mean and std > 0",
         mean=mean,
         std=std,
     )

@@ -1,7 +1,7 @@
 """The training loop.
 
-What happens at step k follows from the seed and k alone: which samples, which times, which noise, which units are
-dropped. A training that was stopped goes on from its checkpoint with the same losses.
+Step k depends on the seed and k alone: its samples, times, noise and dropout. A training that
+was stopped resumes from its checkpoint with the same losses.
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ from torch import Tensor, nn
 
 from difftool.data.base import Batch, Dataset
 from difftool.errors import DifftoolError, enough_memory, missing
-from difftool.errors.validation import is_number, is_whole
+from difftool.errors.validation import either, is_number, is_whole
 from difftool.training.ema import EMA
 from difftool.training.objective import Objective
 
-MOST = 2**62 - 1  # of any whole number of a training
+MOST = 2**62 - 1  # upper bound of integer hyperparameters
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The numbers of a training.
+    """The hyperparameters of a training.
 
-    steps: of the optimizer (AdamW); batch_size: samples of one step, over all processes.
-    learning_rate, weight_decay; warmup: steps in which the rate rises from 0; decay: how it falls after, `none`, or
-        along a `cosine` to 0 at the last step.
-    clip: the largest norm of the gradient; ema: the decay of the moving average of the weights.
-    drop: how often a sample's conditioning is left out, so that guidance is possible (0 to 1).
-    flip: mirror every other picture; precision: `no`, `bf16` or `fp16`; compile: by torch.compile.
-    seed: of everything that is random.
+    steps: number of optimizer steps (AdamW).
+    batch_size: samples per step, over all processes.
+    learning_rate, weight_decay: of AdamW.
+    warmup: steps in which the learning rate rises from 0.
+    decay: how it falls afterwards: `none`, or along a `cosine` to 0 at the last step.
+    clip: the largest norm of the gradient.
+    ema: the decay of the moving average of the weights.
+    drop: the probability of dropping a sample's conditioning, for guidance (0 to 1).
+    flip: mirror every other picture.
+    precision: `no`, `bf16` or `fp16`.
+    compile: use torch.compile.
+    seed: of all randomness.
     """
 
     steps: int = 10_000
@@ -57,7 +62,7 @@ class Hyperparameters:
             value = getattr(self, name)
             if not is_whole(value, least, MOST):
                 raise DifftoolError(
-                    f"{name} is a whole number of at least {least}, got {value!r}"
+                    f"{name} must be a whole number of at least {least}, got {value!r}"
                 )
         bounds = {
             "learning_rate": (0.0, 1e3), "weight_decay": (0.0, 1e3), "clip": (1e-12, math.inf), "drop": (0.0, 1.0),
@@ -67,22 +72,24 @@ class Hyperparameters:
             value = getattr(self, name)
             if not is_number(value, low, high):
                 raise DifftoolError(
-                    f"{name} is a number from {low:g} to {high:g}, got {value!r}"
+                    f"{name} must be a number from {low:g} to {high:g}, got {value!r}"
                 )
         for name in ("flip", "compile"):
             if not isinstance(getattr(self, name), bool):
-                raise DifftoolError(f"{name} is true or false, got {getattr(self, name)!r}")
+                raise DifftoolError(
+                    f"{name} must be true or false, got {getattr(self, name)!r}"
+                )
         for name, allowed in (
             ("decay", ("none", "cosine")),
             ("precision", ("no", "bf16", "fp16")),
         ):
             if getattr(self, name) not in allowed:
                 raise DifftoolError(
-                    f"{name} is {', '.join(allowed)}, got {getattr(self, name)!r}"
+                    f"{name} must be {either(allowed)}, got {getattr(self, name)!r}"
                 )
 
     def rate(self, step: int) -> float:
-        """The learning rate of step number `step`, from 0, as a part of the whole one."""
+        """The learning rate at step `step`, from 0, as a fraction of the peak."""
         if step < self.warmup:
             return min((step + 1) / self.warmup, 1.0)
         if self.decay == "none":
@@ -92,14 +99,14 @@ class Hyperparameters:
 
 
 class Trainer:
-    """A network in training: `for step, loss in trainer` takes its steps.
+    """The training loop of a network: `for step, loss in trainer` runs its steps.
 
     net: the network, trained in place.
-    data, objective, numbers: what it is trained on, and how.
-    device: `auto` or `cpu`; `accelerate` gives device, precision and processes.
-    conditional: whether the network is told the classes and texts that the data has.
+    data, objective, numbers: training data, loss and hyperparameters.
+    device: `auto` or `cpu`; `accelerate` handles device, precision and processes.
+    conditional: whether the network is conditioned on the data's classes and texts.
 
-    Raises `DifftoolError` where they do not fit.
+    Raises `DifftoolError` if these do not fit together.
     """
 
     def __init__(
@@ -112,8 +119,8 @@ class Trainer:
         conditional: bool = True,
     ):
         self.accelerator = _accelerator(numbers.precision, device)
-        place = self.accelerator.device
-        self.net, self.data, self.objective = net.to(place), data, objective
+        target = self.accelerator.device
+        self.net, self.data, self.objective = net.to(target), data, objective
         self.numbers, self.conditional = numbers, conditional
         _try(self.net, data, objective, conditional)
         self.ema = EMA(self.net, numbers.ema)
@@ -121,7 +128,7 @@ class Trainer:
             net.parameters(),
             lr=numbers.learning_rate,
             weight_decay=numbers.weight_decay,
-            fused=place.type != "mps",
+            fused=target.type != "mps",
         )
         if numbers.compile:
             ready = torch.compile(self.net)
@@ -129,18 +136,20 @@ class Trainer:
             ready = self.net
         self.ready, self.optimizer = self.accelerator.prepare(ready, optimizer)
         self.step = 0
-        # the epoch that was asked for last, and its order
+        # the most recent epoch, and the order of its samples
         self._permuted: tuple[int, Tensor] | None = None
         self.processes = self.accelerator.num_processes
         self.rank = self.accelerator.process_index
         if numbers.batch_size % self.processes:
             raise DifftoolError(
-                f"batch_size={numbers.batch_size} is not a multiple of {self.processes} processes"
+                f"batch_size={numbers.batch_size} is not a multiple of the "
+                f"{self.processes} processes"
             )
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        """Steps up to `numbers.steps`: the number of each, from 1, and its loss, on the device."""
-        text = f"not enough memory for steps of {self.numbers.batch_size} samples; give a smaller batch_size"
+        """Run the steps up to `numbers.steps`; yields each number, from 1, and loss."""
+        size = self.numbers.batch_size
+        text = f"not enough memory for steps of {size} samples; reduce batch_size"
         with ThreadPoolExecutor(1) as ahead:
             upcoming = ahead.submit(self._batch, self.step)
             while self.step < self.numbers.steps:
@@ -153,19 +162,19 @@ class Trainer:
                 self.ema.update(self.step)
                 yield self.step, loss
 
-    def any(self, said: bool) -> bool:
-        """Whether any of the processes says so; all of them ask at the same step."""
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all must call this at the same step."""
         if self.processes == 1:
-            return said
+            return flag
         return bool(
             self.accelerator.reduce(
-                torch.tensor(float(said), device=self.accelerator.device), "sum"
+                torch.tensor(float(flag), device=self.accelerator.device), "sum"
             )
             > 0
         )
 
     def _take(self, batch: Batch) -> Tensor:
-        """One step of the optimizer."""
+        """Take one optimizer step."""
         self.net.train()
         torch.manual_seed(_mix(self.numbers.seed, self.step, self.rank))
         batch = self._changed(
@@ -181,7 +190,7 @@ class Trainer:
         return loss.detach()
 
     def _changed(self, batch: Batch) -> Batch:
-        """Some of the pictures mirrored, some of the conditioning left out."""
+        """The batch with some pictures mirrored and some conditioning dropped."""
         if self.conditional:
             x, label, text = batch
         else:
@@ -191,25 +200,25 @@ class Trainer:
                 torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < 0.5, x.flip(-1), x
             )
         if self.numbers.drop > 0 and (label is not None or text is not None):
-            left_out = torch.rand(len(x), device=x.device) < self.numbers.drop
+            dropped = torch.rand(len(x), device=x.device) < self.numbers.drop
             if label is None:
                 label = None
             else:
-                label = label.masked_fill(left_out, -1)
+                label = label.masked_fill(dropped, -1)
             if text is None:
                 text = None
             else:
-                text = text.masked_fill(left_out[:, None, None], 0.0)
+                text = text.masked_fill(dropped[:, None, None], 0.0)
         return Batch(x, label, text)
 
     def _batch(self, step: int) -> Batch:
-        """The samples of a step: those of this process."""
+        """The samples of this process at a step."""
         size = self.numbers.batch_size
         places = torch.arange(step * size + self.rank, (step + 1) * size, self.processes)
         index = torch.empty_like(places)
         for epoch in (places // len(self.data)).unique().tolist():
-            here = places // len(self.data) == epoch
-            index[here] = self._order(epoch)[places[here] % len(self.data)]
+            in_epoch = places // len(self.data) == epoch
+            index[in_epoch] = self._order(epoch)[places[in_epoch] % len(self.data)]
         return self.data.batch(index)
 
     def _order(self, epoch: int) -> Tensor:
@@ -232,10 +241,10 @@ def _mix(*numbers: int) -> int:
 
 
 def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool) -> None:
-    """Raise `DifftoolError` if the network does not take the data."""
+    """Raise `DifftoolError` if the network does not accept the data."""
     known = objective.model(net).classes
     if conditional and data.classes is not None and known is not None and known < data.classes:
-        raise DifftoolError(f"the network has {known} classes, the data {data.classes}")
+        raise DifftoolError(f"the network has {known} classes, the data has {data.classes}")
     batch = data.batch(torch.zeros(2, dtype=torch.int64)).map(
         lambda v: v.to(next(net.parameters()).device)
     )
@@ -245,22 +254,23 @@ def _try(net: nn.Module, data: Dataset, objective: Objective, conditional: bool)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         shape = tuple(batch.x.shape[1:])
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        kinds = "unet and dit are for pictures (channels, H, W), mlp for points (number,)"
+        kinds = "unet and dit take pictures (channels, H, W), mlp takes points (size,)"
         raise DifftoolError(
-            f"the network does not take samples {shape} of this data: {reason}; {kinds}"
+            f"the network does not take samples of shape {shape}: {reason}; {kinds}"
         ) from None
 
 
 def _accelerator(precision: str, device: str) -> Any:
     if device not in ("auto", "cpu"):
         raise DifftoolError(
-            f"device is auto or cpu, got {device!r}; accelerate finds the fastest, CUDA_VISIBLE_DEVICES limits it"
+            f"device must be auto or cpu, got {device!r}; auto takes the fastest "
+            f"that accelerate finds, CUDA_VISIBLE_DEVICES limits it"
         )
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
     except ImportError:
         raise missing("training", "accelerate", "train") from None
-    # else precision and device of the first training in a process are those of all
+    # otherwise all trainings in a process would share precision and device of the first
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")

@@ -1,10 +1,11 @@
-"""How much the squared error of a network counts, by the noise level.
+"""Weightings: how much the squared error of a network counts at each noise level.
 
-With the error of x0 weighted by w, that of what the network returns counts w c_out^2 (x0 = c_skip x + c_out F):
+If the error of x0 has weight w, that of the network's output F has weight w c_out^2, since
+x0 = c_skip x + c_out F:
 
-    simple      w = (alpha / sigma)^2                    the error of the noise counts 1 everywhere
-    output      w = 1 / c_out^2                          the error of what the network returns counts 1
-    edm         w = (sigma^2 + alpha^2 s^2) / (sigma s)^2    s the standard deviation of the data
+    simple      w = (alpha / sigma)^2                    unit weight for the error of the noise
+    output      w = 1 / c_out^2                          unit weight for the error of the output
+    edm         w = (sigma^2 + alpha^2 s^2) / (sigma s)^2    s: standard deviation of the data
     min-snr     w = min((alpha / sigma)^2, gamma)
     vlb         the terms of the variational bound of a chain of T steps, see `VLB`
 """
@@ -21,16 +22,22 @@ from difftool.schedules.base import Point, Schedule
 
 
 class Weighting(ABC):
-    """A weight for every point; points hold tensors (B, 1, ...)."""
+    """A weight for every point."""
 
     @abstractmethod
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
-        """What the squared error of the network's answer counts at p; `out` is c_out there, `std` that of the data."""
+        """The weight of the squared error of the network's output at p.
+
+        p holds tensors (B, 1, ...). out: c_out at p. std: the standard deviation of the data.
+        """
 
 
 @dataclass(frozen=True)
 class Simple(Weighting):
-    """The error of the noise counts 1. Source: Ho et al. 2020, arXiv 2006.11239, eq. 14."""
+    """Unit weight for the error of the noise.
+
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 14.
+    """
 
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
         return (out * p.alpha / p.sigma) ** 2
@@ -38,7 +45,7 @@ class Simple(Weighting):
 
 @dataclass(frozen=True)
 class Output(Weighting):
-    """The error of what the network returns counts 1, whatever that is."""
+    """Unit weight for the error of the network's output, whatever it predicts."""
 
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
         return 1.0
@@ -46,7 +53,10 @@ class Output(Weighting):
 
 @dataclass(frozen=True)
 class EDM(Weighting):
-    """The error of a network that predicts edm counts 1. Source: Karras et al. 2022, arXiv 2206.00364, table 1."""
+    """Unit weight for the error of a network that predicts edm.
+
+    Source: Karras et al. 2022, arXiv 2206.00364, table 1.
+    """
 
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
         return (out / p.sigma) ** 2 * ((p.sigma / std) ** 2 + p.alpha**2)
@@ -54,16 +64,17 @@ class EDM(Weighting):
 
 @dataclass(frozen=True)
 class MinSNR(Weighting):
-    """The error of x0 counts min((alpha / sigma)^2, gamma). Source: Hang et al. 2023, arXiv 2303.09556.
+    """Weight min((alpha / sigma)^2, gamma) for the error of x0.
 
     Option: `gamma` (> 0).
+    Source: Hang et al. 2023, arXiv 2303.09556.
     """
 
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma < math.inf:
-            raise DifftoolError(f"min-snr takes gamma > 0, got {self.gamma}")
+            raise DifftoolError(f"min-snr needs gamma > 0, got {self.gamma}")
 
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:
         return ((p.alpha / p.sigma) ** 2).clamp(max=self.gamma) * out**2
@@ -71,15 +82,17 @@ class MinSNR(Weighting):
 
 @dataclass(frozen=True)
 class VLB(Weighting):
-    """The terms of the variational bound of a chain of `length` steps, t_k = k / length, on any schedule.
+    """The terms of the variational bound of a chain of `length` steps t_k = k / length.
 
-    The error of x0 at t_k counts alpha_s^2 (1 - r^2)^2 / (2 rho_k^2), s = t_{k-1}, r = (sigma_s alpha_k) / (sigma_k
-    alpha_s), with rho_k the standard deviation of sampling: rho_k^2 = sigma_s^2 (1 - r^2) (`small`), where that of
-    k = 2 stands for that of k = 1, which is 0, or sigma_k^2 (1 - r^2) (`large`). Where alpha^2 + sigma^2 = 1 that is
+    The error of x0 at t_k has weight alpha_s^2 (1 - r^2)^2 / (2 rho_k^2), with s = t_{k-1} and
+    r = (sigma_s alpha_k) / (sigma_k alpha_s). rho_k is the standard deviation of sampling:
+    rho_k^2 = sigma_s^2 (1 - r^2) (`small`; k = 1, for which it is 0, uses the value of k = 2)
+    or sigma_k^2 (1 - r^2) (`large`). If alpha^2 + sigma^2 = 1, this is a weight of
 
-        beta_k^2 / (2 rho_k^2 (1 - beta_k) sigma_k^2),    1 - beta_k = (alpha_k / alpha_{k-1})^2,
+        beta_k^2 / (2 rho_k^2 (1 - beta_k) sigma_k^2),  1 - beta_k = (alpha_k / alpha_{k-1})^2,
 
-    for the error of the noise. Source: Ho et al. 2020, arXiv 2006.11239, eq. 12. Options: `length` (>= 2), `variance`.
+    for the error of the noise. Options: `length` (>= 2), `variance`.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 12.
     """
 
     length: int = 1000
@@ -92,7 +105,8 @@ class VLB(Weighting):
             or self.variance not in ("small", "large")
         ):
             raise DifftoolError(
-                f"vlb takes length >= 2 and variance small or large, got {self.length!r}, {self.variance!r}"
+                f"vlb needs length >= 2 and variance small or large, "
+                f"got length={self.length!r}, variance={self.variance!r}"
             )
 
     def __call__(self, p: Point, out: Any, std: float, schedule: Schedule) -> Any:

@@ -14,7 +14,7 @@ from difftool.runs.evaluation import Comparison, Figures
 def test_a_table_of_figures(ok):
     options = ("--steps", 5, "--num-samples", 40, "--data", "digits:split=held-out", "--exact", "digits-exact")
     lines = ok("evaluate", *options, "--against", "digits").stdout.splitlines()
-    assert lines[0] == "beside 355 samples of digits:split=held-out"
+    assert lines[0] == "compared with 355 samples of digits:split=held-out"
     assert lines[2].split() == ["samples", "digits"]
     assert lines[3].split() == ["samples", "40", "40"]
     assert [line.rsplit(maxsplit=2)[0].strip() for line in lines[4:8]] == [
@@ -44,11 +44,11 @@ def test_figures_that_look_wrong_are_explained_where_they_occur(ok, folder):
     np.savez(folder / "far.npz", samples=points[0] + 3)
     lines = ok("evaluate", "a.npz", "--data", "npz:path=a.npz", "--against", "npz:path=b.npz").stdout.splitlines()
     negative = next(line for line in lines if "below 0" in line)
-    assert negative.startswith("energy distance, MMD below 0: the estimate has no bias")
-    assert any("known by heart" in line for line in lines)
+    assert negative.startswith("energy distance, MMD below 0: the estimate is unbiased")
+    assert any("has memorized them" in line for line in lines)
     lines = ok("evaluate", "far.npz", "--data", "npz:path=a.npz", "--against", "npz:path=b.npz").stdout
     assert "below that of" not in lines
-    assert "known by heart" not in lines
+    assert "memorized" not in lines
     assert "below 0" not in ok("evaluate", "far.npz", "--data", "npz:path=a.npz").stdout
 
 
@@ -64,11 +64,11 @@ def figures(changed=None):
     ("ours", "fresh", "says"),
     [
         ({}, {}, []),
-        ({"kid": -0.01}, {"kid": -0.02}, ["KID below 0: the estimate has no bias"]),
+        ({"kid": -0.01}, {"kid": -0.02}, ["KID below 0: the estimate is unbiased"]),
         ({}, {"mmd": -1e-4}, ["MMD below 0"]),
-        ({"fid": 2.0}, {}, ["FID below that of b: as near to the data as fresh ones"]),
+        ({"fid": 2.0}, {}, ["FID below that of b: the samples are as near to the data as fresh ones"]),
         ({"sliced_wasserstein": 0.1, "mmd": 0.001}, {}, ["sliced Wasserstein, MMD below that of b"]),
-        ({"fid": 2.0}, {"number": 50}, ["FID below that of b", "FID: larger for fewer samples, and of b there are 50"]),
+        ({"fid": 2.0}, {"number": 50}, ["FID below that of b", "FID: larger for fewer samples, and b has only 50"]),
         ({"mmd": 0.001}, {"number": 50}, ["MMD below that of b"]),
     ],
 )
@@ -93,18 +93,18 @@ def test_a_fid_of_nothing_is_shown_as_nothing(cli, monkeypatch):
     ("arguments", "says"),
     [
         (("nowhere.npz",), ["cannot read nowhere.npz", "No such file"]),
-        (("text.txt",), ["text.txt is no .npz file"]),
+        (("text.txt",), ["text.txt is not an .npz file"]),
         (("nowhere",), ["no dataset 'nowhere'"]),
-        (("a.npz", "--steps", 3, "--class", 1), ["the samples are in a.npz; leave --steps out"]),
-        (("bad.npz",), ["bad.npz is no .npz file"]),
+        (("a.npz", "--steps", 3, "--class", 1), ["the samples come from a.npz; leave out --steps"]),
+        (("bad.npz",), ["bad.npz is not an .npz file"]),
         (("--data", "digitz"), ["no dataset 'digitz'", "did you mean digits"]),
-        (("--data", "moons"), ["the samples have the shape (1, 8, 8), those of moons (2,)"]),
+        (("--data", "moons"), ["the samples have shape (1, 8, 8), but those of moons have (2,)"]),
         (("--features", "nowhere.onnx"), ["there is no file nowhere.onnx"]),
-        (("--features", "text.txt"), ["text.txt is no network in ONNX format"]),
+        (("--features", "text.txt"), ["text.txt is not a network in ONNX format"]),
         (("--features", "incepton"), ["no feature 'incepton'", "did you mean inception"]),
         (("--exact", "moons"), ["the model 'moons' has no density"]),
-        (("--num-samples", 1), ["at least 2 samples are compared, there are 1 to be scored"]),
-        (("--batch-size", 0), ["batch-size is a whole number of at least 1, got 0"]),
+        (("--num-samples", 1), ["at least 2 samples are needed, got 1 to be scored"]),
+        (("--batch-size", 0), ["batch-size must be at least 1, got 0"]),
     ],
 )
 def test_refusals(refused, folder, arguments, says):

@@ -110,7 +110,7 @@ def test_interrupted(cli, faulty, folder, monkeypatch):
     monkeypatch.setattr(faulty.Faulty, "x0", interrupt)
     result = cli("sample", "--model", "plain", *RUN, "--out", "a.npz")
     assert result.exit_code == 130
-    start = "difftool: interrupted; nothing half-written was left behind"
+    start = "difftool: interrupted; no half-written files were left behind"
     assert result.stderr == f"{start}; 3 finished samples are in a-partial-001.npz\n"
     assert len(read(folder / "a-partial-001.npz")[0]) == 3
     assert files(folder) == ["a-partial-001.npz"]

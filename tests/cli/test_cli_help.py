@@ -80,7 +80,7 @@ def test_defaults_are_shown_and_true(ok):
         "the sampler's own, else flow",
         str(DEFAULT_STEPS),
         "all",
-        "a new one each time",
+        "a new name each time",
     ):
         assert f"[default: ({said})]" in out
     out = " ".join(ok("plan", "--help").stdout.replace("│", " ").split())

@@ -103,7 +103,7 @@ def test_show_says_what_a_sampler_claims(ok):
     assert facts["NFE per step"].strip() == "2"
     assert facts["accuracy"].strip() == "order 2"
     assert "deterministic" in facts["noise"]
-    assert "chosen in the run" in ok("show", "ode").stdout
+    assert "chosen during the run" in ok("show", "ode").stdout
     assert "stochastic" in ok("show", "em").stdout
 
 

@@ -27,7 +27,7 @@ def test_theirs_quoted_or_not(ok, words):
 def test_what_we_do_not_have(ok):
     out = ok("show", "--as", "diffusers", "VQDiffusionScheduler").stdout
     assert out.splitlines()[1].split() == ["difftool", "-"]
-    assert "nothing here: discrete tokens" in out
+    assert "no counterpart: discrete tokens" in out
 
 
 @pytest.mark.parametrize("width", [40, 80])
@@ -42,7 +42,7 @@ def test_it_fits(ok, monkeypatch, width):
     [
         (
             ["show", "--as", "webui", "ddim"],
-            "no tool 'webui'; there are: a1111, azula",
+            "no tool 'webui'; available: a1111, azula",
         ),
         (["show", "--as", "azula", "flow-abm"], "azula has no flow-abm"),
         (["show", "--as", "comfyui", "nothing"], "no sampler or grid 'nothing' in ComfyUI or here"),

@@ -196,7 +196,7 @@ def test_ctrl_c_in_the_middle(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert err == "difftool: interrupted; nothing half-written was left behind\n"
+    assert err == "difftool: interrupted; no half-written files were left behind\n"
     assert list(work.iterdir()) == []
 
 
@@ -213,7 +213,7 @@ def test_ctrl_c_while_starting(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "difftool: interrupted; nothing half-written was left behind\n"
+    assert err == "difftool: interrupted; no half-written files were left behind\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,9 +223,9 @@ def test_ctrl_c_while_starting(tmp_path):
         (
             SystemExit(130),
             130,
-            "difftool: interrupted; nothing half-written was left behind\n",
+            "difftool: interrupted; no half-written files were left behind\n",
         ),
-        (KeyboardInterrupt(), 130, "difftool: interrupted; nothing half-written was left behind\n"),
+        (KeyboardInterrupt(), 130, "difftool: interrupted; no half-written files were left behind\n"),
         (DifftoolError("one\ntwo"), 2, "difftool: error: one two\n"),
         (FileNotFoundError(2, "No such file", "a.txt"), 2, "difftool: error: a.txt: No such file\n"),
         (BrokenPipeError(), 1, ""),

@@ -38,7 +38,7 @@ SAMPLE = [
     ("--sampler ddim:", ["key=value"]),
     ("--sampler :eta=1", ["has no name"]),
     ("--sampler ddim:eta=1,eta=1", ["eta twice"]),
-    ("""--sampler ddim:eta="0.5""", ["quote that is not closed"]),
+    ("""--sampler ddim:eta="0.5""", ["has an unclosed quote"]),
     ("--model digits-exact:std=0", ["std", "positive", "0"]),
     ("--model digits-exact:std=inf", ["std", "finite", "inf"]),
     ("--schedule cosine:s=-1", ["s >= 0", "-1"]),
@@ -64,16 +64,16 @@ SAMPLE = [
     ("--steps 5 --nfe 5", ["--steps or --nfe, not both"]),
     ("--grid explicit:times=1+0.5+0 --nfe 3", ["3 evaluations", "2 (steps=2)"]),
     # grids
-    ("--grid explicit:times=1+0.5+0 --steps 3", ["has 2 steps", "asked for 3"]),
+    ("--grid explicit:times=1+0.5+0 --steps 3", ["has 2 steps", "got steps=3"]),
     ("--grid explicit:times=1+nan+0", ["1+nan+0", "number"]),
     ("--grid explicit:times=1+0.5+0.7", ["monotone", "0.5", "0.7"]),
     ("--grid explicit:times=1.5+0.5+0", ["1.5", "[0, 1]"]),
     ("--grid explicit:times=1+0.5+-0.5", ["-0.5", "[0, 1]"]),
     ("--grid explicit:times=1", ["at least two times"]),
     ("--grid explicit", ["at least two times", "got 0"]),
-    ("--class -1", ["class", "from 0", "-1"]),
-    ("--class x", ["class is a whole number", "0-9", "'x'"]),
-    ("--class 9-0", ["a range as in 0-9, got '9-0'"]),
+    ("--class -1", ["class", "at least 0", "-1"]),
+    ("--class x", ["class must be a whole number", "0-9", "'x'"]),
+    ("--class 9-0", ["a range such as 0-9, got '9-0'"]),
     ("--class 0-12 --num-samples 4 --model digits-unet", ["unknown class 12; the network knows 0 to 9"]),
     ("--schedule Karras", ["karras is a grid: --grid karras"]),
     ("--class 0-99", ["unknown class 10; the model knows: 0, 1, 2"]),
@@ -82,7 +82,7 @@ SAMPLE = [
     ("--grid explicit:times=1,0.5,0", ["a+b+c"]),
     ("--grid uniform:start=2", ["start", "2", "[0, 1]"]),
     ("--grid uniform:start=0.5,end=0.5", ["start", "differ"]),
-    ("--grid explicit:times=0+0.5+1", ["upwards"]),
+    ("--grid explicit:times=0+0.5+1", ["from data to noise"]),
     # outputs
     ("--out a.jpg", [".png, .npz, .safetensors", "a.jpg"]),
     ("--out a", [".png, .npz, .safetensors"]),
@@ -90,7 +90,7 @@ SAMPLE = [
     ("--out /proc/a.png", ["cannot write /proc/a.png"]),
     ("--out file/a.png", ["cannot write file/a.png"]),
     ("--out file.png", ["file.png exists already", "--force"]),
-    ("--out folder.png --force", ["folder.png is a folder"]),
+    ("--out folder.png --force", ["must be a file, got the folder folder.png"]),
     ("--out " + "a" * 300 + ".png", ["cannot write aaa", "too long"]),
     ("--force", ["--force", "--out"]),
     # recipes and plans
@@ -125,7 +125,7 @@ PLAN = [
     ("ddim --schedule foo", ["no schedule 'foo'"]),
     ("ddim --grid foo", ["no grid 'foo'"]),
     ("ddim --model foo", ["no model 'foo'"]),
-    ("ddim --grid explicit:times=1+0 --steps 3", ["has 1 steps", "asked for 3"]),
+    ("ddim --grid explicit:times=1+0 --steps 3", ["has 1 steps", "got steps=3"]),
     ("ddim --out plan.txt", [".json", "plan.txt"]),
     ("ddim --out nowhere/plan.json", ["nowhere/plan.json", "no such folder"]),
     ("ddim --out there.json", ["there.json exists already", "--force"]),
@@ -191,7 +191,7 @@ def outputs(tmp_path_factory) -> dict[str, bytes]:
 def test_truncated_output(refused, folder, outputs, name, keep):
     (folder / name).write_bytes(outputs[name][:keep])
     begun = name == "a.png" and keep not in (0, 1, 7)
-    refused("sample", "--recipe", name, says=[name, "damaged", "cut short" if begun else ""])
+    refused("sample", "--recipe", name, says=[name, "damaged", "truncated" if begun else ""])
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -2])
@@ -218,7 +218,7 @@ def test_changed_picture(refused, folder, outputs):
     place = data.index(b"flow-abm")
     data[place : place + 8] = b"flow-sde"
     (folder / "a.png").write_bytes(bytes(data))
-    refused("sample", "--recipe", "a.png", says=["a.png", "changed"])
+    refused("sample", "--recipe", "a.png", says=["a.png", "modified"])
 
 
 def test_pictures_of_others(refused, folder):
@@ -232,13 +232,13 @@ def test_newer_plan(refused, folder, outputs):
     plan = json.loads(outputs["a.json"])
     (folder / "a.json").write_text(json.dumps({**plan, "version": 99}))
     refused("plan", "a.json", says=["a.json", "version 99", "update"])
-    refused("sample", "--recipe", "a.json", says=["a.json", "no recipe"])
+    refused("sample", "--recipe", "a.json", says=["a.json", "no difftool recipe"])
 
 
 RECIPES = [
     ({"version": 99}, ["version 99", "update"]),
     ({"version": "1"}, ["version '1'"]),
-    ({"format": "something"}, ["no recipe of difftool"]),
+    ({"format": "something"}, ["no difftool recipe"]),
     ({"steps": "x"}, ["steps", "'x'"]),
     ({"steps": 2.5}, ["steps", "2.5"]),
     ({"steps": True}, ["steps", "True"]),
@@ -287,7 +287,7 @@ def test_recipe_with_a_hole(refused, folder, outputs):
     recipe = recipe_of(outputs)
     del recipe["seed"]
     (folder / "recipe.json").write_text(json.dumps(recipe))
-    refused("sample", "--recipe", "recipe.json", says=["not whole", "seed"])
+    refused("sample", "--recipe", "recipe.json", says=["incomplete", "seed"])
 
 
 @pytest.mark.parametrize("option", ["--steps 3", "--nfe 3", "--grid flow", "--schedule ve", "--last mean"])

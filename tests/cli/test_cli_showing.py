@@ -56,16 +56,16 @@ def test_neighbors_are_told_beside_those_of_others(ok, folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("forward", "--step", 1001), ["steps are entries from 0 to length=1000, got 1001"]),
+        (("forward", "--step", 1001), ["steps must be from 0 to length=1000, got 1001"]),
         (("forward", "--step", -1), ["from 0 to length=1000, got -1"]),
         (("forward", "--out", "a.jpg"), ["--out a.jpg must end in .png"]),
         (("forward", "--data", "digit"), ["no dataset 'digit'", "did you mean digits"]),
         (("neighbors", "none.npz"), ["cannot read none.npz"]),
-        (("neighbors", "bad.npz"), ["bad.npz is no .npz file"]),
+        (("neighbors", "bad.npz"), ["bad.npz is not an .npz file"]),
         (("neighbors", "points.npz"), ["points.npz has samples of shape (2,), digits of shape (1, 8, 8)"]),
         (
             ("neighbors", "points.npz", "--data", "moons", "--shown", 0),
-            ["shown is a whole number of at least 1"],
+            ["shown must be at least 1"],
         ),
     ],
 )
@@ -98,11 +98,11 @@ def test_a_run_as_a_film(ok, folder, model):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--what", "eps"), ["what is state or x0, got 'eps'"]),
-        (("--frames", 1), ["frames is a whole number of at least 2, got 1"]),
+        (("--what", "eps"), ["what must be state or x0, got 'eps'"]),
+        (("--frames", 1), ["frames must be at least 2, got 1"]),
         (("--out", "a.mp4"), ["--out a.mp4 must end in .png or .gif"]),
-        (("--sampler", "embedded"), ["embedded gives each sample steps of its own"]),
-        (("--steps", 0), ["steps is a whole number of at least 1, got 0"]),
+        (("--sampler", "embedded"), ["embedded adapts its steps per sample"]),
+        (("--steps", 0), ["steps must be at least 1, got 0"]),
     ],
 )
 def test_no_run_in_pictures(refused, arguments, says):
@@ -173,5 +173,5 @@ def test_nearer_than_fresh_data_is_explained(ok, folder):
     np.savez(folder / "far.npz", samples=(held_out[:20] + 1).numpy())
     for name, explained in (("heart", True), ("far", False)):
         out = ok("neighbors", f"{name}.npz", "--against", "digits:split=held-out", "--out", f"{name}.png").stdout
-        assert ("learned by heart" in out) == explained
-    assert "learned" not in ok("neighbors", "heart.npz", "--out", "alone.png").stdout
+        assert ("otherwise memorized" in out) == explained
+    assert "memorized" not in ok("neighbors", "heart.npz", "--out", "alone.png").stdout

@@ -34,10 +34,10 @@ def test_threads_and_where_it_goes_on(ok, cli):
     ok("train", *TINY, "--steps", 2, "--out", "run", "--threads", 1)
     assert torch.get_num_threads() == 1
     assert (
-        "4 of 16 samples each (1.07 times the data), from step 2 on"
+        "4 of 16 samples each (1.07 passes over the data), resuming at step 2"
         in cli("train", "--resume", "run", "--steps", 4).stdout
     )
-    assert "--threads is a whole number of at least 1, got 0" in cli("train", *TINY, "--threads", 0).stderr
+    assert "--threads must be at least 1, got 0" in cli("train", *TINY, "--threads", 0).stderr
 
 
 def test_the_file_to_pass_on_gives_the_same_samples(ok, folder):
@@ -75,11 +75,11 @@ def test_epochs_and_a_part_of_the_data(ok, refused, folder):
     assert "step 8/8" in result.stdout  # 4 times 30 samples, 16 at a time
     told = json.loads((folder / "run" / "training.json").read_text())
     assert (told["samples"], told["epochs"], told["numbers"]["steps"]) == (30, None, 8)
-    with pytest.warns(DifftoolWarning, match="the learning rate had fallen to 0 of its height and rises to 0.095"):
+    with pytest.warns(DifftoolWarning, match="the learning rate had decayed to 0 of its peak and rises to 0.095"):
         ok("train", "--resume", "run", "--steps", 10)
     refused("train", *TINY, "--epochs", 2, "--steps", 3, "--out", "b", says=["--steps or --epochs, not both"])
-    refused("train", *TINY, "--epochs", 0, "--out", "b", says=["epochs is a whole number of at least 1, got 0"])
-    refused("train", *TINY, "--samples", 61, "--out", "b", says=["samples is a whole number from 1 to the 60"])
+    refused("train", *TINY, "--epochs", 0, "--out", "b", says=["epochs must be a whole number of at least 1, got 0"])
+    refused("train", *TINY, "--samples", 61, "--out", "b", says=["samples must be a whole number from 1 to 60"])
 
 
 def test_it_goes_on_with_more_steps(ok, folder):
@@ -94,14 +94,14 @@ def test_a_changed_checkpoint_is_noticed(ok, refused):
     ok("train", *TINY, "--steps", 2, "--out", "run")
     ok("sample", "--model", "checkpoint:path=run", "--nfe", 2, "--num-samples", 4, "--out", "a.npz")
     ok("train", "--resume", "run", "--steps", 4)
-    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors is not what it was"])
+    refused("sample", "--recipe", "a.npz", "--out", "b.npz", says=["run/checkpoint.safetensors has changed since"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--steps", 0), ["steps is a whole number of at least 1, got 0"]),
-        (("--save-every", 0), ["--save-every is a whole number of at least 1, got 0"]),
+        (("--steps", 0), ["steps must be a whole number of at least 1, got 0"]),
+        (("--save-every", 0), ["--save-every must be at least 1, got 0"]),
         (("--data", "moon"), ["no dataset 'moon'", "did you mean moons"]),
         (("--network", "unit"), ["no network 'unit'", "did you mean unet"]),
         (("--network", "unet:width=8"), ["no option of network 'unet' named 'width'", "widths"]),
@@ -110,7 +110,7 @@ def test_a_changed_checkpoint_is_noticed(ok, refused):
         (("--predicts", "noise"), ["no parametrization 'noise'"]),
         (("--schedule", "linear"), ["no schedule 'linear'"]),
         (("--resume", "nowhere"), ["there is no checkpoint nowhere"]),
-        (("--precision", "int8"), ["precision is no, bf16, fp16, got 'int8'"]),
+        (("--precision", "int8"), ["precision must be no, bf16 or fp16, got 'int8'"]),
         (("--data", "folder:path=nowhere"), ["there is no folder nowhere"]),
     ],
 )
@@ -121,7 +121,7 @@ def test_refusals(refused, arguments, says):
 def test_what_cannot_change_when_it_goes_on(ok, refused):
     ok("train", *TINY, "--steps", 2, "--out", "run")
     refused("train", "--resume", "run", "--learning-rate", 0.1, says=["--learning-rate cannot change"])
-    refused("train", *TINY, "--out", "run", says=["run has a training in it; go on with --resume run"])
+    refused("train", *TINY, "--out", "run", says=["run already holds a training; resume it with --resume run"])
 
 
 def test_the_pictures_on_the_way_are_those_of_the_command_line(ok, folder):

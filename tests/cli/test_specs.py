@@ -264,7 +264,7 @@ def foreign() -> Any:
     ("name", "spec", "says"),
     [
         ("needy", "needy", "needs the option 'size' (whole number)"),
-        ("raising", "raising:size=3", "schedule 'raising' of tests 1 could not be made: size 3 does not go"),
+        ("raising", "raising:size=3", "schedule 'raising' of tests 1 could not be created: size 3 does not go"),
         ("foreign", "foreign", "schedule 'foreign' of tests 1 is a str, expected a Schedule"),
     ],
 )

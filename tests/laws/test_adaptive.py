@@ -91,7 +91,7 @@ def test_encoding_starts_at_clean_data(schedule):
     x = GAUSSIAN.draw(3, seed=1).double()
     out = sample(GAUSSIAN, sampler, x=x, grid=(0.0, schedule.t_at_level(3.0)), schedule=schedule)
     close(out, flow_map(x, schedule.at(0.0), schedule.at(schedule.t_at_level(3.0))), 1e-6, 1e-6)  # local errors add up
-    with pytest.raises(DifftoolError, match="dpm-adaptive starts above noise level 0"):
+    with pytest.raises(DifftoolError, match="dpm-adaptive must start above noise level 0"):
         sample(GAUSSIAN, DPMAdaptive(), x=x, grid=(0.0, schedule.t_at_level(3.0)), schedule=schedule)
 
 
@@ -469,7 +469,10 @@ def test_a_graph_goes_through_the_steps(sampler):
         (lambda: EmbeddedRK(h_init=-1.0), "h_init=-1.0"),
         (lambda: DPMAdaptive(1), "dpm-adaptive takes order 2 or 3, got 1"),
         (lambda: DPMAdaptive(rtol=math.inf), "dpm-adaptive takes rtol"),
-        (lambda: DPMAdaptive(pid=(1.0,)), "dpm-adaptive takes the three gains of its control as pid=P+I+D, got (1.0,)"),
+        (
+            lambda: DPMAdaptive(pid=(1.0,)),
+            "dpm-adaptive takes the three gains of its step-size control as pid=P+I+D, got (1.0,)",
+        ),
         (lambda: DPMAdaptive(pid=(1.0, math.nan, 0.0)), "as pid=P+I+D"),
         (lambda: DPMAdaptive(safety=1.5), "dpm-adaptive takes 0.01 <= safety <= 0.99, got 1.5"),
         (lambda: GottaGoFast(atol=0.0), "gotta-go-fast takes rtol"),
@@ -477,7 +480,7 @@ def test_a_graph_goes_through_the_steps(sampler):
         (lambda: GottaGoFast(r=2.0), "gotta-go-fast takes 0 < r <= 1, got 2.0"),
         (lambda: GottaGoFast(rejected="lost"), "gotta-go-fast takes rejected kept or fresh, got 'lost'"),
         (lambda: sample(GAUSSIAN, GottaGoFast(), x=randn(0, 2, 64), grid=(0.1, 0.5)), "the grid runs upwards"),
-        (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), nfe=10), "cannot be held to nfe=10"),
+        (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), nfe=10), "cannot be set to nfe=10"),
         (lambda: sample(GAUSSIAN, DPMAdaptive(), shape=(2, 64), schedule=Flow(), grid=(1.0, 0.1)), "alpha = 0"),
     ],
 )

@@ -33,11 +33,11 @@ def caught(found, law):
 
 
 DEAR = (
-    "law at every level",
-    "law of many samples",
+    "distribution at every level",
+    "distribution of many samples",
     "everywhere",
     "other options",
-    "pictures",
+    "any sample shape",
 )  # of these the first is for every day
 BY_LAW = {law: wrong for wrong, law in reversed(wrong_samplers.ESCAPED)}
 EVERY_DAY = [pair for pair in wrong_samplers.ESCAPED if pair[1] not in DEAR or BY_LAW[pair[1]] is pair[0]]

@@ -383,7 +383,7 @@ def test_langevin_steps_widen_the_law_as_they_must():
 
 def test_a_predictor_takes_single_steps():
     for predictor in (FlowABM(), Adams(start="runge-kutta")):
-        with pytest.raises(DifftoolError, match="predictor-corrector takes a predictor of single steps"):
+        with pytest.raises(DifftoolError, match="predictor-corrector takes a single-step predictor"):
             PredictorCorrector(predictor=predictor)
 
 

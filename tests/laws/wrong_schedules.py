@@ -62,7 +62,7 @@ ESCAPED = [
     (wrong("drift", lambda f, s, t: -f(s, t)), "drift"),
     (wrong("drift", lambda f, s, t: -f(s, t) if isinstance(t, torch.Tensor) else f(s, t)), "derivatives"),
     (wrong("drift", lambda f, s, t: f(s, t) + math.nan * (t > 0.5)), "drift"),
-    (wrong("alpha", lambda f, s, t: f(s, t) + 0.02 * between(t, 0.5001, 0.5011)), "more t"),
+    (wrong("alpha", lambda f, s, t: f(s, t) + 0.02 * between(t, 0.5001, 0.5011)), "increases with t"),
     (AlphaAboveOne(), "alpha <= 1"),
     (Textbook(), "float32"),
 ]

@@ -68,7 +68,7 @@ def test_show(run):
 
 def test_its_grid_has_its_own_number_of_steps(here):
     assert plan_of("ddim", grid="three").nfe == 3
-    with pytest.raises(DifftoolError, match="this Three grid has 3 steps, asked for 4"):
+    with pytest.raises(DifftoolError, match="this Three grid has 3 steps, got steps=4"):
         plan_of("ddim", grid="three", steps=4)
     seven = Recipe(steps=7)
     assert seven.changed(grid="thirds").steps == 7
@@ -137,7 +137,7 @@ def test_its_claims_are_held_with_other_options(here):
         accuracy, weak_order, point_mass = 1, None, True
 
     failed = [finding for finding in check_sampler(Careless(), 0.0) if not finding.ok]
-    assert [finding.check for finding in failed] == ["the same with other options"]
+    assert [finding.check for finding in failed] == ["holds with other options"]
     assert "damping=" in failed[0].measured
 
 
@@ -148,8 +148,8 @@ def test_its_claims_are_held_with_other_options(here):
         ("", False, ""),
         ("good", True, ""),
         (" good , ", True, ""),
-        ("other", False, "DIFFTOOL_PLUGINS names 'other', which is not installed"),
-        ("other,good", True, "DIFFTOOL_PLUGINS names 'other', which is not installed"),
+        ("other", False, "DIFFTOOL_PLUGINS lists 'other', which is not installed"),
+        ("other,good", True, "DIFFTOOL_PLUGINS lists 'other', which is not installed"),
     ],
 )
 def test_difftool_plugins(site, tmp_path, wanted, there, warning):

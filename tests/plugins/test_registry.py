@@ -111,14 +111,14 @@ def raises():
 
 
 BROKEN = {
-    "a list": ({"samplers": ["a", "b"]}, "returned a list, expected a mapping"),
-    "none": ({"samplers": hookimpl(lambda: None)}, "returned a NoneType, expected a mapping"),
+    "a list": ({"samplers": ["a", "b"]}, "difftool_samplers must return a mapping, got a list"),
+    "none": ({"samplers": hookimpl(lambda: None)}, "difftool_samplers must return a mapping, got a NoneType"),
     "a wrong signature": ({"samplers": difftool_samplers}, "config"),
     "a hook that does not exist": ({"sampler": difftool_sampler}, "difftool_sampler"),
     "an exception": ({"samplers": raises}, "RuntimeError: first line second line"),
     "a name with a colon": ({"samplers": {"a:b": DDIM}}, "'a:b'"),
-    "a name that is none": ({"samplers": {3: DDIM}}, "the name 3"),
-    "an empty name": ({"samplers": {"": DDIM}}, "the name ''"),
+    "a name that is none": ({"samplers": {3: DDIM}}, "must consist of letters, digits and . _ -, got 3"),
+    "an empty name": ({"samplers": {"": DDIM}}, "must consist of letters, digits and . _ -, got ''"),
 }
 
 
@@ -235,7 +235,7 @@ def test_wanted(plugin, wanted, names):
 
 def test_wanted_but_not_installed(plugin):
     found = load([plugin("one", samplers={"a": DDIM})], "one,three")
-    assert found.problems == ["DIFFTOOL_PLUGINS names 'three', which is not installed"]
+    assert found.problems == ["DIFFTOOL_PLUGINS lists 'three', which is not installed"]
     assert [name for name, _, _ in found.plugins] == ["builtin", "one"]
 
 

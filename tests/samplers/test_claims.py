@@ -14,9 +14,7 @@ from difftool.samplers.base import CLAIMS
 
 
 def test_a_claim_with_a_type_is_refused():
-    with pytest.raises(
-        DifftoolError, match=r"Mine.accuracy is a claim and not an option: write accuracy = ... without"
-    ):
+    with pytest.raises(DifftoolError, match=r"Mine.accuracy is a claim, not an option; write accuracy = ... without"):
 
         @dataclass(frozen=True)
         class Mine(DDIM):

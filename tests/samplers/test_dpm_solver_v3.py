@@ -184,14 +184,14 @@ def test_statistics_are_saved_and_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "holds no statistics"),
         ('{"format": "difftool-statistics", "l": [1]}', "holds no statistics"),
         (json.dumps({"format": "difftool-plan", "version": 1, **{key: [0] for key in NAMES}}), "holds no statistics"),
         (json.dumps({"format": "difftool-statistics", "version": 2, **{key: [0] for key in NAMES}}),
-         "has version 2, this difftool reads 1"),
+         "has version 2, this difftool reads 1; update difftool"),
         (json.dumps({"format": "difftool-statistics", "version": 1, **dict.fromkeys(NAMES, "x")}),
-         "is a list of numbers"),
+         "must be a list of numbers"),
     ],
 )  # fmt: skip
 def test_files_that_hold_no_statistics(tmp_path, text, says):
@@ -205,9 +205,9 @@ def test_refusals():
         DPMSolverV3(4)
     with pytest.raises(DifftoolError, match=r"cannot read .*nowhere.json: No such file"):
         DPMSolverV3(statistics="nowhere.json")
-    with pytest.raises(DifftoolError, match="the half_log_snr of statistics rise"):
+    with pytest.raises(DifftoolError, match="the half_log_snr of statistics must rise"):
         Statistics([0, 0], [1, 1], [0, 0], [0, 0])
     with pytest.raises(DifftoolError, match="as many l as half_log_snr, at least 1, got 1"):
         Statistics([0, 1], [1], [0, 0], [0, 0])
-    with pytest.raises(DifftoolError, match="the s of statistics is not finite"):
+    with pytest.raises(DifftoolError, match="the s of statistics must be finite"):
         Statistics([0, 1], [1, 1], [0, math.inf], [0, 0])

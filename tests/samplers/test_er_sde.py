@@ -118,7 +118,7 @@ def test_from_pure_noise_to_data(variant):
         (lambda: ERSDE(eta=-1.0), "er-sde takes eta >= 0, got -1.0"),
         (lambda: ERSDE(s_noise=0.0), "er-sde takes s_noise > 0, got 0.0"),
         (lambda: ERSDE(variant="taylor"), "er-sde takes variant exact or published, got 'taylor'"),
-        (lambda: ERSDE(points=0), "er-sde takes whole numbers points from 1 to 10000, got 0"),
+        (lambda: ERSDE(points=0), "er-sde takes points from 1 to 10000 (a whole number), got 0"),
     ],
 )
 def test_refusals(made, message):

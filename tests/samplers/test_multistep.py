@@ -242,7 +242,7 @@ def test_orders_out_of_range(make):
         (Singlestep, {"r1": 1e-14}, "singlestep takes 0.01 <= r1 <= 1, got 1e-14"),
         (Singlestep, {"order": 2, "r2": 0.7}, "singlestep of order 2 has no stage at r2"),
         (Singlestep, {"order": 3, "ending": 2}, r"the orders of its last steps as ending=\(2, 1\), got 2"),
-        (DDPM, {"v": 0.9}, "ddpm takes v with variance between; with variance small leave it out"),
+        (DDPM, {"v": 0.9}, "ddpm takes v only with variance between; leave it out with variance small"),
         (Singlestep, {"order": 4}, "singlestep takes order 1, 2 or 3, got 4"),
         (Singlestep, {"ending": (3,)}, "singlestep takes ending 1 or 2, got 3"),
         (Adams, {"variable": "log"}, "adams takes variable"),

@@ -192,7 +192,7 @@ def test_a_rate_that_rises_again_is_said(place):
     """A cosine that had fallen is higher where it ends later; one that goes on as it was is not."""
     training = replace(SMALL, numbers=replace(SMALL.numbers, steps=8, decay="cosine", warmup=0))
     train(place / "run", training)
-    with pytest.warns(DifftoolWarning, match=r"had fallen to .* and rises to"):
+    with pytest.warns(DifftoolWarning, match=r"had decayed to .* of its peak and rises to"):
         assert Session.resumed(place / "run", steps=16, device="cpu").trainer.numbers.steps == 16
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -238,7 +238,7 @@ def test_control_c_writes_a_checkpoint_and_says_how_to_go_on(place):
             break
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "go on with: difftool train --resume run" in rest
+    assert "resume with: difftool train --resume run" in rest
     assert Checkpoint.load(place / "run").facts["step"] >= 50
 
 
@@ -342,12 +342,16 @@ def other(file):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, "is no whole checkpoint"),
-        (pickled, "is no whole checkpoint"),
-        (foreign, "is a safetensors file, but no checkpoint of difftool"),
-        (newer, "has version 99, this difftool reads 2; update it"),
-        (told_of_1000, "was told the entries of a table of 1000 on one of 100, as difftool once did; train it again"),
-        (other, "is of another network: .* of its weights do not fit"),
+        (cut, "is not a complete checkpoint"),
+        (pickled, "is not a complete checkpoint"),
+        (foreign, "is a safetensors file, but not a difftool checkpoint"),
+        (newer, "has version 99, this difftool reads up to 2; update it"),
+        (
+            told_of_1000,
+            "was trained with times of a table of 1000 entries on one of 100, by an old version of difftool; "
+            "train it again",
+        ),
+        (other, "belongs to another network: .* weights do not match"),
         (lambda file: file.unlink(), "there is no checkpoint"),
     ],
 )
@@ -361,20 +365,20 @@ def test_what_is_no_whole_checkpoint(place, damage, words):
 
 def test_a_folder_with_a_training_is_not_written_over(place):
     train(place / "run")
-    with pytest.raises(DifftoolError, match="has a training in it; go on with --resume run"):
+    with pytest.raises(DifftoolError, match="already holds a training; resume it with --resume run"):
         Session(SMALL, (place / "run").relative_to(place), device="cpu")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": 0}, "steps is a whole number of at least 1, got 0"),
-        ({"batch_size": 1.5}, "batch_size is a whole number"),
-        ({"learning_rate": float("nan")}, "learning_rate is a number from 0 to 1000, got nan"),
-        ({"clip": 0.0}, "clip is a number"),
-        ({"drop": 1.5}, "drop is a number from 0 to 1, got 1.5"),
-        ({"decay": "linear"}, "decay is none, cosine, got 'linear'"),
-        ({"precision": "int8"}, "precision is no, bf16, fp16, got 'int8'"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number from 0 to 1000, got nan"),
+        ({"clip": 0.0}, "clip must be a number"),
+        ({"drop": 1.5}, "drop must be a number from 0 to 1, got 1.5"),
+        ({"decay": "linear"}, "decay must be none or cosine, got 'linear'"),
+        ({"precision": "int8"}, "precision must be no, bf16 or fp16, got 'int8'"),
     ],
 )
 def test_numbers_out_of_range(options, words):
@@ -413,25 +417,25 @@ def test_data_that_changed_are_noticed(place):
     training = Training(data="npz:path=a.npz", network="mlp:widths=8,embedding=4", numbers=SMALL.numbers)
     train(place / "run", training)
     np.savez("a.npz", x=np.zeros((7, 2), np.float32))
-    with pytest.raises(DifftoolError, match="trained on data with samples=9, now it is 7; bring the data back"):
+    with pytest.raises(DifftoolError, match="trained on data with samples=9, now it is 7; restore the data"):
         Session.resumed(place / "run", device="cpu")
 
 
 def test_fewer_steps_than_are_done(place):
     train(place / "run")
-    with pytest.raises(DifftoolError, match="is at step 12, beyond steps=5"):
+    with pytest.raises(DifftoolError, match="is already at step 12, beyond steps=5"):
         Session.resumed(place / "run", steps=5, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("data", "network", "words"),
     [
-        ("digits", "mlp:widths=8", r"does not take samples \(1, 8, 8\) of this data"),
-        ("moons:n=9", "unet:widths=8,heads=1", r"does not take samples \(2,\) of this data"),
-        ("digits", "unet:widths=8,channels=3", r"does not take samples \(1, 8, 8\) of this data"),
-        ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data 10"),
-        ("digits", "unet:widths=8,classes=0", "a network takes classes >= 1, or none, got 0"),
-        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be made"),
+        ("digits", "mlp:widths=8", r"does not take samples of shape \(1, 8, 8\)"),
+        ("moons:n=9", "unet:widths=8,heads=1", r"does not take samples of shape \(2,\)"),
+        ("digits", "unet:widths=8,channels=3", r"does not take samples of shape \(1, 8, 8\)"),
+        ("digits", "unet:widths=8,classes=5", "the network has 5 classes, the data has 10"),
+        ("digits", "unet:widths=8,classes=0", "classes must be at least 1, or None, got 0"),
+        ("digits", "unet:widths=8,outputs=-1", "network 'unet' of .* could not be created"),
     ],
 )
 def test_networks_that_do_not_take_the_data(place, data, network, words):
@@ -450,7 +454,7 @@ def test_a_network_that_nobody_named_is_as_large_as_the_pictures(size, widths):
 
 
 def test_devices_are_named(place):
-    with pytest.raises(DifftoolError, match="device is auto or cpu, got 'cuda:7'"):
+    with pytest.raises(DifftoolError, match="device must be auto or cpu, got 'cuda:7'"):
         Session(SMALL, place / "run", device="cuda:7")
 
 
@@ -462,7 +466,7 @@ def test_entries_of_a_table_are_told_as_they_are():
 def test_too_little_memory_is_one_line(place, monkeypatch):
     session = Session(SMALL, place / "run", device="cpu")
     monkeypatch.setattr(session.trainer, "_take", lambda batch: torch.empty(2**60))
-    with pytest.raises(DifftoolError, match="not enough memory for steps of 16 samples; give a smaller batch_size"):
+    with pytest.raises(DifftoolError, match="not enough memory for steps of 16 samples; reduce batch_size"):
         session.run()
 
 

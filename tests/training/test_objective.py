@@ -226,7 +226,7 @@ def test_no_time_is_clean_data(times, schedule):
     [
         (lambda: Objective(VPLinear(), "noise"), "no parametrization 'noise'"),
         (lambda: Objective(VPLinear(), time="steps"), "no time 'steps'"),
-        (lambda: Objective(VPLinear(), weighting="simple"), "weighting is an object of the kind Weighting"),
+        (lambda: Objective(VPLinear(), weighting="simple"), "weighting must be an instance of Weighting"),
         (lambda: Objective("cosine"), "a schedule"),
         (lambda: TableTimes(0), "length of at least 1, got 0"),
         (lambda: LogitNormalTimes(std=0.0), "std > 0"),

@@ -125,14 +125,16 @@ def test_networks_with_twice_the_outputs(net):
 
 def test_what_does_not_fit():
     plain = NetworkModel(lambda x, time: x, Cosine(), "v", shape=(2, 3))
-    with pytest.raises(DifftoolError, match="gives x0 alone, the sampler asks for 2 outputs; variance=learned takes"):
+    with pytest.raises(
+        DifftoolError, match="returns x0 only, but the sampler asks for 2 outputs; variance=learned needs"
+    ):
         sample(plain, DDPM(variance="learned"), shape=(3, 2, 3), steps=3)
     half = NetworkModel(lambda x, time: x, Cosine(), "v", shape=(2, 3), learned_variance=True)
     for sampler in (DDIM(), DDPM(variance="learned")):
-        with pytest.raises(DifftoolError, match=r"returns twice the channels, \(3, 4, 3\) here, got \(3, 2, 3\)"):
+        with pytest.raises(DifftoolError, match=r"must return twice the channels, \(3, 4, 3\), got \(3, 2, 3\)"):
             sample(half, sampler, shape=(3, 2, 3), steps=3)
     for options in ({"weight": 0.0}, {"length": 1}, {"length": 2.5}, {"weight": float("nan")}):
-        with pytest.raises(DifftoolError, match="the hybrid loss takes weight > 0 and length >= 2"):
+        with pytest.raises(DifftoolError, match="the hybrid loss needs weight > 0 and length >= 2"):
             Hybrid(**options)
 
 

@@ -1,6 +1,6 @@
 """A plugin as its author would publish it: a sampler, a schedule, a grid, a model and a command.
 
-Everything is registered by name; the modules of difftool are not touched.
+Everything is registered by name; no module of difftool is changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from difftool.schedules import Path, Schedule
 
 @dataclass(frozen=True)
 class Midway(Sampler):
-    """Euler's method in the flow time, written by a stranger. It is DDIM at eta = 0.
+    """Euler's method in the flow time, written by a stranger. It equals DDIM at eta = 0.
 
-    Option: `damping`, a factor on the slope (0 < damping <= 1); below 1 it is of no order.
+    Option: `damping`, a factor on the slope (0 < damping <= 1); below 1 it has no order of accuracy.
     """
 
     damping: float = 1.0
@@ -74,7 +74,7 @@ class Sine(Schedule):
 
 @dataclass(frozen=True)
 class Thirds(Grid):
-    """Steps that get shorter by a factor: t_i = start r^i, and 0 at the end. Option: `r`."""
+    """Steps that shrink by a constant factor: t_i = start r^i, then the end. Option: `r`."""
 
     r: float = 1 / 3
 
@@ -84,7 +84,7 @@ class Thirds(Grid):
 
 @dataclass(frozen=True)
 class Three(Grid):
-    """Three steps and no other number, the last ones shorter."""
+    """Exactly three steps, the last ones shorter."""
 
     own_steps = 3
 
@@ -102,7 +102,7 @@ def coin(std: float = 0.1) -> Any:
 
 
 def dart() -> Any:
-    """Where a dart hits: one Gaussian in the plane, an exact model with code of its own."""
+    """Where a dart hits: one Gaussian in the plane, an exact model written from scratch."""
     import torch
 
     from difftool.models import ExactModel
