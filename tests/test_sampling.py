@@ -643,7 +643,7 @@ def test_encoding_may_end_in_pure_noise():
         ({"last": "median"}, "last must be step or mean, got 'median'"),
         ({"seed": -1}, "0 <= seed < 2**64"),
         ({"seed": 0.5}, "0 <= seed < 2**64"),
-        ({"noise": "path"}, "noise must be an instance of Noise, got 'path'; create one: difftool.noise.BrownianPath()"),
+        ({"noise": "path"}, "an instance of Noise, got 'path'; create one: difftool.noise.BrownianPath()"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"batch_size": -1}, "got -1"),
         ({"batch_size": 1.5}, "got 1.5"),
