@@ -9,6 +9,7 @@ import torch
 
 from difftool.data.pictures import Pictures
 from difftool.errors import DifftoolError
+from difftool.files.reading import open_picture
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
 
@@ -46,9 +47,7 @@ class Folder(Pictures):
         super().__init__(len(self.files), labels, len(names) or None, size, grey)
 
     def open(self, i: int) -> Any:
-        from PIL import Image
-
-        return Image.open(self.files[i])
+        return open_picture(self.files[i])
 
     def name(self, i: int) -> str:
         return str(self.files[i])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from difftool.data.base import Arrays
 from difftool.data.folder import SUFFIXES
 from difftool.errors import DifftoolError
+from difftool.files.reading import opening_archive
 
 NAMES = {
     "x": ("x", "images", "data", "samples", "arr_0"),
@@ -26,27 +27,14 @@ def npz(path: Path) -> Arrays:
     unpickled. Option: `path`. Raises `DifftoolError` for a file that cannot be read, and for
     other content.
     """
-    try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with opened as data:
-            found = {
-                name: next((data[key] for key in keys if key in data), None)
-                for name, keys in NAMES.items()
-            }
-            names = ", ".join(data.files)
-    except OSError as error:
-        raise DifftoolError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, zipfile.BadZipFile, KeyError) as error:
-        reason = folder = ""
-        if "pickle" not in str(error):  # never unpickled, whatever it holds
-            reason = f": {error}"
-        if path.suffix.lower() in SUFFIXES:
-            folder = "; for pictures, use folder:path=FOLDER"
-        raise DifftoolError(
-            f"{path} is not an .npz file of plain arrays{reason}{folder}"
-        ) from None
+    if path.suffix.lower() in SUFFIXES:
+        raise DifftoolError(f"{path} is a picture; for pictures, use folder:path=FOLDER")
+    found: dict[str, Any] = {}
+    with opening_archive(path) as data:
+        for name, keys in NAMES.items():
+            key = next((key for key in keys if key in data.names), None)
+            found[name] = None if key is None else data.array(key)
+        names = ", ".join(data.names)
     x = found["x"]
     if x is None:
         raise DifftoolError(

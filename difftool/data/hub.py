@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from difftool.data.pictures import Pictures
 from difftool.errors import DifftoolError, missing
+from difftool.files.reading import open_picture
 
 
 class Hub(Pictures):
@@ -35,6 +37,7 @@ class Hub(Pictures):
             self.title = name
         else:
             self.title = str(path)
+        self.folder = _folder(path)
         self.rows = _open(name, split, path)
         image, label = _columns(self.rows.features, self.title, image, label)
         self.image = image
@@ -48,14 +51,13 @@ class Hub(Pictures):
         super().__init__(len(self.rows), labels, classes, size, grey)
 
     def open(self, i: int) -> Any:
-        import io
-
-        from PIL import Image
-
         cell = self.rows[i][self.image]
-        return Image.open(
-            io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]
-        )
+        if cell["bytes"] is not None:
+            return open_picture(BytesIO(cell["bytes"]))
+        file = Path(cell["path"]).resolve()
+        if not file.is_relative_to(self.folder):
+            raise DifftoolError(f"its file {cell['path']!r:.80} is not in {self.folder}")
+        return open_picture(file)
 
     def name(self, i: int) -> str:
         return f"picture {i} of {self.title}"
@@ -84,6 +86,17 @@ def lsun_bedrooms(split: str = "train", path: Path | None = None, size: int = 64
     Options: `split`; `path`, a local copy; `size`. Source: Yu et al. 2015, arXiv 1506.03365.
     """
     return Hub("pcuenq/lsun-bedrooms", split, path, size=size)
+
+
+def _folder(path: Path | None) -> Path:
+    """The folder that the files of a data set lie in."""
+    if path is not None:
+        return Path(path).resolve()
+    try:
+        from datasets.config import HF_CACHE_HOME
+    except ImportError:
+        return Path.cwd()  # what is missing is said by `_open`
+    return Path(HF_CACHE_HOME).resolve()
 
 
 def _open(name: str, split: str, path: Path | None) -> Any:

@@ -102,7 +102,7 @@ class Pictures(Dataset):
         try:
             with self.open(i) as opened:
                 array = self._cut(opened)
-        except (DifftoolError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:  # decoders fail on damaged pictures in many ways
             self.skipped[i] = (

@@ -150,9 +150,8 @@ class Archive:
                 shape, dtype = _header(opened)
             size = math.prod(shape) * dtype.itemsize
             if dtype.kind not in kinds:
-                raise DifftoolError(
-                    f"{self._file}: {name} holds {dtype}, not plain numbers or text"
-                )
+                what = "a text" if kinds == "U" else "numbers"
+                raise DifftoolError(f"{self._file}: {name} must be {what}, got {dtype}")
             if size > member.file_size or member.file_size > most:
                 raise DifftoolError(
                     f"{self._file}: {name} claims {size} bytes, more than it can have"
@@ -194,7 +193,7 @@ def opening_archive(file: str | os.PathLike[str]) -> Iterator[Archive]:
             content = zipfile.ZipFile(opened)
         except Exception as error:  # as above
             raise DifftoolError(
-                f"{file} is not an .npz file, or was cut short: {error}"
+                f"{file} is damaged, truncated or not an .npz file: {error}"
             ) from None
         with content:
             yield Archive(os.fspath(file), content, size)

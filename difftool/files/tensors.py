@@ -48,4 +48,6 @@ def opening_tensors(file: str | Path, device: str = "cpu") -> Iterator[tuple[Any
             text = (opened.metadata() or {}).get(KEY)
             yield opened, None if text is None else parse_json(text)
     except (SafetensorError, OSError, ValueError) as error:
-        raise DifftoolError(f"{file} is damaged, or not a file of difftool: {error}") from None
+        raise DifftoolError(
+            f"{file} is damaged, truncated or not a file of difftool: {error}"
+        ) from None

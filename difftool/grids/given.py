@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
+from difftool.files.reading import parse_json, read_text
 from difftool.grids.base import Grid
 from difftool.grids.entries import time_of_entry
 from difftool.schedules.base import Schedule
@@ -109,16 +109,7 @@ def from_file(
     given, must be the first and the last time. Raises `DifftoolError` for a file that cannot be
     read and for other content.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise DifftoolError(
-            f"cannot read the grid file {path}: {error.strerror or error}"
-        ) from None
-    except UnicodeDecodeError:
-        raise DifftoolError(
-            f"the grid file {path} is not text; expected one number per line, or a JSON list of numbers"
-        ) from None
+    text = read_text(path)
     if text.lstrip().startswith(("[", "{")):
         read = _from_json
     else:
@@ -133,8 +124,8 @@ def from_file(
 
 def _from_json(path: Path, text: str) -> list[float]:
     try:
-        values: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values: Any = parse_json(text)
+    except ValueError as error:
         raise DifftoolError(
             f"the grid file {path} is not a JSON list of numbers: {error}"
         ) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difftool.errors import DifftoolError
+from difftool.files.reading import opening_archive, parse_json, read_bytes, read_text
+from difftool.files.tensors import KEY, opening_tensors, save_tensors
 from difftool.files.writing import check_writable, free_name, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT, VERSION = "difftool-recipe", 3
+LONGEST, LARGEST = 2**24, 2**30  # bytes of a recipe, and of a picture with one
 SUFFIXES = (".png", ".npz", ".safetensors")
-KEY = "difftool"
 PNG, PNG_END = (
     b"\x89PNG\r\n\x1a\n",
     b"\0\0\0\0IEND\xaeB`\x82",
@@ -69,14 +70,13 @@ def save(
     """Write samples (n, ...) in the format of the file's suffix; columns: of a picture."""
     text = json.dumps(recipe)
     array = samples.detach().cpu()
+    if file.suffix.lower() == ".safetensors":
+        save_tensors({"samples": array.contiguous()}, file, text, overwrite)
+        return
     with writing(file, overwrite) as temporary:
         if file.suffix.lower() == ".npz":
             with temporary.open("wb") as handle:
                 np.savez(handle, samples=array.numpy(), recipe=np.array(text))
-        elif file.suffix.lower() == ".safetensors":
-            from safetensors.torch import save_file
-
-            save_file({"samples": array.contiguous()}, temporary, metadata={KEY: text})
         else:
             _save_png(array, temporary, text, title, columns)
 
@@ -96,20 +96,7 @@ def _save_png(array: Tensor, file: Path, text: str, title: str, columns: int | N
 
 def read_recipe(file: Path) -> dict[str, Any]:
     """The recipe in an output or JSON file; `DifftoolError` if missing, damaged or too new."""
-    try:
-        text = _recipe_text(file)
-    except OSError as error:
-        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
-    except (
-        Exception
-    ) as error:  # numpy, zipfile and safetensors each raise their own for a damaged file
-        raise DifftoolError(
-            f"{file} is damaged or not an output of difftool: {error or type(error).__name__}"
-        ) from None
-    try:
-        recipe = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DifftoolError(f"{file} has an incomplete recipe: {error}") from None
+    recipe = _recipe(file)
     if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
         raise DifftoolError(f"{file} has no difftool recipe")
     version = recipe.get("version")
@@ -120,42 +107,41 @@ def read_recipe(file: Path) -> dict[str, Any]:
     return recipe
 
 
-def _recipe_text(file: Path) -> str:
+def _recipe(file: Path) -> Any:
     suffix = file.suffix.lower()
-    if file.is_dir():
-        raise DifftoolError("it is a folder")
-    if suffix == ".npz":
-        if not zipfile.is_zipfile(file):
-            file.open("rb").close()  # raises if it is missing
-            raise DifftoolError("it is not an npz file, or truncated")
-        with np.load(file, allow_pickle=False) as data:
-            return str(data["recipe"])
     if suffix == ".safetensors":
-        from safetensors import safe_open
+        with opening_tensors(file) as (_, recipe):
+            return recipe
+    if suffix == ".npz":
+        with opening_archive(file) as data:
+            text = data.text("recipe")
+    elif suffix == ".png":
+        text = _png_text(file)
+    else:
+        text = read_text(file, LONGEST)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise DifftoolError(f"{file} has an incomplete recipe: {error}") from None
 
-        with safe_open(str(file), framework="np") as handle:
-            return str((handle.metadata() or {})[KEY])
-    if suffix == ".png":
-        return _png_text(file.read_bytes())
-    return file.read_text("utf-8")
 
-
-def _png_text(data: bytes) -> str:
+def _png_text(path: Path) -> str:
     """difftool's text chunk in a complete PNG file of any size; the pixels are not decoded."""
     from PIL.PngImagePlugin import PngImageFile
 
+    data = read_bytes(path, LARGEST)
     if not data.startswith(PNG):
-        raise DifftoolError("it is not a PNG file")
+        raise DifftoolError(f"{path} is damaged or not a PNG file")
     file = BytesIO(data)
     try:
         # stops after the name of the last chunk, before its checksum
         PngImageFile(file).verify()
         whole = data.startswith(PNG_END, file.tell() - 8)
-    except (SyntaxError, OSError, ValueError):
+        text = PngImageFile(BytesIO(data)).info.get(KEY)
+    except Exception:  # Pillow fails in many ways on a damaged file
         whole = False
     if not whole:
-        raise DifftoolError("it is truncated or modified")
-    text = PngImageFile(BytesIO(data)).info.get(KEY)
+        raise DifftoolError(f"{path} is damaged: truncated or modified")
     if text is None:
-        raise DifftoolError("it has no recipe")
+        raise DifftoolError(f"{path} has no recipe")
     return str(text)

@@ -7,6 +7,7 @@ from pathlib import Path as File
 from typing import Any
 
 from difftool.errors import DifftoolError
+from difftool.files.reading import parse_json, read_text
 from difftool.files.writing import writing
 from difftool.plan.plan import Plan
 
@@ -19,14 +20,7 @@ def save_plan(plan: Plan, file: str | File) -> None:
 
 def load_plan(file: str | File) -> Plan:
     """Read a plan; `DifftoolError` for a missing, truncated, foreign or newer-version file."""
-    try:
-        text = File(file).read_text()
-    except OSError as error:
-        raise DifftoolError(f"cannot read the plan {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DifftoolError(f"{file} is not a plan: not a text file") from None
-    except ValueError as error:
-        raise DifftoolError(f"{str(file)!r} is not a valid file name: {error}") from None
+    text = read_text(file)
     return plan_from_json(text, file)
 
 
@@ -38,8 +32,8 @@ def plan_to_json(plan: Plan) -> str:
 def plan_from_json(text: str, origin: Any = "the text") -> Plan:
     """The plan from JSON text; raises like `load_plan`."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise DifftoolError(
             f"{origin} is not a plan: not JSON, or truncated ({error})"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from difftool.errors import DifftoolError
-from difftool.files.writing import writing
+from difftool.files.tensors import opening_tensors, save_tensors
 from difftool.noise import NoiseKey
 from difftool.plan.affine import Value
 from difftool.plan.execution import steps
@@ -79,8 +79,6 @@ class RunState:
 
     def save(self, file: str | File) -> None:
         """Write a safetensors file, atomically by way of a temporary file."""
-        from safetensors.torch import save_file
-
         head = {
             "format": "difftool-run",
             "version": VERSION,
@@ -89,24 +87,14 @@ class RunState:
         }
         head["plan"] = self.plan.to_dict()
         tensors = {_name(value): t.contiguous().cpu() for value, t in self.values.items()}
-        with writing(file) as temporary:
-            save_file(tensors, temporary, metadata={"difftool": json.dumps(head)})
+        save_tensors(tensors, file, json.dumps(head))
 
     @classmethod
     def load(cls, file: str | File, device: Any = "cpu") -> RunState:
         """Load a saved state; `DifftoolError` for truncated, foreign or newer-version files."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(str(file), framework="pt", device=str(device)) as f:
-                head = json.loads((f.metadata() or {})["difftool"])
-                tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            raise DifftoolError(f"there is no file {file}") from None
-        except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
-            raise DifftoolError(
-                f"{file} is not a run saved by difftool, or is truncated ({error})"
-            ) from None
+            with opening_tensors(file, str(device)) as (opened, head):
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except RuntimeError as error:
             raise DifftoolError(
                 f"cannot load {file} to {device!r}: {str(error).splitlines()[0]}"

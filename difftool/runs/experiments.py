@@ -25,7 +25,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -33,6 +32,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
+from difftool.files.reading import parse_json, parse_toml, read_text
 from difftool.files.writing import CHECKPOINT, MODEL, digest, writing
 from difftool.metrics import Scores
 from difftool.names.specs import is_file, make
@@ -111,10 +111,8 @@ class Table:
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     """The top-level tables of a TOML file."""
     try:
-        parts = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise DifftoolError(f"cannot read {file}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        parts = parse_toml(read_text(file))
+    except ValueError as error:
         raise DifftoolError(f"{file} is not valid TOML: {error}") from None
     for name, part in parts.items():
         if name not in PARTS:
@@ -317,8 +315,8 @@ def _figures(
         "data": evaluation.data or training.data,
         "files": {path.name: digest(path) for path in files},
     }
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        before = json.loads(file.read_text("utf-8"))
+    with contextlib.suppress(DifftoolError, ValueError, TypeError, KeyError):
+        before = parse_json(read_text(file))
         if before["evaluation"] == asked:
             return {**before["figures"]}
     recipe = evaluation.recipe(folder, device)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError
+from difftool.files.reading import parse_json, read_text
 from difftool.files.writing import writing
 
 FORMAT, VERSION = "difftool-statistics", 1
@@ -142,9 +143,7 @@ class Statistics:
     def load(cls, file: str | Path) -> Self:
         """Read statistics from a JSON file; `DifftoolError` if it has none or is unreadable."""
         try:
-            data = json.loads(Path(file).read_text())
-        except OSError as error:
-            raise DifftoolError(f"cannot read {file}: {error.strerror}") from None
+            data = parse_json(read_text(file))
         except ValueError:
             raise DifftoolError(
                 f"{file} is not valid JSON; create statistics with `difftool statistics`"

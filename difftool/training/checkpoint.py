@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from difftool.errors import DifftoolError
-from difftool.files.writing import CHECKPOINT, writing
+from difftool.files.tensors import opening_tensors, save_tensors
+from difftool.files.writing import CHECKPOINT
 
 # version 1 passed indices into a table of 1000 entries to networks, whatever their table
 FORMAT, VERSION = "difftool-checkpoint", 2
@@ -32,38 +33,26 @@ class Checkpoint:
 
     def save(self, file: Path) -> None:
         """Write the file atomically; `DifftoolError` if that fails."""
-        from safetensors.torch import save_file
-
         flat = {
             f"{part}.{name}": v.contiguous()
             for part, values in self.tensors.items()
             for name, v in values.items()
         }
         head = json.dumps({"format": FORMAT, "version": VERSION, **self.facts})
-        with writing(file) as temporary:
-            try:
-                save_file(flat, temporary, {"difftool": head})
-            except Exception as error:  # safetensors' own errors, such as for a full disk
-                raise DifftoolError(f"cannot write {file}: {error}") from None
+        save_tensors(flat, file, head)
 
     @classmethod
     def load(cls, path: Path, parts: tuple[str, ...] = ("net", "ema", "optimizer")) -> Self:
         """Load a checkpoint from a file or a training's folder; `DifftoolError` if invalid."""
-        from safetensors import SafetensorError, safe_open
-
         if path.is_dir():
             file = path / CHECKPOINT
         else:
             file = path
-        if not file.is_file():
+        if not file.exists():
             raise DifftoolError(f"there is no checkpoint {file}")
-        try:
-            with safe_open(file, "pt") as opened:
-                facts = json.loads((opened.metadata() or {}).get("difftool", "{}"))
-                names = [name for name in opened.keys() if name.partition(".")[0] in parts]  # noqa: SIM118
-                flat = {name: opened.get_tensor(name) for name in names}
-        except (SafetensorError, OSError, ValueError) as error:
-            raise DifftoolError(f"{file} is not a complete checkpoint: {error}") from None
+        with opening_tensors(file) as (opened, facts):
+            names = [name for name in opened.keys() if name.partition(".")[0] in parts]  # noqa: SIM118
+            flat = {name: opened.get_tensor(name) for name in names}
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise DifftoolError(f"{file} is a safetensors file, but not a difftool checkpoint")
         if facts.get("version") not in (1, VERSION):

@@ -206,7 +206,7 @@ def test_a_recipe_knows_its_files(ok, refused, folder):
     refused("sample", "--recipe", "a.npz", "--out", "c.npz", says=["g.txt has changed since"])
     ok("sample", "--recipe", "a.npz", "--grid", "file:path=g.txt", "--out", "c.npz")
     (folder / "g.txt").unlink()
-    refused("sample", "--recipe", "a.npz", "--out", "d.npz", says=["cannot read the grid file g.txt"])
+    refused("sample", "--recipe", "a.npz", "--out", "d.npz", says=["cannot read g.txt"])
 
 
 def test_another_grid_keeps_the_steps_unless_it_has_its_own(ok):

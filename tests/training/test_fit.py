@@ -342,8 +342,8 @@ def other(file):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, "is not a complete checkpoint"),
-        (pickled, "is not a complete checkpoint"),
+        (cut, "is damaged, truncated or not"),
+        (pickled, "is damaged, truncated or not"),
         (foreign, "is a safetensors file, but not a difftool checkpoint"),
         (newer, "has version 99, this difftool reads up to 2; update it"),
         (
