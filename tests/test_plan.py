@@ -543,7 +543,7 @@ def test_states_that_cannot_be(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(DifftoolError, match="truncated"):
         RunState.load(file)
-    with pytest.raises(DifftoolError, match="no file"):
+    with pytest.raises(DifftoolError, match="cannot read"):
         RunState.load(tmp_path / "none")
 
 
