@@ -22,6 +22,7 @@ from rich.progress import (
 from difftool.cli.guard import Ended
 from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_threads
 from difftool.files.writing import CHECKPOINT
 from difftool.names.text import write
 from difftool.runs.experiments import NAMES, Table, heads_of, run_experiments, word
@@ -39,8 +40,9 @@ def run_training(
     """Train in a folder with the options of the command; named: only those the user gave."""
     every = {name: options[name] for name in EVERY}
     threads = options["threads"]
-    _check_numbers({**every, "threads": threads})
+    _check_numbers(every)
     if threads is not None:
+        check_threads(threads)
         torch.set_num_threads(threads)
     if resume:
         session = _resumed(named, folder, options["device"])
@@ -63,7 +65,7 @@ def run_training(
 
 
 def _check_numbers(numbers: Mapping[str, int | None]) -> None:
-    """Raise `DifftoolError` for numbers of steps and threads that are too small."""
+    """Raise `DifftoolError` for numbers of steps that are too small."""
     for name, value in numbers.items():
         if name == "sample_every":
             least = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -130,3 +131,13 @@ def _way_out(name: str, value: Any, kind: Any) -> str:
     if name == "noise":
         return "; create one: difftool.noise.BrownianPath()"
     return ""
+
+
+def check_threads(threads: int) -> None:
+    """Raise `DifftoolError` for more threads than there are processors: each costs memory."""
+    most = os.cpu_count() or 1
+    if not 1 <= threads <= most:
+        raise DifftoolError(
+            f"threads must be from 1 to {most}, the processors of this machine, got {threads}; "
+            f"choose with --threads"
+        )

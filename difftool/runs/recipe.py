@@ -13,6 +13,8 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
 from difftool.errors import DifftoolError
+from difftool.errors.validation import check_threads
+from difftool.files.names import is_name, printable
 from difftool.names.hints import runs_as
 from difftool.names.registry import registry
 from difftool.names.specs import check_names, is_file, make, spell
@@ -67,6 +69,8 @@ CHOSEN_BY = {
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+LONGEST = 4096  # characters of a text in a recipe
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -113,7 +117,12 @@ class Recipe:
         for name, kind in typing.get_type_hints(type(self)).items():
             value = getattr(self, name)
             if not _is(value, kind):
-                raise DifftoolError(f"{_option(name)} takes {spell(kind)}, got {value!r}")
+                shown = printable(repr(value))
+                raise DifftoolError(f"{_option(name)} takes {spell(kind)}, got {shown}")
+            if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST):
+                raise DifftoolError(
+                    f"{_option(name)} must be at most {LONGEST} printable characters, got {printable(value)!r}"
+                )
         for name in ("num_samples", "batch_size", "steps", "nfe", "threads"):
             value, most = getattr(self, name), MOST if name == "num_samples" else math.inf
             if value is not None and not 1 <= value <= most:
@@ -122,6 +131,8 @@ class Recipe:
                 else:
                     upper = ""
                 raise DifftoolError(f"{_option(name)} must be at least 1{upper}, got {value}")
+        if self.threads is not None:
+            check_threads(self.threads)
         classes = self.classes
         if classes is not None and not (classes and classes[0] >= 0 and classes[-1] < MOST):
             if classes and classes[-1] >= MOST:
@@ -129,7 +140,8 @@ class Recipe:
             else:
                 upper = ""
             raise DifftoolError(
-                f"class must be a whole number of at least 0{upper}, or a range such as 0-9, got {self.label!r}"
+                f"class must be a whole number of at least 0{upper}, or a range such as 0-9, "
+                f"got {printable(str(self.label))}"
             )
 
     def changed(self, **options: Any) -> Recipe:
@@ -237,12 +249,16 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """A short name for outputs: model and sampler without options."""
+        """A short name for outputs: model and sampler without options.
+
+        A recipe may come from a stranger: only what is safe in a file name is taken over.
+        """
         if self.plan_file:
             sampler = self.plan_file.stem
         else:
             sampler = parse(self.sampler or "default")[0]
-        return f"{parse(self.model)[0]}-{sampler}"
+        parts = [parse(self.model)[0], sampler]
+        return "-".join(part if is_name(part) else "run" for part in parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-serializable values, with the versions of difftool and torch."""
@@ -309,7 +325,7 @@ def _down_to(grid: str) -> str:
 
 def class_of(text: str | None) -> int | str | None:
     """A class from the command line: a number, or a range as text."""
-    if text is not None and re.fullmatch(r"-?\d+", text):
+    if text is not None and re.fullmatch(r"-?\d{1,18}", text):
         return int(text)
     return text
 
