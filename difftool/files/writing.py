@@ -59,6 +59,31 @@ def writing(file: str | Path, overwrite: bool = True) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Inside, no other process can lock the folder.
+
+    The lock ends with the process, however that ends. Raises `DifftoolError` if another process
+    has it. Where the system has no such locks, nothing is locked.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DifftoolError(
+                f"another process is working in {folder}; wait for it, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+
+
 def sweep(folder: Path) -> None:
     """Remove temporary files whose writers are gone; once a process and folder."""
     place = folder.absolute()

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from difftool.errors import DifftoolError, unknown
+from difftool.errors.blame import line_of
 from difftool.files.reading import parse_json, parse_toml, read_text
-from difftool.files.writing import CHECKPOINT, MODEL, digest, writing
+from difftool.files.writing import CHECKPOINT, digest, locked, writing
 from difftool.metrics import Scores
 from difftool.names.specs import is_file, make
 from difftool.names.text import parse, write
@@ -42,7 +43,7 @@ from difftool.outputs.samples import is_picture, save
 from difftool.runs.evaluation import evaluate, features_of
 from difftool.runs.recipe import Device, Recipe
 from difftool.runs.run import Run
-from difftool.training.checkpoint import Checkpoint
+from difftool.training.checkpoint import Checkpoint, export
 from difftool.training.config import Training
 from difftool.training.session import Session
 from difftool.training.trainer import Hyperparameters
@@ -155,20 +156,24 @@ def run_experiments(
     rows: dict[str, dict[str, Any]] = {name: {} for name in table.experiments}
     settings = differing(table.experiments)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, training in table.experiments.items():
-        own = folder / name
-        try:
-            session = _session(training, own, device)
-            if session is not None:
-                say(name, "training")
-                train(name, session)
-            say(name, "evaluation")
-            rows[name] = _figures(table.evaluation, training, own, device)
-            say(name, "done")
-        except DifftoolError as error:
-            rows[name] = {"failed": str(error)}
-            say(name, f"failed: {error}")
-        _write(_rows(rows, settings), folder)
+    with locked(folder):
+        for name, training in table.experiments.items():
+            own = folder / name
+            try:
+                session = _session(training, own, device)
+                if session is not None:
+                    say(name, "training")
+                    train(name, session)
+                say(name, "evaluation")
+                rows[name] = _figures(table.evaluation, training, own, device)
+                say(name, "done")
+            except Exception as error:  # one experiment that fails never stops the others
+                reason = str(error)
+                if not isinstance(error, DifftoolError):
+                    reason = line_of(error)
+                rows[name] = {"failed": reason}
+                say(name, f"failed: {reason}")
+            _write(_rows(rows, settings), folder)
     return _rows(rows, settings)
 
 
@@ -291,7 +296,7 @@ def _session(training: Training, folder: Path, device: str) -> Session | None:
             f"{folder} has a training with {key}={old.get(key)}, but the table says {new[key]}; "
             f"rename the experiment, or remove the folder"
         )
-    if saved.facts["step"] >= wanted.numbers.steps:
+    if saved.step >= wanted.numbers.steps:
         return None
     return Session.resumed(folder, device=device)
 
@@ -307,7 +312,7 @@ def _figures(
 ) -> dict[str, Any]:
     """The scores of an experiment: saved ones, if weights and evaluation are the same."""
     file = folder / "scores.json"
-    files = [folder / MODEL]
+    files = [export(folder)]
     if evaluation.features is not None and is_file("features", evaluation.features):
         files.append(Path(evaluation.features))
     asked = {

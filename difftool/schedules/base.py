@@ -79,7 +79,12 @@ class Schedule(ABC):
         """The point at t; if `like` is a tensor (B, ...), t (B,) becomes (B, 1, ...)."""
         if like is not None and getattr(t, "ndim", 0) == 1:
             t = t.reshape(-1, *[1] * (like.ndim - 1))
-        return Point(t, self.alpha(t), self.sigma(t))
+        try:
+            return Point(t, self.alpha(t), self.sigma(t))
+        except (OverflowError, ZeroDivisionError) as error:
+            raise DifftoolError(
+                f"{self!r} has no finite noise level at t={t} ({error}); choose less extreme options"
+            ) from None
 
     def add_noise(self, x0: Any, t: Any, eps: Any) -> Any:
         """x_t = alpha x_0 + sigma eps; x0 and eps (B, ...), t a float or (B,)."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from difftool.data.base import Dataset, Part
 from difftool.errors import DifftoolError
@@ -17,7 +18,7 @@ from difftool.models.network import NetworkModel
 from difftool.names.registry import registry
 from difftool.names.specs import make, options_of
 from difftool.names.text import parse, write
-from difftool.training.checkpoint import Checkpoint, fill
+from difftool.training.checkpoint import Checkpoint, check_weights, fill
 from difftool.training.objective import Objective
 from difftool.training.trainer import Hyperparameters
 from difftool.training.variance import Hybrid
@@ -149,6 +150,13 @@ def _usual(shape: Sequence[int]) -> str:
     return f"unet:widths={width}+{2 * width}+{4 * width}"
 
 
+def check_shapes(training: Training, weights: Mapping[str, Tensor], what: str) -> None:
+    """Raise `DifftoolError` if weights do not match the network, before it takes memory."""
+    with torch.device("meta"):
+        net = training.net()
+    check_weights(net, weights, what)
+
+
 def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     """Load a trained network from a checkpoint of `difftool train`.
 
@@ -161,6 +169,7 @@ def load_model(path: Path, weights: str = "ema") -> NetworkModel:
     check_choice("weights must be", weights, ("ema", "net"))
     saved = Checkpoint.load(Path(path), parts=(weights,))
     training = Training.of(saved, str(path))
+    check_shapes(training, saved.tensors.get(weights, {}), str(path))
     net = training.net()
     fill(net, saved.tensors.get(weights, {}), str(path))
     net.eval().requires_grad_(False)

@@ -24,13 +24,19 @@ from torch import Tensor
 from difftool.data.base import Dataset, data_range
 from difftool.errors import DifftoolError, NonFinite, missing, warn
 from difftool.errors.stopping import Stopped, stopping
-from difftool.files.writing import CHECKPOINT, MODEL, writing
+from difftool.files.writing import CHECKPOINT, MODEL, locked, writing
 from difftool.models import Clipped, Model
 from difftool.models.clipped import of_pictures
 from difftool.outputs.samples import is_picture, save
 from difftool.sampling import sample
-from difftool.training.checkpoint import Checkpoint, fill, fill_optimizer, optimizer_state
-from difftool.training.config import Training
+from difftool.training.checkpoint import (
+    Checkpoint,
+    export,
+    fill,
+    fill_optimizer,
+    optimizer_state,
+)
+from difftool.training.config import Training, check_shapes
 from difftool.training.trainer import Trainer
 
 # most samples in one picture, and in a row if the classes fit
@@ -96,24 +102,26 @@ class Session:
             folder = folder.parent
         saved = Checkpoint.load(folder)
         training = Training.of(saved, str(folder))
-        if steps is not None and steps < saved.facts["step"]:
+        if steps is not None and steps < saved.step:
             raise DifftoolError(
-                f"the training in {folder} is already at step {saved.facts['step']}, "
+                f"the training in {folder} is already at step {saved.step}, "
                 f"beyond steps={steps}"
             )
         if steps is not None:
             before = training.numbers
             training = replace(training, numbers=replace(before, steps=steps))
-            now, then = (
-                numbers.rate(saved.facts["step"]) for numbers in (training.numbers, before)
-            )
+            now, then = (numbers.rate(saved.step) for numbers in (training.numbers, before))
             if before.decay == "cosine" and now > 2 * then + 0.01:
                 warn(
                     f"the learning rate had decayed to {then:.2g} of its peak and rises to "
                     f"{now:.2g}, since its cosine now ends at step {steps}; "
                     f"the loss will rise for a while"
                 )
-        return cls(training, folder, device=device, saved=saved)
+        check_shapes(training, saved.tensors.get("net", {}), f"the checkpoint in {folder}")
+        session = cls(training, folder, device=device, saved=saved)
+        if session.main:
+            export(folder)  # it may have been stopped between the two files
+        return session
 
     @property
     def main(self) -> bool:
@@ -129,16 +137,26 @@ class Session:
         sample_every: int | None = 1000,
     ) -> None:
         """Train to the end; Ctrl-C finishes the step and saves. `NonFinite` for bad losses."""
-        if self.main:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.main:
+            self._train(report, None, log_every, save_every, sample_every)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
             with writing(self.folder / "training.json") as file:
                 file.write_text(json.dumps(self.training.to_dict(), indent=1) + "\n")
-        logs = _Logs(self.folder) if self.main else None
+            with contextlib.closing(_Logs(self.folder, self.trainer.step)) as logs:
+                self._train(report, logs, log_every, save_every, sample_every)
+
+    def _train(
+        self,
+        report: Callable[[Report], None] | None,
+        logs: _Logs | None,
+        log_every: int,
+        save_every: int,
+        sample_every: int | None,
+    ) -> None:
         steps = self.training.numbers.steps
-        with (
-            _interrupts() as interrupted,
-            contextlib.closing(logs) if logs else contextlib.nullcontext(),
-        ):
+        with _interrupts() as interrupted:
             for step, loss in self.trainer:
                 self.losses.append(loss)
                 logged, saved, drawn = (
@@ -253,8 +271,8 @@ class Session:
             )
         fill(trainer.net, saved.tensors["net"], what)
         fill(trainer.ema.net, saved.tensors["ema"], what)
-        fill_optimizer(trainer.optimizer, saved.tensors["optimizer"])
-        trainer.step = int(saved.facts["step"])
+        fill_optimizer(trainer.optimizer, saved.tensors["optimizer"], what)
+        trainer.step = saved.step
 
     def _report(self, step: int) -> Report:
         now, count = time.perf_counter(), len(self.losses)
@@ -308,12 +326,12 @@ def _interrupts() -> Iterator[list[int]]:
 class _Logs:
     """Logs for TensorBoard."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, step: int):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise missing("training", "tensorboard", "train") from None
-        self._writer: Any = SummaryWriter(folder / "logs")
+        self._writer: Any = SummaryWriter(folder / "logs", purge_step=step + 1)
 
     def write(self, report: Report, rate: float) -> None:
         for name, value in (
