@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
-from difftool.cli.guard import guarding, plain_warnings
+from difftool.cli.guard import guarding, one_line, plain_warnings
 from difftool.errors.stopping import stopping
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def main() -> None:
     # torch would read the metadata of every distribution, and fail at a damaged one
     os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     plain_warnings()
+    threading.excepthook = one_line
     with guarding(), stopping():
         app()(prog_name="difftool")
 

@@ -128,6 +128,14 @@ def warn(text: str) -> None:
     _say(f"difftool: warning: {' '.join(text.splitlines())}")
 
 
+def one_line(failure: Any) -> None:
+    """Show what failed in a thread of a library as one line."""
+    from difftool.errors.blame import line_of
+
+    if failure.exc_value is not None:
+        warn(line_of(failure.exc_value))
+
+
 def plain_warnings() -> None:
     """Show difftool's warnings as one line on stderr, without the source location."""
     before = warnings.showwarning

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,9 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from difftool.cli.guard import Ended
 from difftool.cli.text import print_columns, print_facts
 from difftool.errors import DifftoolError
+from difftool.errors.stopping import stopped_by
 from difftool.errors.validation import check_threads
 from difftool.files.writing import CHECKPOINT
 from difftool.names.text import write
@@ -52,13 +51,11 @@ def run_training(
         print_facts(_facts(session))
     try:
         _train(session, every)
-    except KeyboardInterrupt:
-        if session.main and (folder / CHECKPOINT).exists():
-            print(
-                f"\nstopped at step {session.trainer.step}; resume with: difftool train --resume {folder}",
-                file=sys.stderr,
-            )
-        raise Ended(130) from None
+    except KeyboardInterrupt as error:
+        kept = "; there is no checkpoint yet"
+        if (folder / CHECKPOINT).exists():
+            kept = f"; stopped at step {session.trainer.step}; resume with: difftool train --resume {folder}"
+        raise stopped_by(error, kept) from None
     if session.main:
         model = write("checkpoint", {"path": str(folder)})
         print(f"{folder}: {session.trainer.step} steps; difftool sample --model {model}")
@@ -88,11 +85,9 @@ def run_table(file: Path, out: Path, device: Any) -> None:
             lambda name, what: print(f"{name}: {what}"),
             device,
         )
-    except KeyboardInterrupt:
-        print(
-            f"\nstopped; resume with: difftool experiments {file} --out {out}", file=sys.stderr
-        )
-        raise Ended(130) from None
+    except KeyboardInterrupt as error:
+        kept = f"; resume with: difftool experiments {file} --out {out}"
+        raise stopped_by(error, kept) from None
     print()
     _print_rows(rows)
     print()
