@@ -18,9 +18,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, printable
 from difftool.files import reading
-from difftool.files.names import is_name, printable
+from difftool.files.names import is_name
 from difftool.files.reading import open_picture, opening, opening_archive, parse_json, parse_toml, read_bytes, read_text
 from difftool.files.tensors import opening_tensors, save_tensors
 

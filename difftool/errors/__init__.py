@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+LONGEST = 80  # characters of outside text in a message
 MANY = 12  # names that are still listed in addition to a suggestion
+
+
+def printable(text: str, most: int = LONGEST) -> str:
+    """The text as a terminal may show it: control characters escaped, cut to a length."""
+    if len(text) > most:
+        text = text[: most - 3] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class DifftoolError(Exception):
@@ -55,15 +63,17 @@ class DifftoolWarning(UserWarning):
 def unknown(what: str, name: str, known: Iterable[str]) -> DifftoolError:
     """The error for an unknown name: suggests the closest known ones and lists the rest."""
     names = sorted(known)
-    near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
+    near: list[str] = []
+    if len(name) <= LONGEST:  # matching takes the square of it
+        near = get_close_matches(name.lower(), names, n=2, cutoff=0.5)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = ""
     if near and len(names) > MANY:
-        return DifftoolError(f"no {what} {name!r}; {hint}")
+        return DifftoolError(f"no {what} {printable(name)!r}; {hint}")
     return DifftoolError(
-        f"no {what} {name!r}; {hint}{' ' if hint else ''}available: {', '.join(names) or 'none'}"
+        f"no {what} {printable(name)!r}; {hint}{' ' if hint else ''}available: {', '.join(names) or 'none'}"
     )
 
 

@@ -12,7 +12,7 @@ from difftool.errors import DifftoolError
 from difftool.errors.validation import check_options, check_whole
 from difftool.schedules.base import Schedule, check_in_domain
 
-MOST_STEPS = 1_000_000
+MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)

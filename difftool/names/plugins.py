@@ -26,8 +26,7 @@ from typing import Any
 import pluggy
 
 from difftool import hookspecs
-from difftool.errors import DifftoolError
-from difftool.files.names import printable
+from difftool.errors import DifftoolError, printable
 from difftool.files.reading import parse_json, read_text
 from difftool.files.writing import writing
 

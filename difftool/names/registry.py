@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
-from difftool.errors import DifftoolError, unknown, warn
+from difftool.errors import LONGEST, DifftoolError, unknown, warn
 from difftool.names import builtin
 from difftool.names.plugins import (
     AXES,
@@ -126,6 +126,8 @@ class Registry:
 
     def find(self, axis: str, name: str) -> Entry:
         """The entry of that name; `DifftoolError` with a suggestion if there is none, or if two plugins claim it."""
+        if axis not in self._entries:
+            raise unknown("axis", axis, AXES)
         if not self.has(axis, name):
             raise _unknown(axis[:-1], name, self.axis(axis), axis)
         entry = self._entries[axis][name]
@@ -216,6 +218,8 @@ def _unknown(
     what: str, name: str, known: Iterable[str], axis: str | None = None
 ) -> DifftoolError:
     """The error for an unknown name, with what it is in difftool if another tool has it."""
+    if len(name) > LONGEST:
+        return unknown(what, name, known)
     from difftool.names.hints import hint  # reads a table
 
     sampler, at, grid = name.partition("@")

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from difftool.errors import DifftoolError
+from difftool.errors import LONGEST, DifftoolError, printable
 from difftool.names.atlas import ANY, Answer, Row, Tool, plain, tool, tools
 from difftool.names.hints import hint
 from difftool.names.registry import registry
@@ -67,11 +67,15 @@ def _distance(answer: Answer, asked: set[str]) -> tuple[int, int]:
 def _unknown(of: Tool, text: str) -> DifftoolError:
     known = {row.name for rows in of.rows.values() for row in rows}
     known |= {name for axis in AXES for name in registry().axis(axis)}
-    near = get_close_matches(text, sorted(known), n=2)
+    near: list[str] = []
+    if len(text) <= LONGEST:
+        near = get_close_matches(text, sorted(known), n=2)
     elsewhere = hint(None, text) or (
         f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists all"
     )
-    return DifftoolError(f"no sampler or grid {text!r} in {of.title} or here; {elsewhere}")
+    return DifftoolError(
+        f"no sampler or grid {printable(text)!r} in {of.title} or here; {elsewhere}"
+    )
 
 
 def _facts(answer: Answer, specs: dict[str, str]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from difftool import __version__
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, printable
 from difftool.errors.validation import check_threads
-from difftool.files.names import is_name, printable
+from difftool.files.names import is_name
 from difftool.names.hints import runs_as
 from difftool.names.registry import registry
 from difftool.names.specs import check_names, is_file, make, spell

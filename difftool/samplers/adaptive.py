@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 from difftool.errors import DifftoolError
@@ -34,6 +35,8 @@ SCIPY = {
     "scipy-dop853": "DOP853",
     "scipy-lsoda": "LSODA",
 }
+
+MOST_EVALUATIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,14 @@ class AdaptiveODE(Sampler):
     def __call__(self, model: Denoiser, x: State, path: Path, noise: NoiseSource) -> State:
         refuse_clean_ends(self, path)
 
+        asked = count(1)
+
         def slope(s: Any, y: State) -> State:
+            if next(asked) > MOST_EVALUATIONS:
+                raise DifftoolError(
+                    f"ode ({self.method}) has not arrived after {MOST_EVALUATIONS} evaluations; "
+                    f"loosen rtol and atol"
+                )
             p = path.at(path.schedule.t_at_flow(float(s)))
             x = (p.alpha + p.sigma) * y
             x0 = model(x, p)

@@ -17,9 +17,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from difftool.errors import DifftoolError
+from difftool.errors import DifftoolError, printable
 from difftool.errors.validation import is_whole
-from difftool.files.names import printable
 from difftool.files.tensors import opening_tensors, save_tensors
 from difftool.files.writing import CHECKPOINT, MODEL
 
