@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from difftool.runs.run import Run
 from difftool.sampling import Callback, Job, Step, ran_away, warn_beforehand
 from difftool.schedules import Point
 
+MOST_FRAMES = 1000
+MOST_BYTES = 2**29  # of the states of a run that are kept to be drawn
 QUANTILES = (0.1, 0.5, 0.9)
 # shows the progress of a run
 Watch = Callable[[Run], AbstractContextManager[Callback]]
@@ -121,8 +124,8 @@ def trajectory(
     """Draw a run: its states or estimates of x0 at up to `frames` grid points, end included."""
     if what not in ("state", "x0"):
         raise DifftoolError(f"what must be state or x0, got {what!r}")
-    if frames < 2:
-        raise DifftoolError(f"frames must be at least 2, got {frames}")
+    if not 2 <= frames <= MOST_FRAMES:
+        raise DifftoolError(f"frames must be from 2 to {MOST_FRAMES}, got {frames}")
     run = Run.of(recipe)
     if run.job.sampler is not None and run.job.sampler.adaptive:
         raise DifftoolError(
@@ -131,9 +134,17 @@ def trajectory(
     _check_picture(run.job)
     states: list[Tensor] = []
     titles: list[str] = []
+    passed = 0
+
+    size = run.job.total * math.prod(run.job.shape) * 4
+    every = math.ceil(run.job.steps * size / MOST_BYTES)  # a long run is thinned out
 
     def keep(step: Step) -> None:
         count(step)
+        nonlocal passed
+        passed += 1
+        if (passed - 1) % every:
+            return
         if what == "state":
             shown = step.x
         else:
@@ -156,8 +167,8 @@ def interpolated(
 ) -> Drawn:
     """Draw runs from interpolated noise: a row per pair (`num_samples`), `between` columns."""
     pairs = recipe.num_samples
-    if between < 2:
-        raise DifftoolError(f"between must be at least 2, got {between}")
+    if not 2 <= between <= MOST_FRAMES:
+        raise DifftoolError(f"between must be from 2 to {MOST_FRAMES}, got {between}")
     run = Run.of(replace(recipe, num_samples=pairs * between))
     job = run.job
     if job.sampler is None or job.sampler.stochastic:

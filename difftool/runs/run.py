@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from difftool.models.clipped import of_pictures
 from difftool.names.specs import files_of, make, spec_of
 from difftool.noise import BrownianPath, Generator, Independent, Noise
 from difftool.plan import Plan, load_plan
+from difftool.runs.costs import check_memory
 from difftool.runs.recipe import FILLED_IN, Device, Recipe
 from difftool.samplers import Sampler
 from difftool.sampling import (
@@ -60,6 +62,10 @@ class Run:
         recipe = _on_this_machine(recipe)
         _warn_of_a_folder(recipe)
         model, shape, recipe = _wrapped(model, recipe)
+        batch = min(recipe.batch_size or recipe.num_samples, recipe.num_samples)
+        check_memory(recipe.num_samples, 8, "take fewer with --num-samples")  # their labels
+        each = 12 * math.prod(shape)  # x, x0 and noise
+        check_memory(batch, each, "take smaller batches with --batch-size")
         sampler, options = _objects(recipe)
         recipe = replace(recipe, files=_files(recipe))
         job = prepare(
@@ -89,6 +95,8 @@ class Run:
         self, callback: Callback | None = None, done: Callable[[Tensor], None] | None = None
     ) -> Tensor:
         """Draw all samples batch by batch; `done` is called with each finished batch."""
+        each = self.job.dtype.itemsize * math.prod(self.job.shape)
+        check_memory(self.job.total, each, "take fewer with --num-samples")
         parts = []
         for part in self.parts(callback):
             parts.append(part)
