@@ -141,7 +141,7 @@ class Recipe:
                 upper = ""
             raise DifftoolError(
                 f"class must be a whole number of at least 0{upper}, or a range such as 0-9, "
-                f"got {printable(str(self.label))}"
+                f"got {printable(repr(self.label))}"
             )
 
     def changed(self, **options: Any) -> Recipe:

@@ -77,7 +77,7 @@ SAMPLE = [
     ("--class 0-12 --num-samples 4 --model digits-unet", ["unknown class 12; the network knows 0 to 9"]),
     ("--schedule Karras", ["karras is a grid: --grid karras"]),
     ("--class 0-99", ["unknown class 10; the model knows: 0, 1, 2"]),
-    ("--steps 100000000000", ["at most 1000000"]),
+    ("--steps 100000000000", ["at most 100000"]),
     ("--sampler EM", ["did you mean em"]),
     ("--grid explicit:times=1,0.5,0", ["a+b+c"]),
     ("--grid uniform:start=2", ["start", "2", "[0, 1]"]),

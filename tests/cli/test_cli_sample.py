@@ -50,6 +50,7 @@ def test_the_samples_are_those_of_the_library(ok):
 def test_threads_are_those_that_were_asked_for(ok, cli, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     ok("sample", *FEW, "--threads", 3, "--out", "a.npz")
     assert asked == [3]
     assert read("a.npz")[1]["threads"] == 3

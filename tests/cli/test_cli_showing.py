@@ -99,7 +99,7 @@ def test_a_run_as_a_film(ok, folder, model):
     ("arguments", "says"),
     [
         (("--what", "eps"), ["what must be state or x0, got 'eps'"]),
-        (("--frames", 1), ["frames must be at least 2, got 1"]),
+        (("--frames", 1), ["frames must be from 2 to 1000, got 1"]),
         (("--out", "a.mp4"), ["--out a.mp4 must end in .png or .gif"]),
         (("--sampler", "embedded"), ["embedded adapts its steps per sample"]),
         (("--steps", 0), ["steps must be at least 1, got 0"]),
