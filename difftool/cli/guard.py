@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from difftool.errors import DifftoolError, DifftoolWarning
+from difftool.errors import DifftoolError, DifftoolWarning, printable
 from difftool.errors.stopping import SIGNALS, Stopped, stop, stopped_by
 
 BAD_INPUT, INTERNAL = 2, 70
+LONGEST_LINE = 2000
 TRACEBACK = "DIFFTOOL_TRACEBACK"
 
 
@@ -118,9 +119,9 @@ def end(stopped: Stopped) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    """A line on stderr, wherever that leads to."""
+    """A line on stderr, wherever that leads to; what controls a terminal is escaped."""
     with suppress(OSError, ValueError, AttributeError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line, LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
