@@ -272,7 +272,7 @@ def test_a_file_of_times(tmp_path, text):
         (b"[1, 0", "is not a JSON list of numbers"),
         (b"[" * 100_000, "is not a JSON list of numbers"),
         (b'{"times": [1, 0]}', "got a JSON object"),
-        (b"\x80\x04\x95\xff", "is not text"),
+        (b"\x80\x04\x95\xff", "is not a text file"),
     ],
 )
 def test_a_bad_file(tmp_path, content, words):
@@ -285,9 +285,9 @@ def test_a_bad_file(tmp_path, content, words):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(DifftoolError, match=r"cannot read the grid file .*: No such file"):
+    with pytest.raises(DifftoolError, match=r"cannot read .*: No such file"):
         from_file(tmp_path / "none.txt")
-    with pytest.raises(DifftoolError, match="cannot read the grid file"):
+    with pytest.raises(DifftoolError, match="cannot read"):
         from_file(tmp_path)
 
 

@@ -218,7 +218,7 @@ def _unknown(
     what: str, name: str, known: Iterable[str], axis: str | None = None
 ) -> DifftoolError:
     """The error for an unknown name, with what it is in difftool if another tool has it."""
-    if len(name) > LONGEST:
+    if len(name) > 4 * LONGEST:
         return unknown(what, name, known)
     from difftool.names.hints import hint  # reads a table
 
