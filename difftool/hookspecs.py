@@ -9,8 +9,8 @@ object) with any of these functions, marked with `hookimpl`:
     def difftool_samplers():
         return {"my-sampler": "my_package.samplers:MySampler"}
 
-Names consist of letters, digits, and . _ -; a name that another distribution has taken is an
-error. Fields (or parameters) are the options, typed by their annotations. Import torch inside
+Names consist of letters, digits, and . _ -; built-in names always win, and a
+name that two plugins offer is refused. Fields (or parameters) are the options, typed by their annotations. Import torch inside
 functions: listing an axis loads all of its objects.
 """
 

@@ -1,1 +1,1 @@
-"""Output: files written atomically, samples with their recipe, pictures and plots."""
+"""Output: samples with their recipe, pictures and plots."""
