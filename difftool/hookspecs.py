@@ -9,9 +9,9 @@ object) with any of these functions, marked with `hookimpl`:
     def difftool_samplers():
         return {"my-sampler": "my_package.samplers:MySampler"}
 
-Names consist of letters, digits, and . _ -; built-in names always win, and a
-name that two plugins offer is refused. Fields (or parameters) are the options, typed by their annotations. Import torch inside
-functions: listing an axis loads all of its objects.
+Names consist of letters, digits, and . _ -; built-in names always win, and a name that two plugins
+offer is refused. Fields (or parameters) are the options, typed by their annotations. Import torch
+inside functions: listing an axis loads all of its objects.
 """
 
 from __future__ import annotations
