@@ -95,5 +95,5 @@ ONE_EACH = list({spec.split(":")[0]: spec for spec in reversed(SAMPLERS)}.values
 
 
 def slow(*values: Any) -> list[Any]:
-    """Parameters that are not for every day."""
+    """Parameters that are too slow for every run."""
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
