@@ -1,7 +1,8 @@
 """Command lines that nobody meant: one line and an exit code, nothing left behind, nothing endless.
 
-pytest tests/fuzz                                  # some of each, with every run of the tests
-DIFFTOOL_FUZZ=1000 pytest tests/fuzz -m "slow or not slow"    # so many of each; a night takes 100000
+pytest tests/fuzz                                             # some, with every run of the tests
+DIFFTOOL_FUZZ=1000 pytest tests/fuzz                          # so many, the same ones each time
+DIFFTOOL_FUZZ_ANEW=1 DIFFTOOL_FUZZ=100000 pytest tests/fuzz   # a night of others
 """
 
 from __future__ import annotations
